@@ -1,0 +1,70 @@
+"""Every error that ralr-viz raises on purpose.
+
+    RalrVizError              failed midway (exit code 1)
+    ├── InputError            wrong usage or bad input (exit code 2)
+    │   ├── UnknownNameError  no recipe, model, dataset, … of that name; offers the nearest
+    │   ├── CheckpointError   a checkpoint that is missing, damaged, unsafe or of another network
+    │   ├── DataError         a dataset, archive or image that cannot be used
+    │   └── RunLockedError    another process works on this run directory
+    ├── DivergedError         the loss is no longer finite
+    ├── StorageError          the disk is full or cannot be written
+    └── InterruptedRunError   stopped by a signal, state saved (exit code 130 or 143)
+
+The message is one line: the name in backticks, the value, the rule and the remedy. The command line prints
+it as it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RalrVizError(Exception):
+    """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(RalrVizError):
+    """Wrong usage or bad input; nothing was changed."""
+
+    exit_code = 2
+
+
+class UnknownNameError(InputError):
+    """A name that is in no registry; the message offers the nearest known names."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        offer = f"did you mean {', '.join(f'`{n}`' for n in near)}?" if near else f"known: {', '.join(names)}"
+        super().__init__(f"unknown {kind} `{name}`: {offer}{' ' + hint if hint else ''}")
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is missing, damaged, unsafe or belongs to another network."""
+
+
+class DataError(InputError):
+    """A dataset, archive or image that cannot be used."""
+
+
+class RunLockedError(InputError):
+    """Another process is working on this run directory."""
+
+
+class DivergedError(RalrVizError):
+    """The loss is no longer finite; the last finite state is kept."""
+
+
+class StorageError(RalrVizError):
+    """The disk is full or cannot be written; what was saved before is intact."""
+
+
+class InterruptedRunError(RalrVizError):
+    """Stopped by a signal after saving; ``exit_code`` is 128 + the signal number."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
