@@ -1,0 +1,122 @@
+"""The names of networks and how each is built."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torchvision.models
+from torch import nn
+
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.densenet import DenseNet
+from ralr_viz.models.resnet import ResNet
+from ralr_viz.models.wrn import WideResNet
+
+_BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "resnet20": partial(ResNet, 20),
+    "resnet32": partial(ResNet, 32),
+    "resnet44": partial(ResNet, 44),
+    "resnet56": partial(ResNet, 56),
+    "resnet110": partial(ResNet, 110),
+    "wrn-28-10": partial(WideResNet, 28, 10),
+    "densenet-bc-100-12": partial(DenseNet, 100, 12),
+}
+
+# Auxiliary classifiers make the training output a tuple, which no loop here wants; the explicit
+# `init_weights` keeps torchvision's initialisation without its warning about the default.
+_TORCHVISION_OPTIONS: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Returns the names of the networks that ralr-viz itself defines, in the order of their families."""
+    return tuple(_BUILDERS)
+
+
+def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> nn.Module:
+    """Builds a network with fresh weights, drawn from torch's global generator, on the default device.
+
+    Args:
+        arch: One of `model_names`; ``torchvision:<name>`` for torchvision's classifiers; or, for a network of
+            the user's own, ``package.module:factory``, called as ``factory(num_classes=num_classes)``.
+        num_classes: Number of logits, at least 1.
+        allow_import: Accept ``package.module:factory``, which runs that module's code. Only for names that
+            the user has typed: a name read from a checkpoint must never make us import anything.
+
+    Returns:
+        A network in training mode that maps images (N, 3, H, W) to logits (N, num_classes).
+
+    Raises:
+        UnknownNameError: If no network has that name.
+        InputError: If ``num_classes`` is below 1, importing is not allowed, or the factory cannot be
+            imported, fails, or returns something else than a `torch.nn.Module`.
+    """
+    if num_classes < 1:
+        raise InputError(f"`num_classes` is {num_classes}: a network needs at least 1 class")
+    if arch in _BUILDERS:
+        return _BUILDERS[arch](num_classes)
+    source, colon, name = arch.partition(":")
+    if not colon:
+        hint = f"(`torchvision:{arch}` is torchvision's)" if arch in _torchvision_names() else ""
+        raise UnknownNameError("model", arch, model_names(), hint)
+    if source == "torchvision":
+        return _build_torchvision(name, num_classes)
+    if not allow_import:
+        raise InputError(
+            f"`{arch}` names code to import, which is done only when you ask for it: pass `--arch {arch}`"
+        )
+    return _build_imported(arch, source, name, num_classes)
+
+
+def _torchvision_names() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def _build_torchvision(name: str, num_classes: int) -> nn.Module:
+    if name not in _torchvision_names():
+        raise UnknownNameError("torchvision model", name, _torchvision_names())
+    options = _TORCHVISION_OPTIONS.get(name, {})
+    return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+
+
+def _build_imported(arch: str, module_name: str, factory_name: str, num_classes: int) -> nn.Module:
+    # The code is the user's, perhaps a script that parses arguments and exits: all but an interrupt is told
+    # in one line.
+    with _working_directory_importable():
+        try:
+            factory = getattr(importlib.import_module(module_name), factory_name)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"`{arch}` cannot be imported: {_describe(error)}") from error
+        try:
+            model = factory(num_classes=num_classes)
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"`{arch}` failed: `{factory_name}(num_classes={num_classes})` raised {_describe(error)}"
+            ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"`{arch}` returned a {type(model).__name__}: a factory returns a torch.nn.Module")
+    return model
+
+
+def _describe(error: BaseException) -> str:
+    """Puts an exception on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+@contextmanager
+def _working_directory_importable() -> Iterator[None]:
+    """Lets `mynet.py` of the current folder be imported, as `python -m` would; it never shadows a package."""
+    before = list(sys.path)
+    sys.path.append(str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
