@@ -1,0 +1,25 @@
+"""Datasets: imported once into a memory-mapped uint8 store, in an order that only the pixels decide."""
+
+from ralr_viz.data.dataset import NO_BOX, Dataset, Split
+from ralr_viz.data.doctor import Check, doctor
+from ralr_viz.data.download import download_dataset
+from ralr_viz.data.images import read_image_files
+from ralr_viz.data.ingest import Progress
+from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset
+from ralr_viz.data.store import data_root
+
+__all__ = [
+    "NO_BOX",
+    "Check",
+    "Dataset",
+    "DatasetRow",
+    "Progress",
+    "Split",
+    "data_root",
+    "doctor",
+    "download_dataset",
+    "import_dataset",
+    "list_datasets",
+    "load_dataset",
+    "read_image_files",
+]

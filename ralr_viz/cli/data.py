@@ -1,0 +1,138 @@
+"""``ralr-viz data``: what is in the data root, and how more comes in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ralr_viz.cli.options import Data, Force, Json, Quiet
+from ralr_viz.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from ralr_viz.data import Dataset, DatasetRow
+
+app = typer.Typer(no_args_is_help=True)
+
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Decoding threads. [default: one per core]")
+]
+
+
+@app.command("list")
+def list_command(data: Data = None, as_json: Json = False) -> None:
+    """The known data sets and your own: what is there, and how to get the rest."""
+    from ralr_viz.data import data_root, list_datasets
+
+    root = data_root(data)
+    rows = list_datasets(root)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+        return
+    typer.echo(f"data root: {root}")
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        typer.echo(f"{row.name:{width}}  {_describe(row)}")
+
+
+@app.command("doctor")
+def doctor_command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A data set. [default: all]")] = None,
+    data: Data = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read every pixel and check it against the store and the literature; exit code 1 if a check fails."""
+    from ralr_viz.data import data_root, doctor
+
+    root = data_root(data)
+    with show_progress(quiet) as progress:
+        checks = doctor(root, name, progress)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+    elif not checks:
+        typer.echo(f"no data sets in {root}")
+    else:
+        for check in checks:
+            typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.dataset}: {check.check}: {check.detail}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(help="A known name (cifar10, …) or one of your own.")],
+    source: Annotated[
+        Path,
+        typer.Option("--from", metavar="PATH", help="Folder, zip or tar: official files or class folders."),
+    ],
+    data: Data = None,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", metavar="N", help="Scale and crop your own images to N×N (antialiased)."),
+    ] = None,
+    force: Force = False,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decode a data set once into the data root; nothing is stored unless all of it is sound."""
+    from ralr_viz.data import data_root, import_dataset
+
+    with show_progress(quiet) as progress:
+        dataset = import_dataset(
+            name, source, data_root(data), size=size, force=force, workers=workers, progress=progress
+        )
+    _print_dataset(dataset, as_json)
+
+
+@app.command("download")
+def download_command(
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, tiny-imagenet or tiny-imagenet-50.")],
+    data: Data = None,
+    force: Force = False,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download the official archive, check its MD5 and import it."""
+    from ralr_viz.data import data_root, download_dataset
+
+    with show_progress(quiet) as progress:
+        dataset = download_dataset(name, data_root(data), force=force, workers=workers, progress=progress)
+    _print_dataset(dataset, as_json)
+
+
+def _describe(row: DatasetRow) -> str:
+    if row.n_train is None:
+        return f"damaged  {row.note}"
+    status = "ready" if row.present else "absent"
+    images = f"{row.n_train:,} + {row.n_test:,} images of {row.image_size} pixels a side"
+    return "; ".join(
+        filter(
+            None, [f"{status:7}  {images}, {row.num_classes} classes", "boxes" * bool(row.boxes), row.note]
+        )
+    )
+
+
+def _print_dataset(dataset: Dataset, as_json: bool) -> None:
+    facts = {
+        "name": dataset.name,
+        "path": str(dataset.root),
+        "n_train": len(dataset.train),
+        "n_test": len(dataset.test),
+        "num_classes": dataset.num_classes,
+        "image_size": dataset.image_size,
+        "boxes": dataset.train.boxes is not None,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "content_hash": dataset.content_hash,
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+    else:
+        line = "{name}: {n_train:,} + {n_test:,} images, {num_classes} classes, in {path}"
+        typer.echo(line.format(**facts))

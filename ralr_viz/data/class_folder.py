@@ -1,0 +1,74 @@
+"""Class-folder trees: ``train/<class>/…`` and ``test/<class>/…`` (or ``val/``), as ImageFolder reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from ralr_viz.data.archive import Source
+from ralr_viz.data.images import decode_stream, is_image_name
+from ralr_viz.data.ingest import Intake
+from ralr_viz.errors import DataError
+
+_TEST_FOLDERS = ("test", "val")
+
+
+def has_class_folders(source: Source) -> bool:
+    """Whether there is a ``train`` folder with folders in it."""
+    return any(name.startswith("train/") and name.count("/") >= 2 for name in source.names)
+
+
+def read_class_folders(source: Source, *, size: int | None = None, workers: int | None = None) -> Intake:
+    """Read a class-folder tree; the labels are the sorted class folders of ``train``.
+
+    ``test`` is the test split; where it holds no classes, ``val`` is. Images may lie deeper inside a class.
+
+    Raises:
+        DataError: No images, no test split, a class without images, a test class missing in train, or images
+            that cannot be used (see :func:`~ralr_viz.data.images.decode_stream`).
+    """
+    test_folder = _find_test_folder(source)
+    members = _members(source, "train", test_folder)
+    images = [name for name in members if is_image_name(name)]
+    counts = Counter(tuple(name.split("/")[:2]) for name in images)
+    folders = {tuple(name.split("/")[:2]) for name in (*members, *source.folders) if "/" in name}
+    folders = {(split, name) for split, name in folders if split in ("train", test_folder)}
+    if empty := sorted(folders - counts.keys()):
+        raise DataError(
+            f"class folder `{'/'.join(empty[0])}` of `{source.label}` has no images (png, jpg, webp, bmp): "
+            f"add some or remove it"
+        )
+    class_ids = tuple(sorted(name for folder, name in counts if folder == "train"))
+    if extra := sorted(name for folder, name in counts if folder == test_folder and name not in class_ids):
+        raise DataError(
+            f"class `{extra[0]}` is in `{test_folder}` but not in `train` of `{source.label}`: "
+            f"both need the same classes"
+        )
+    label = {name: index for index, name in enumerate(class_ids)}
+    return Intake(
+        class_ids=class_ids,
+        class_names=class_ids,
+        is_test=np.array([not name.startswith("train/") for name in images]),
+        labels=np.array([label[name.split("/")[1]] for name in images], dtype=np.int64),
+        boxes=None,
+        images=decode_stream(source.read(images), size=size, workers=workers),
+        source={
+            "file": source.label, "layout": "class folders", "test": test_folder,
+            "other_files": len(source.names) - len(images), "resized_to": size,
+        },
+    )  # fmt: skip
+
+
+def _find_test_folder(source: Source) -> str:
+    for folder in _TEST_FOLDERS:
+        if any(_members(source, folder)):
+            return folder
+    raise DataError(
+        f"`{source.label}` has no `test/<class>/` or `val/<class>/` folders: add a test split beside `train`"
+    )
+
+
+def _members(source: Source, *folders: str) -> list[str]:
+    """Files inside a class folder of one of ``folders``."""
+    return [name for name in source.names if name.count("/") >= 2 and name.split("/")[0] in folders]

@@ -1,0 +1,65 @@
+"""What every dataset looks like once it is in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+NO_BOX = -1
+"""All four coordinates of a sample without a box."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one split in canonical order (see :mod:`ralr_viz.data.canonical`).
+
+    Attributes:
+        images: ``(n, H, W, 3)`` uint8 RGB, memory-mapped and read-only.
+        labels: ``(n,)`` int64 in ``[0, num_classes)``.
+        boxes: ``(n, 4)`` int16 ``x0 y0 x1 y1``, inclusive pixel indices, so that the box covers
+            ``[x0, x1 + 1) × [y0, y1 + 1)``; ``-1 -1 -1 -1`` where a sample has none. Boxes are kept as the
+            dataset gives them, those of zero width or height included. None when the dataset has no boxes.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset of small square RGB images, read from its store.
+
+    Attributes:
+        name: Name in the data root.
+        root: Folder of the store.
+        train, test: The official splits; which samples validate is the recipe's business.
+        class_names: Name to show for each label.
+        class_ids: Folder name or WordNet id of each label; unique.
+        mean, std: Per channel over all pixels of the train images, in [0, 1] (population std).
+        content_hash: SHA-256 (hex) of pixels, labels, boxes and class ids, whatever files they came from.
+    """
+
+    name: str
+    root: Path
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    class_ids: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    content_hash: str
+
+    @property
+    def image_size(self) -> int:
+        """Height = width of every image, in pixels."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_ids)

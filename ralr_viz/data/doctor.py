@@ -1,0 +1,153 @@
+"""Full check of the stores: every pixel is read and everything that is recorded is computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
+from ralr_viz.data.dataset import NO_BOX, Dataset, Split
+from ralr_viz.data.ingest import Progress
+from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.registry import load_dataset
+from ralr_viz.data.store import SPLITS, stored_names
+from ralr_viz.errors import DataError
+
+_ROUNDING = 5.1e-5
+_LOSSY = 5e-3
+"""Lossy copies of CIFAR move mean and std by up to .002; another dataset moves them by more than this."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; ``ok`` is False where the store must not be relied on."""
+
+    dataset: str
+    check: str
+    ok: bool
+    detail: str
+
+
+def doctor(root: Path, name: str | None = None, progress: Progress | None = None) -> list[Check]:
+    """Check one store, or all that are in the data root.
+
+    Args:
+        root: The data root.
+        name: A dataset; None for all.
+        progress: Called as ``progress(done, total, what)`` in images.
+
+    Raises:
+        UnknownNameError, DataError: ``name`` is not in the root.
+    """
+    if name is not None and name not in stored_names(root):
+        load_dataset(name, root)  # raises with the remedy; builds digits
+    names = stored_names(root) if name is None else [name]
+    return [check for stored in names for check in _check_dataset(stored, root, progress)]
+
+
+def _check_dataset(name: str, root: Path, progress: Progress | None) -> Iterator[Check]:
+    try:
+        dataset = load_dataset(name, root)
+    except DataError as error:
+        yield Check(name, "store", False, str(error))
+        return
+    splits = {"train": dataset.train, "test": dataset.test}
+    sizes = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size)
+    yield Check(name, "store", True, sizes)
+    digests, statistics = _read_pixels(dataset, splits, progress)
+    yield _check_content(dataset, splits, digests)
+    yield _check_statistics(dataset, statistics)
+    for split, data in splits.items():
+        yield _check_labels(dataset, split, data)
+        if data.boxes is not None:
+            yield _check_boxes(dataset, split, data.boxes)
+    shared = len(set(digests["train"]) & set(digests["test"]))
+    yield Check(name, "overlap", True, f"{shared} different images are in both train and test")
+    if known := KNOWN.get(name):
+        yield from _check_known(dataset, known)
+
+
+def _read_pixels(
+    dataset: Dataset, splits: dict[str, Split], progress: Progress | None
+) -> tuple[dict[str, list[bytes]], ChannelStatistics]:
+    """Digest of every image, and the statistics of the train images."""
+    digests: dict[str, list[bytes]] = {split: [] for split in SPLITS}
+    statistics = ChannelStatistics()
+    total, done = sum(len(data) for data in splits.values()), 0
+    for split, data in splits.items():
+        for start in range(0, len(data), CHUNK):
+            images = data.images[start : start + CHUNK]
+            digests[split] += compute_digests(images)
+            if split == "train":
+                statistics.add(images)
+            done += len(images)
+            if progress:
+                progress(done, total, f"checking {dataset.name}")
+    return digests, statistics
+
+
+def _check_content(dataset: Dataset, splits: dict[str, Split], digests: dict[str, list[bytes]]) -> Check:
+    content = ContentHash()
+    for split, data in splits.items():
+        order = canonical_order(digests[split], data.labels, data.boxes)
+        if not np.array_equal(order, np.arange(len(data))):
+            return Check(
+                dataset.name, "content", False, f"`{split}` is not in canonical order: import it again"
+            )
+        content.add_split(split, digests[split], data.labels, data.boxes)
+    found = content.hexdigest(dataset.class_ids)
+    if found != dataset.content_hash:
+        return Check(dataset.name, "content", False, f"hash {found[:12]}… instead of "
+                     f"{dataset.content_hash[:12]}…: import it again with --force")  # fmt: skip
+    return Check(dataset.name, "content", True, f"SHA-256 {found}")
+
+
+def _check_statistics(dataset: Dataset, statistics: ChannelStatistics) -> Check:
+    mean, std = statistics.mean_std()
+    ok = (mean, std) == (dataset.mean, dataset.std)
+    return Check(dataset.name, "mean and std", ok, f"mean {_digits(mean)}, std {_digits(std)}"
+                 + ("" if ok else f"; recorded {_digits(dataset.mean)}, {_digits(dataset.std)}"))  # fmt: skip
+
+
+def _check_labels(dataset: Dataset, split: str, data: Split) -> Check:
+    counts = np.bincount(data.labels, minlength=dataset.num_classes)
+    span = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+    empty = [dataset.class_ids[i] for i in np.flatnonzero(counts == 0)]
+    detail = f"{span} images a class" + (f"; none of `{empty[0]}`" if empty else "")
+    return Check(dataset.name, f"labels of {split}", split == "test" or not empty, detail)
+
+
+def _check_boxes(dataset: Dataset, split: str, boxes: np.ndarray) -> Check:
+    """Boxes must lie in the image; degenerate ones are as the dataset gives them and only counted."""
+    present = boxes[(boxes != NO_BOX).any(axis=1)]
+    x0, y0, x1, y1 = present.T
+    outside = int(((present < 0) | (present >= dataset.image_size)).any(axis=1).sum())
+    degenerate = int(((x1 <= x0) | (y1 <= y0)).sum())
+    detail = f"{len(present):,} of {len(boxes):,} images have one; {degenerate} of zero width or height"
+    return Check(dataset.name, f"boxes of {split}", outside == 0, detail + f"; {outside} outside the image")
+
+
+def _check_known(dataset: Dataset, known: KnownDataset) -> Iterator[Check]:
+    found = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size)
+    expected = _describe_sizes(known.n_train, known.n_test, known.num_classes, known.image_size)
+    yield Check(dataset.name, "official sizes", found == expected, f"expected {expected}")
+    if known.class_ids is not None:
+        same = dataset.class_ids == known.class_ids
+        yield Check(dataset.name, "official classes", same, "in order" if same else "not the official list")
+    if known.mean is not None and known.std is not None:
+        difference = float(np.abs(np.subtract((dataset.mean, dataset.std), (known.mean, known.std))).max())
+        detail = f"official mean {_digits(known.mean)}, std {_digits(known.std)}; differs by {difference:.4f}"
+        if difference > _ROUNDING:
+            detail += ": not the official pixels" + (" (a lossy copy?)" if difference <= _LOSSY else "")
+        yield Check(dataset.name, "official mean and std", difference <= _LOSSY, detail)
+
+
+def _describe_sizes(n_train: int, n_test: int, num_classes: int, image_size: int) -> str:
+    return f"{n_train:,} train, {n_test:,} test, {num_classes} classes, {image_size}×{image_size}"
+
+
+def _digits(values: tuple[float, float, float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)

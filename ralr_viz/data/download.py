@@ -1,0 +1,155 @@
+"""Fetching the official archives, checked against their published MD5, and importing them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+from urllib.parse import urlsplit
+
+from ralr_viz.data.archive import MAX_TOTAL_BYTES
+from ralr_viz.data.dataset import Dataset
+from ralr_viz.data.ingest import Progress, write_errors
+from ralr_viz.data.known import KNOWN, Download
+from ralr_viz.data.registry import DIGITS, check_absent, import_dataset, load_dataset
+from ralr_viz.errors import DataError, UnknownNameError
+
+_FOLDER = ".downloads"
+_BLOCK = 2**20
+_TIMEOUT_SECONDS = 60
+
+DOWNLOADS: Mapping[str, Download] = {name: known.download for name, known in KNOWN.items() if known.download}
+
+
+class _Response(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def download_dataset(
+    name: str,
+    root: Path,
+    *,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    downloads: Mapping[str, Download] = DOWNLOADS,
+) -> Dataset:
+    """Download the official archive of ``name`` into the data root and import it.
+
+    The archive is kept in ``root/.downloads`` (two datasets come from one); a whole one is not fetched again.
+
+    Args:
+        name: A known dataset; ``digits`` needs no download and is built.
+        root: The data root.
+        force: Replace a store of that name.
+        workers: See :func:`~ralr_viz.data.registry.import_dataset`.
+        progress: Called as ``progress(done, total, what)``, in bytes while downloading.
+        downloads: URL and MD5 of each name's archive.
+
+    Raises:
+        UnknownNameError: There is no download of that name.
+        DataError: The network failed or the archive is not the official one; the message has the URL.
+        StorageError: The disk is full or cannot be written.
+    """
+    if name == DIGITS:
+        return load_dataset(name, root)
+    if name not in downloads:
+        raise UnknownNameError(
+            "download", name, downloads, "(your own images: `ralr-viz data import NAME --from PATH`)"
+        )
+    check_absent(name, root, force)
+    archive = fetch(downloads[name], root / _FOLDER, name, progress=progress)
+    return import_dataset(name, archive, root, force=force, workers=workers, progress=progress)
+
+
+def fetch(download: Download, folder: Path, name: str, *, progress: Progress | None = None) -> Path:
+    """The archive as a file in ``folder``, downloaded unless a whole one is there.
+
+    Raises:
+        DataError: No connection, wrong MD5, or another process is fetching the same file.
+        StorageError: ``folder`` cannot be written.
+    """
+    target = folder / PurePosixPath(urlsplit(download.url).path).name
+    with write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part").open("ab")
+    with part:
+        _lock(part, target)
+        if target.is_file() and _file_md5(target) == download.md5:
+            return target
+        try:
+            with write_errors(folder):
+                part.truncate(0)
+            digest = _copy(download.url, part, name, progress)
+            if digest != download.md5:
+                raise _failed(download.url, name, f"MD5 {digest} instead of {download.md5}")
+            with write_errors(folder):
+                Path(part.name).replace(target)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+    return target
+
+
+def _copy(url: str, part: IO[bytes], name: str, progress: Progress | None) -> str:
+    """Stream the URL into ``part``; returns the MD5."""
+    md5, done = hashlib.md5(usedforsecurity=False), 0
+    with _network_errors(url, name):
+        response = urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS)
+    with response:
+        total = int(response.headers.get("Content-Length") or 0)
+        for block in _blocks(response, url, name):
+            done += len(block)
+            if done > MAX_TOTAL_BYTES:
+                raise _failed(url, name, f"more than {MAX_TOTAL_BYTES >> 30} GiB came")
+            md5.update(block)
+            with write_errors(Path(part.name)):
+                part.write(block)
+            if progress:
+                progress(done, max(total, done), f"downloading {Path(part.name).stem}")
+    with write_errors(Path(part.name)):
+        part.flush()
+    if done < total:
+        raise _failed(url, name, f"the connection ended after {done:,} of {total:,} bytes")
+    return md5.hexdigest()
+
+
+def _blocks(response: _Response, url: str, name: str) -> Iterator[bytes]:
+    while True:
+        with _network_errors(url, name):
+            block = response.read(_BLOCK)
+        if not block:
+            return
+        yield block
+
+
+def _lock(part: IO[bytes], target: Path) -> None:
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(f"another process is downloading `{target.name}`: wait for it") from error
+
+
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+@contextlib.contextmanager
+def _network_errors(url: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _failed(url, name, str(error) or type(error).__name__) from error
+
+
+def _failed(url: str, name: str, why: str) -> DataError:
+    return DataError(
+        f"download of {url} failed ({why}): download it by hand and run `ralr-viz data import {name} "
+        f"--from PATH`"
+    )

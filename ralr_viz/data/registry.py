@@ -1,0 +1,208 @@
+"""From the name of a dataset to its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ralr_viz.data.archive import Source, open_source
+from ralr_viz.data.cifar import has_cifar_batches, read_cifar
+from ralr_viz.data.class_folder import has_class_folders, read_class_folders
+from ralr_viz.data.dataset import Dataset
+from ralr_viz.data.digits import read_digits
+from ralr_viz.data.images import worker_count
+from ralr_viz.data.ingest import Intake, Progress, check_replaceable, write_store
+from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store, stored_names
+from ralr_viz.data.tiny_imagenet import has_tiny_imagenet_layout, read_tiny_imagenet
+from ralr_viz.errors import DataError, InputError, UnknownNameError
+
+DIGITS = "digits"
+_SIZE_RANGE = (8, 1024)
+
+
+def load_dataset(name: str, root: Path) -> Dataset:
+    """Open dataset ``name`` of the data root; ``digits`` is built at its first use.
+
+    Raises:
+        UnknownNameError: Neither known nor in the root.
+        DataError: Known but not in the root, or its store is damaged.
+        StorageError: ``digits`` cannot be built because the root cannot be written.
+    """
+    if is_stored(name, root):
+        return read_store(root / name)
+    if name == DIGITS:
+        return read_store(write_store(read_digits(), root, DIGITS))
+    if name in KNOWN:
+        raise DataError(f"dataset `{name}` is not in `{root}`: {how_to_get(name)}")
+    raise UnknownNameError(
+        "dataset", name, {*KNOWN, *stored_names(root)},
+        f"(in `{root}`; your own: `ralr-viz data import NAME --from PATH`)",
+    )  # fmt: skip
+
+
+def import_dataset(
+    name: str,
+    source: Path,
+    root: Path,
+    *,
+    size: int | None = None,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read a folder, zip or tar into the store ``root/name``, whole or not at all.
+
+    The layout is recognised by its files: the official CIFAR python version, the official Tiny-ImageNet, or
+    class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with png, jpg, webp or bmp images. A
+    known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
+    archive.
+
+    Args:
+        name: ``[a-z0-9][a-z0-9._-]*``.
+        source: Folder or archive; one enclosing folder is seen through.
+        root: The data root.
+        size: Scale and crop the images of class folders to this many pixels; only under a name of your own.
+        force: Replace a store of that name.
+        workers: Decoding threads; None for one per available core. The store does not depend on it.
+        progress: Called as ``progress(done, total, what)``.
+
+    Raises:
+        InputError: A name or option that is not allowed.
+        DataError: The source cannot be used, or the store is there and ``force`` is not set.
+        StorageError: The store cannot be written.
+    """
+    check_name(name)
+    workers = worker_count(workers)
+    check_absent(name, root, force)
+    if name == DIGITS:
+        raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
+    if size is not None:
+        _check_size_option(name, size)
+    with open_source(source) as opened:
+        intake = _read_layout(name, opened, size, workers)
+        if name in KNOWN:
+            _check_classes(KNOWN[name], opened, intake)
+            intake = replace(intake, images=_check_image_size(KNOWN[name], opened, intake.images))
+        folder = write_store(intake, root, name, force=force, progress=progress)
+    return read_store(folder)
+
+
+def check_absent(name: str, root: Path, force: bool) -> None:
+    """Raise :class:`DataError` if there is a store that must not be replaced, or a folder that is none."""
+    if not force and is_stored(name, root):
+        raise DataError(f"dataset `{name}` is already in `{root}`: add --force to replace it")
+    check_replaceable(root / name)
+
+
+def is_stored(name: str, root: Path) -> bool:
+    """Whether ``root`` has a store of that name."""
+    return is_valid_name(name) and (root / name / MANIFEST).is_file()
+
+
+def how_to_get(name: str) -> str:
+    """What to do about a known dataset that is not in the root."""
+    if name == DIGITS:
+        return "built at first use"
+    return f"run `ralr-viz data download {name}` or `ralr-viz data import {name} --from PATH`"
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """One line of ``ralr-viz data list``: a known dataset or a store in the root.
+
+    ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it.
+    """
+
+    name: str
+    present: bool
+    n_train: int | None
+    n_test: int | None
+    num_classes: int | None
+    image_size: int | None
+    boxes: bool | None
+    note: str
+
+
+def list_datasets(root: Path) -> list[DatasetRow]:
+    """Known datasets, then the user's own; a damaged store is a row, not an error."""
+    own = [name for name in stored_names(root) if name not in KNOWN]
+    return [
+        _stored_row(name, root) if is_stored(name, root) else _absent_row(name) for name in (*KNOWN, *own)
+    ]
+
+
+def _stored_row(name: str, root: Path) -> DatasetRow:
+    try:
+        dataset = read_store(root / name)
+    except DataError as error:
+        return DatasetRow(name, True, None, None, None, None, None, str(error))
+    return DatasetRow(
+        name, True, len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size,
+        dataset.train.boxes is not None, "",
+    )  # fmt: skip
+
+
+def _absent_row(name: str) -> DatasetRow:
+    known = KNOWN[name]
+    return DatasetRow(
+        name, False, known.n_train, known.n_test, known.num_classes, known.image_size, known.boxes,
+        how_to_get(name),
+    )  # fmt: skip
+
+
+def _read_layout(name: str, source: Source, size: int | None, workers: int) -> Intake:
+    if has_class_folders(source) and not has_tiny_imagenet_layout(source):
+        return read_class_folders(source, size=size, workers=workers)
+    if size is not None:
+        raise InputError(
+            f"size = {size}: `{source.label}` has images of one size; --size is for class folders"
+        )
+    if has_tiny_imagenet_layout(source):
+        known = KNOWN.get(name)
+        return read_tiny_imagenet(source, subset=known.class_ids if known else None, workers=workers)
+    if has_cifar_batches(source):
+        return read_cifar(source)
+    raise DataError(
+        f"`{source.label}` has no layout that is known (it begins with `{source.names[0]}`): give class "
+        f"folders `train/<class>/` and `test/<class>/`, or the official CIFAR or Tiny-ImageNet archive"
+    )
+
+
+def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
+    """A known name promises its classes in their official order, so that other people's weights fit."""
+    if len(intake.class_ids) != known.num_classes:
+        problem = f"has {len(intake.class_ids)} classes, `{known.name}` has {known.num_classes}"
+    elif known.class_ids is not None and intake.class_ids != known.class_ids:
+        pairs = zip(intake.class_ids, known.class_ids, strict=True)
+        label, (wrong, right) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+        problem = f"has `{wrong}` as class {label}, `{known.name}` has `{right}`"
+    else:
+        return
+    raise DataError(f"`{source.label}` {problem}: import it under a name of your own")
+
+
+def _check_image_size(
+    known: KnownDataset, source: Source, images: Iterator[np.ndarray]
+) -> Iterator[np.ndarray]:
+    for chunk in images:
+        if chunk.shape[1] != known.image_size:
+            raise DataError(
+                f"`{source.label}` has images of {chunk.shape[1]} pixels a side, `{known.name}` has "
+                f"{known.image_size}: import it under a name of your own"
+            )
+        yield chunk
+
+
+def _check_size_option(name: str, size: int) -> None:
+    low, high = _SIZE_RANGE
+    if not low <= size <= high:
+        raise InputError(f"size = {size}: images are stored with {low} to {high} pixels a side")
+    if name in KNOWN:
+        raise InputError(
+            f"size = {size}: dataset `{name}` has {KNOWN[name].image_size} pixels a side by definition; "
+            f"resize under a name of your own"
+        )

@@ -1,0 +1,138 @@
+"""The store on disk: one folder of memory-mapped arrays and a manifest.
+
+    ROOT/<name>/store.json          names, mean/std, sizes, content hash, where it came from; written last
+    ROOT/<name>/train_images.npy    uint8 (n, H, W, 3)
+    ROOT/<name>/train_labels.npy    int64 (n,)
+    ROOT/<name>/train_boxes.npy     int16 (n, 4), only when the dataset has boxes
+    ROOT/<name>/test_*.npy          the same for the test split
+
+A store appears by one rename of a finished folder (:mod:`ralr_viz.data.ingest`), so a folder with a
+``store.json`` is complete. Loading checks everything that is cheap; ``ralr-viz data doctor`` also the pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from ralr_viz.data.dataset import Dataset, Split
+from ralr_viz.errors import DataError, InputError
+
+SCHEMA = 1
+MANIFEST = "store.json"
+SPLITS = ("train", "test")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def data_root(option: Path | None = None) -> Path:
+    """The folder of all stores: ``option``, else ``$RALR_VIZ_DATA``, else the user's cache folder."""
+    if option is not None:
+        return Path(option).expanduser()
+    if variable := os.environ.get("RALR_VIZ_DATA"):
+        return Path(variable).expanduser()
+    return platformdirs.user_cache_path("ralr-viz") / "data"
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether ``name`` may name a dataset: it becomes a folder, so no separators and no leading dot."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raise :class:`InputError` unless ``name`` may name a dataset."""
+    if not is_valid_name(name):
+        raise InputError(
+            f"dataset name `{name}` is not allowed: use up to 64 of a-z 0-9 . _ - and begin with a letter or "
+            f"a digit"
+        )
+
+
+def stored_names(root: Path) -> list[str]:
+    """Sorted names of the stores in ``root``."""
+    if not root.is_dir():
+        return []
+    return sorted(p.parent.name for p in root.glob(f"*/{MANIFEST}") if is_valid_name(p.parent.name))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the store in ``folder``.
+
+    Raises:
+        DataError: Unreadable, of a newer schema, or with fields missing.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, f"`{MANIFEST}` cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise _damaged(folder, f"`{MANIFEST}` has no schema version")
+    if manifest["schema"] != SCHEMA:
+        raise DataError(
+            f"store `{folder.name}` has schema {manifest['schema']}, this version of ralr-viz reads "
+            f"{SCHEMA}: update ralr-viz or import the dataset again with --force"
+        )
+    return manifest
+
+
+def read_store(folder: Path) -> Dataset:
+    """Open the store in ``folder``; images stay on disk until they are touched.
+
+    Raises:
+        DataError: A file is missing or damaged, or the arrays disagree with the manifest.
+    """
+    manifest = read_manifest(folder)
+    try:
+        class_ids = tuple(str(name) for name in manifest["class_ids"])
+        class_names = tuple(str(name) for name in manifest["class_names"])
+        mean, std = _triple(manifest["mean"]), _triple(manifest["std"])
+        size, content_hash = int(manifest["image_size"]), str(manifest["content_hash"])
+        lengths = {split: int(manifest["n"][split]) for split in SPLITS}
+        with_boxes = bool(manifest["boxes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder, f"`{MANIFEST}` is incomplete ({error!r})") from error
+    if not class_ids or len(class_names) != len(class_ids) or len(set(class_ids)) != len(class_ids):
+        raise _damaged(folder, "class ids and names do not match")
+    splits = {
+        split: _read_split(folder, split, n, size, len(class_ids), with_boxes) for split, n in lengths.items()
+    }
+    return Dataset(
+        name=folder.name, root=folder, class_names=class_names, class_ids=class_ids, mean=mean, std=std,
+        content_hash=content_hash, **splits,
+    )  # fmt: skip
+
+
+def _read_split(folder: Path, split: str, n: int, size: int, num_classes: int, with_boxes: bool) -> Split:
+    images = _read_array(folder, f"{split}_images.npy", np.uint8, (n, size, size, 3), mmap=True)
+    labels = _read_array(folder, f"{split}_labels.npy", np.int64, (n,))
+    if n == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        raise _damaged(folder, f"labels of `{split}` are not all in [0, {num_classes})")
+    boxes = _read_array(folder, f"{split}_boxes.npy", np.int16, (n, 4)) if with_boxes else None
+    return Split(images, labels, boxes)
+
+
+def _read_array(
+    folder: Path, file: str, dtype: type, shape: tuple[int, ...], *, mmap: bool = False
+) -> np.ndarray:
+    try:
+        array = np.load(folder / file, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(folder, f"`{file}` cannot be read ({error})") from error
+    if array.dtype != dtype or array.shape != shape:
+        raise _damaged(folder, f"`{file}` is {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    array.flags.writeable = False
+    return array
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _damaged(folder: Path, what: str) -> DataError:
+    return DataError(f"store `{folder}` is damaged: {what}; import the dataset again with --force")
