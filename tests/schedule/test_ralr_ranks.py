@@ -1,0 +1,61 @@
+"""Several processes: every rank draws the same factors without talking to the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch.distributed
+
+RANK = """
+import sys
+import torch
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from ralr_viz import RALR, amplification_factors
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+torch.manual_seed(rank)  # unlike global generators must not matter
+model = DistributedDataParallel(torch.nn.Linear(4, 1))
+optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+scheduler = RALR(CosineAnnealingLR(optimizer, T_max=8), seed=5)
+trace = []
+for _ in range(8):
+    optimizer.zero_grad()
+    model(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+    trace.append(scheduler.factor)
+    trace += scheduler.get_last_lr()
+    trace += [float(weight.sum()) for weight in model.parameters()]
+    scheduler.step()
+assert trace[::4] == amplification_factors(5, 8).tolist()
+gathered = [None, None]
+dist.all_gather_object(gathered, trace)
+assert gathered[0] == gathered[1], gathered
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without distributed")
+def test_ralr_ranks_use_equal_lrs(tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    try:
+        errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
