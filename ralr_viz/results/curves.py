@@ -1,0 +1,240 @@
+"""Learning curves of one or more runs: the numbers behind Figure 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import InputError
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.run import RunRecord
+
+_LAST = 5  # epochs of the median accuracy, as in `result.json`
+_DRAWN = (
+    "base_lr",
+    "factor",
+    "lr",
+    "train_loss",
+    "train_loss_eval",
+    "val_loss",
+    "val_acc",
+    "test_loss",
+    "test_acc",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CurvesResult(Result):
+    """Curves of several runs on one axis of epochs.
+
+    All arrays of shape (num_runs, num_epochs) are float64, NaN where a run did not measure (an epoch that it
+    has not reached, a loss that is no longer finite). Losses are in nats, accuracies in per cent.
+
+    Attributes:
+        run: Name of each run, unique, without a path.
+        recipe, method: Of each run; the recipe's name is empty for a CSV.
+        seed: Of each run, None where not known.
+        status: ``finished``, ``diverged``, ``running`` or ``unknown``.
+        split: What the figures evaluate on, for all runs the same: ``validation``, or ``test`` where there is
+            no validation (the paper calls its test images validation), or empty where neither was measured.
+        epoch: Finished epochs, growing, int64 (num_epochs,).
+        base_lr, factor, lr: Scheduled LR, amplification and their product, in use during the epoch.
+        train_loss: Running mean over the epoch's augmented batches.
+        train_loss_eval: After the epoch, in eval mode and without augmentation, on a fixed sample.
+        val_loss, val_acc, test_loss, test_acc: After the epoch.
+        best_epoch: Of lowest validation loss, else of lowest training loss, the later one on ties (the
+            paper's Algorithm 1: L <= L*), int64 (num_runs,); 0 where no loss is finite. The test set never
+            selects.
+        best_by: ``val_loss``, ``train_loss`` or empty, for each run.
+    """
+
+    kind: ClassVar[str] = "curves"
+    schema: ClassVar[int] = 1
+
+    run: tuple[str, ...]
+    recipe: tuple[str, ...]
+    method: tuple[str, ...]
+    seed: tuple[int | None, ...]
+    status: tuple[str, ...]
+    split: str
+    epoch: np.ndarray
+    base_lr: np.ndarray
+    factor: np.ndarray
+    lr: np.ndarray
+    train_loss: np.ndarray
+    train_loss_eval: np.ndarray
+    val_loss: np.ndarray
+    val_acc: np.ndarray
+    test_loss: np.ndarray
+    test_acc: np.ndarray
+    best_epoch: np.ndarray
+    best_by: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        num_runs, num_epochs = len(self.run), len(self.epoch)
+        for name in _DRAWN:
+            if getattr(self, name).shape != (num_runs, num_epochs):
+                raise ValueError(
+                    f"`{name}` has shape {getattr(self, name).shape}, not {(num_runs, num_epochs)}"
+                )
+        for name in ("recipe", "method", "seed", "status", "best_epoch", "best_by"):
+            if len(getattr(self, name)) != num_runs:
+                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {num_runs} runs")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the curves are evaluated on held-out images that are not the test set."""
+        return self.split == "validation"
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Loss on ``split``, (num_runs, num_epochs)."""
+        return self.val_loss if self.has_validation else self.test_loss
+
+    @property
+    def acc(self) -> np.ndarray:
+        """Accuracy on ``split`` in per cent, (num_runs, num_epochs)."""
+        return self.val_acc if self.has_validation else self.test_acc
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What is averaged over seeds and drawn alike: the method, with its recipe if there are several."""
+        if len(set(self.recipe) - {""}) < 2:
+            return self.method
+        return tuple(f"{r} {m}".strip() for r, m in zip(self.recipe, self.method, strict=True))
+
+    @property
+    def amplified(self) -> np.ndarray:
+        """Epochs whose LR was amplified at random, bool (num_runs, num_epochs).
+
+        A factor that never changes (`baseline`, `scaled`) marks none.
+        """
+        measured = np.isfinite(self.factor)
+        lowest = np.where(measured, self.factor, np.inf).min(axis=1, keepdims=True)
+        highest = np.where(measured, self.factor, -np.inf).max(axis=1, keepdims=True)
+        return measured & (lowest < highest) & (self.factor != 1)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row for each run, what a table or the terminal shows.
+
+        Returns:
+            Rows with ``run, recipe, method, seed, status, epochs, split``; accuracy in per cent at the last
+            evaluated epoch (``last_acc``), at the best epoch (``best_epoch``, ``best_acc``) and its median
+            over the last five evaluated epochs (``median5_acc``); the overfitting gap in nats (``gap``: loss
+            on ``split`` − ``train_loss_eval``, at the last epoch that has both); ``final_factor`` and
+            ``sum_lr``. NaN where not measured.
+        """
+        rows = []
+        for i, run in enumerate(self.run):
+            acc = self.acc[i][np.isfinite(self.acc[i])]
+            best = self.acc[i][self.epoch == self.best_epoch[i]]
+            measured = np.isfinite([getattr(self, name)[i] for name in _DRAWN]).any(axis=0)
+            rates = self.lr[i][np.isfinite(self.lr[i])]
+            rows.append(
+                {
+                    "run": run,
+                    "recipe": self.recipe[i],
+                    "method": self.method[i],
+                    "seed": self.seed[i],
+                    "status": self.status[i],
+                    "epochs": int(self.epoch[measured].max(initial=0)),
+                    "split": self.split,
+                    "last_acc": _last(acc),
+                    "best_epoch": int(self.best_epoch[i]),
+                    "best_acc": _last(best),
+                    "median5_acc": float(np.median(acc[-_LAST:])) if len(acc) else np.nan,
+                    "gap": _last(self.loss[i] - self.train_loss_eval[i]),
+                    "final_factor": _last(self.factor[i]),
+                    "sum_lr": float(rates.sum()) if len(rates) else np.nan,
+                }
+            )
+        return rows
+
+
+def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
+    """Put runs on one axis of epochs and find each one's best epoch.
+
+    Args:
+        runs: At least one, in the order in which they are to be drawn.
+
+    Raises:
+        InputError: No run, or runs that share no split: some with validation only, others with test only.
+    """
+    if not runs:
+        raise InputError("no run was given: name at least one run directory or .csv log")
+    epoch = np.unique(np.concatenate([run.epoch for run in runs]))
+    arrays = {name: np.full((len(runs), len(epoch)), np.nan) for name in _DRAWN}
+    for i, run in enumerate(runs):
+        columns = np.searchsorted(epoch, run.epoch)
+        for name, array in arrays.items():
+            values = run.values(name)
+            array[i, columns] = np.where(np.isfinite(values), values, np.nan)
+    best = [_best(epoch, arrays["val_loss"][i], arrays["train_loss"][i]) for i in range(len(runs))]
+    return CurvesResult(
+        run=_unique([run.label for run in runs]),
+        recipe=tuple(run.recipe_name for run in runs),
+        method=tuple(run.method for run in runs),
+        seed=tuple(run.seed for run in runs),
+        status=tuple(run.status for run in runs),
+        split=_common_split(runs, arrays),
+        epoch=epoch,
+        best_epoch=np.array([number for number, _ in best], dtype=np.int64),
+        best_by=tuple(by for _, by in best),
+        provenance=_provenance(runs),
+        **arrays,
+    )
+
+
+def _best(epoch: np.ndarray, val_loss: np.ndarray, train_loss: np.ndarray) -> tuple[int, str]:
+    for name, losses in (("val_loss", val_loss), ("train_loss", train_loss)):
+        if np.isfinite(losses).any():
+            return int(epoch[np.flatnonzero(losses == np.nanmin(losses))[-1]]), name
+    return 0, ""
+
+
+def _common_split(runs: Sequence[RunRecord], arrays: dict[str, np.ndarray]) -> str:
+    has = {
+        split: np.isfinite(arrays[f"{key}_loss"]).any(axis=1) | np.isfinite(arrays[f"{key}_acc"]).any(axis=1)
+        for split, key in (("validation", "val"), ("test", "test"))
+    }
+    evaluated = has["validation"] | has["test"]
+    if not evaluated.any():
+        return ""
+    for split, there in has.items():
+        if there[evaluated].all():
+            return split
+    lacking = [
+        next(run.label for run, there in zip(runs, has[split], strict=True) if not there) for split in has
+    ]
+    raise InputError(
+        f"`{lacking[0]}` has no validation values and `{lacking[1]}` no test values: draw them one by one"
+    )
+
+
+def _unique(labels: Sequence[str]) -> tuple[str, ...]:
+    seen: dict[str, int] = {}
+    names = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        names.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return tuple(names)
+
+
+def _provenance(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    described = [
+        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env, "notes": run.notes}
+        for run in runs
+    ]
+    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
+    return json.loads(json.dumps({"ralr_viz": __version__, "runs": described}, default=str))
+
+
+def _last(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if len(finite) else np.nan

@@ -1,0 +1,173 @@
+"""Read somebody's own training log, whatever its columns are called."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.run import QUANTITIES, RunRecord
+
+_MISSING = {"", "nan", "none", "null", "na", "n/a", "-", "--"}
+_ACCURACIES = ("train_acc", "val_acc", "test_acc")
+_PLAIN_ACCURACY = "acc"  # a name that does not tell the split
+_ACCURACY_WORDS = ("acc", "accuracy", "top1", "top1acc", "top1accuracy", "acc1", "acctop1", "prec1")
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "eval", "dev"),
+    "test": ("test",),
+}
+
+
+def _known_names() -> dict[str, str]:
+    """Column name, in lower case and only its letters and digits → quantity."""
+    names = {"epoch": "epoch", "epochs": "epoch", "loss": "train_loss", "trainlosseval": "train_loss_eval"}
+    names |= dict.fromkeys(("lr", "learningrate", "lrsgd", "lradam", "lradamw"), "lr")
+    names |= {"baselr": "base_lr", "baselearningrate": "base_lr", "factor": "factor"}
+    names |= dict.fromkeys(_ACCURACY_WORDS, _PLAIN_ACCURACY)
+    for split, split_words in _SPLIT_WORDS.items():
+        for quantity, words in ((f"{split}_loss", ("loss",)), (f"{split}_acc", _ACCURACY_WORDS)):
+            for name in (form for a in split_words for b in words for form in (a + b, b + a)):
+                names |= {name: quantity, f"{name}epoch": quantity}  # Lightning adds `_epoch`
+    return names
+
+
+_NAMES = _known_names()
+
+
+def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRecord:
+    """Read a CSV of one run, one epoch a line.
+
+    Columns are recognised in any case and spelling: ``epoch``, ``lr`` or ``Learning Rate``, ``loss``,
+    ``train_loss``, ``val_loss``, ``val_acc``, ``valid/top1``, ``Test accuracy (%)``, … A bare ``acc`` is the
+    training accuracy if the log names a validation or test accuracy as well (as Keras does), else the
+    validation accuracy. Lines of the same epoch are merged (Lightning writes two). Epochs that start at 0 are
+    counted from 1; without an ``epoch`` column the lines are counted. Accuracies that are all <= 1 are shares
+    and turned into per cent. What was assumed is in the record's ``notes``.
+
+    Args:
+        path: File in UTF-8 with a header, separated by comma, semicolon or tab.
+        columns: Quantity → the file's column, where the name is not recognised: ``{"val_acc": "score"}``.
+
+    Returns:
+        The record; its method is the file's name without suffix.
+
+    Raises:
+        InputError: Missing or unreadable file, no known column, or a bad value, with its line and column.
+        UnknownNameError: ``columns`` names a quantity or a column that does not exist.
+    """
+    path = Path(path)
+    header, lines = _read_table(path)
+    chosen, notes = _choose_columns(path, header, columns or {})
+    table = {
+        quantity: [_parse_cell(path, line, header[i], row[i], quantity) for line, row in lines]
+        for quantity, i in chosen.items()
+    }
+    if "epoch" in table:
+        epoch = np.array(table.pop("epoch"), dtype=np.int64)
+        if epoch.min() == 0:
+            epoch += 1
+            notes.append("epochs are counted from 0 in the file, from 1 here")
+    else:
+        epoch = np.arange(1, len(lines) + 1)
+        notes.append("no `epoch` column: each line is an epoch")
+    epochs, rows = np.unique(epoch, return_inverse=True)
+    metrics = {}
+    for quantity, values in table.items():
+        merged = metrics[quantity] = np.full(len(epochs), np.nan)
+        for row, value in zip(rows, values, strict=True):
+            if not math.isnan(value):
+                merged[row] = value
+    accuracies = [metrics[quantity] for quantity in _ACCURACIES if quantity in metrics]
+    if accuracies and np.nanmax([0.0, *np.concatenate(accuracies)]) <= 1:
+        for shares in accuracies:
+            shares *= 100
+        notes.append("no accuracy is above 1: taken as shares and turned into per cent")
+    return RunRecord("", path.stem, None, epochs, metrics, notes=tuple(notes))
+
+
+def recognise_column(name: str) -> str | None:
+    """The quantity that a column's name means, ``"acc"`` for an accuracy of no named split, else None."""
+    return _NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+
+
+def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header, and (line number, cells) of each line that is not blank."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"no log `{path}`: it does not exist; give a .csv file with a header") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): save it as CSV") from error
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read: {error.strerror}; give a .csv file") from error
+    first_line = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first_line.count))
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise InputError(f"`{path}` line {reader.line_num} is not CSV: {error}; save it as CSV") from error
+    if len(rows) < 2:
+        raise InputError(f"`{path}` holds no numbers: expects a header and one line for each epoch")
+    header, lines = [" ".join(cell.split()) for cell in rows[0][1]], rows[1:]
+    if len(lines) > 1 and len(lines[-1][1]) < len(header) and not text.endswith("\n"):
+        lines.pop()  # half written: the run is in progress
+    for line, row in lines:
+        if len(row) != len(header):
+            raise InputError(
+                f"`{path}` line {line} has {len(row)} cells, its header {len(header)}: mend the line"
+            )
+    return header, lines
+
+
+def _choose_columns(
+    path: Path, header: list[str], columns: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """Quantity → index of its column, and what had to be assumed."""
+    chosen: dict[str, int] = {}
+    for wanted, name in columns.items():
+        if wanted not in ("epoch", *QUANTITIES):
+            raise UnknownNameError("quantity", wanted, ("epoch", *QUANTITIES))
+        if name not in header:
+            raise UnknownNameError(f"column of `{path.name}`:", name, header)
+        chosen[wanted] = header.index(name)
+    found = {i: recognise_column(name) for i, name in enumerate(header) if i not in chosen.values()}
+    split_is_named = not {"val_acc", "test_acc"}.isdisjoint([*chosen, *found.values()])
+    notes = []
+    for i, meaning in found.items():
+        quantity = meaning
+        if meaning == _PLAIN_ACCURACY:
+            quantity = "train_acc" if split_is_named else "val_acc"
+            notes.append(f"column `{header[i]}` is taken as {quantity}")
+        if quantity in chosen:
+            notes.append(
+                f"column `{header[i]}` is left out: {quantity} is column `{header[chosen[quantity]]}`"
+            )
+        elif quantity is not None:
+            chosen[quantity] = i
+    if not chosen.keys() - {"epoch"}:
+        names = ", ".join(f"`{name}`" for name in header[:12])
+        raise InputError(
+            f"`{path}` has no known column ({names}): rename them lr, train_loss, val_loss, val_acc"
+        )
+    return chosen, notes
+
+
+def _parse_cell(path: Path, line: int, column: str, cell: str, quantity: str) -> float:
+    text = " ".join(cell.split())
+    where = f"`{path}` line {line}, column `{column}`: `{text[:40]}`"
+    try:
+        value = math.nan if text.lower() in _MISSING else float(text)
+    except ValueError:
+        raise InputError(f"{where} is not a number: mend it or leave the cell empty") from None
+    if quantity == "epoch" and not (0 <= value < 2**53 and value.is_integer()):
+        raise InputError(f"{where} is not an epoch: must be an integer >= 0")
+    if quantity in _ACCURACIES and not (0 <= value <= 100 or math.isnan(value)):
+        raise InputError(f"{where} is not an accuracy: must be in [0, 1] or in per cent")
+    return value

@@ -1,0 +1,232 @@
+"""Read what a training left behind: a run directory, finished or in progress."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ralr_viz.errors import InputError
+
+METRICS = "metrics.jsonl"
+RECIPE = "recipe.toml"
+# Losses in nats, accuracies in per cent, all after ``epoch`` epochs (1-based).
+QUANTITIES = (
+    "base_lr",
+    "factor",
+    "lr",
+    "train_loss",
+    "train_acc",
+    "train_loss_eval",
+    "val_loss",
+    "val_acc",
+    "test_loss",
+    "test_acc",
+)
+_DEPTH = 3  # RECIPE/METHOD/seedK below the folder that is searched
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """One training run, wherever it was read from.
+
+    Attributes:
+        recipe_name: The recipe; empty for a CSV.
+        method: ``baseline``, ``ralr``, ``scaled`` or a name of the user's; the file's name for a CSV.
+        seed: Training seed, where known.
+        epoch: Finished epochs, growing, int64 of shape (num_epochs,).
+        metrics: Each quantity's values, float64 of shape (num_epochs,), NaN where not measured.
+        recipe: Flat settings of the run.
+        result: Content of ``result.json``; None while the run is in progress and for a CSV.
+        env: Content of ``env.json``, where there is one.
+        notes: What was assumed while reading, a line each.
+    """
+
+    recipe_name: str
+    method: str
+    seed: int | None
+    epoch: np.ndarray
+    metrics: Mapping[str, np.ndarray]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
+    env: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Short name that holds no path: recipe, method and seed."""
+        seed = "" if self.seed is None else f"seed{self.seed}"
+        return "/".join(part for part in (self.recipe_name, self.method, seed) if part)
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``diverged``, ``running`` (no ``result.json`` yet) or ``unknown`` (a CSV)."""
+        if self.result is not None:
+            return str(self.result.get("status", "unknown"))
+        return "running" if self.recipe else "unknown"
+
+    def values(self, quantity: str) -> np.ndarray:
+        """Values of a quantity, float64 of shape (num_epochs,); all NaN if it was never recorded."""
+        return self.metrics.get(quantity, np.full(len(self.epoch), np.nan))
+
+
+def load_run(path: Path) -> RunRecord:
+    """Read a run directory, finished or in progress.
+
+    A last line of ``metrics.jsonl`` that is only half written is left out; of an epoch that was logged twice
+    the later record counts.
+
+    Args:
+        path: Folder with ``recipe.toml`` and ``metrics.jsonl``.
+
+    Raises:
+        InputError: No run directory, no finished epoch yet, or a damaged file (named, with its line).
+    """
+    path = Path(path)
+    if not (path / METRICS).is_file():
+        raise InputError(_not_a_run(path))
+    recipe = read_recipe_file(path / RECIPE)
+    records = _read_metrics(path / METRICS)
+    if not records:
+        raise InputError(
+            f"`{path}` has no finished epoch in {METRICS}: wait for the first one or resume the run"
+        )
+    by_epoch = {record["epoch"]: record for record in records}
+    epochs = sorted(by_epoch)
+    names = dict.fromkeys(name for record in records for name in record if name != "epoch")
+    metrics = {name: np.array([_number(by_epoch[e].get(name)) for e in epochs]) for name in names}
+    return RunRecord(
+        recipe_name=recipe["recipe"],
+        method=recipe["method"],
+        seed=recipe["seed"],
+        epoch=np.array(epochs, dtype=np.int64),
+        metrics={
+            name: values for name, values in metrics.items() if name in QUANTITIES or not _empty(values)
+        },
+        recipe=recipe,
+        result=_read_json(path / "result.json"),
+        env=_read_json(path / "env.json"),
+    )
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Run directories with a finished epoch: ``path`` itself, else those up to three levels below it.
+
+    Args:
+        path: A run directory, or a folder of them such as ``runs/RECIPE`` or ``runs/RECIPE/ralr``.
+
+    Returns:
+        Sorted by name, ``seed2`` before ``seed10``; never empty.
+
+    Raises:
+        InputError: Not a folder, or no run in it.
+    """
+    path = Path(path)
+    if (path / METRICS).is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(_not_a_run(path))
+    logs = [log for depth in range(1, _DEPTH + 1) for log in path.glob("*/" * depth + METRICS)]
+    runs = [log.parent for log in logs if log.is_file() and log.stat().st_size]
+    if not runs:
+        raise InputError(_not_a_run(path))
+    return sorted(runs, key=lambda run: [_natural(part) for part in run.relative_to(path).parts])
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _not_a_run(path: Path) -> str:
+    if not path.exists():
+        return f"no run directory `{path}`: it does not exist; give RUNS/RECIPE/METHOD/seedK"
+    if path.is_file():
+        return f"`{path}` is a file: give the run directory with {METRICS}, or a .csv log"
+    what = "has no finished epoch yet" if (path / RECIPE).is_file() else "is no run directory"
+    return f"`{path}` {what}: expects {METRICS} in it; give RUNS/RECIPE/METHOD/seedK"
+
+
+def read_recipe_file(path: Path) -> dict[str, Any]:
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"`{path.parent}` is no run directory: expects {RECIPE} beside {METRICS}; "
+            "for a log of your own give a .csv file"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"`{path}` cannot be read: {_line(error)}; restore it or train again") from error
+    for name, kind in (("recipe", str), ("method", str), ("seed", int)):
+        if not isinstance(recipe.get(name), kind):
+            raise InputError(f"`{path}` lacks `{name}`: add it ({kind.__name__}), as ralr-viz writes it")
+    return recipe
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read: {error.strerror}; check its permissions") from error
+    lines = text.split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_parse_record(line))
+        except ValueError as error:
+            if number == len(lines):  # no newline after it: a run in progress is writing it, or was killed
+                break
+            raise InputError(
+                f"`{path}` line {number}: {_line(error)}; remove the line or resume the run"
+            ) from error
+    return records
+
+
+def _parse_record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("is not JSON") from error
+    if not isinstance(record, dict):
+        raise ValueError("is not a JSON object")
+    epoch = record.get("epoch")
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
+        raise ValueError(f"`epoch` is {epoch!r}, must be an integer >= 1")
+    for name in QUANTITIES:
+        value = record.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"`{name}` is {value!r}, must be a number or null")
+    return record
+
+
+def _number(value: Any) -> float:
+    """Number → float; null, and whatever a user's own extra key holds → NaN."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def _empty(values: np.ndarray) -> bool:
+    return bool(np.isnan(values).all())
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"`{path}` cannot be read: {_line(error)}; delete it") from error
+    if not isinstance(content, dict):
+        raise InputError(f"`{path}` is not a JSON object; delete it")
+    return content
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,144 @@
+"""Learning-rate schedules before anything is trained: base LR, amplification and what it adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ralr_viz.errors import InputError
+from ralr_viz.results.bundle import Result
+
+
+@dataclass(frozen=True, eq=False)
+class ScheduleResult(Result):
+    """The LR of each epoch under one base schedule, for several methods and seeds ("arms").
+
+    Attributes:
+        recipe: Name of the recipe.
+        method: Of each arm.
+        seed: Of each arm; None where it does not depend on one.
+        epoch: 1 … num_epochs, int64 (num_epochs,).
+        base_lr: Scheduled LR, float64 (num_epochs,).
+        factor: What it is multiplied by, float64 (num_arms, num_epochs).
+
+    References:
+        Section 4.2, Algorithm 1.
+    """
+
+    kind: ClassVar[str] = "schedule"
+    schema: ClassVar[int] = 1
+
+    recipe: str
+    method: tuple[str, ...]
+    seed: tuple[int | None, ...]
+    epoch: np.ndarray
+    base_lr: np.ndarray
+    factor: np.ndarray
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expected = {"base_lr": self.epoch.shape, "factor": (len(self.method), *self.epoch.shape)}
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {shape}")
+        if len(self.seed) != len(self.method):
+            raise ValueError(f"`seed` has {len(self.seed)} entries for {len(self.method)} methods")
+
+    @property
+    def lr(self) -> np.ndarray:
+        """LR in use, base × factor, float64 (num_arms, num_epochs)."""
+        return self.base_lr * self.factor
+
+    @property
+    def amplified(self) -> np.ndarray:
+        """Epochs whose LR is not the scheduled one, bool (num_arms, num_epochs)."""
+        return self.factor != 1
+
+    @property
+    def amplified_share(self) -> np.ndarray:
+        """Share of amplified epochs in [0, 1], float64 (num_arms,)."""
+        return self.amplified.mean(axis=1)
+
+    @property
+    def mean_amplification(self) -> np.ndarray:
+        """Mean factor of the amplified epochs, float64 (num_arms,); NaN where there is none."""
+        count = self.amplified.sum(axis=1)
+        total = np.where(self.amplified, self.factor, 0.0).sum(axis=1)
+        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+
+    @property
+    def sum_lr(self) -> np.ndarray:
+        """Σ LR over the epochs, float64 (num_arms,)."""
+        return self.lr.sum(axis=1)
+
+    @property
+    def sum_lr_ratio(self) -> np.ndarray:
+        """Σ LR relative to the base schedule's (what `baseline` uses), float64 (num_arms,)."""
+        return self.sum_lr / self.base_lr.sum()
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row for each arm."""
+        return [
+            {
+                "method": self.method[i],
+                "seed": self.seed[i],
+                "epochs": len(self.epoch),
+                "amplified_epochs": int(self.amplified[i].sum()),
+                "amplified_share": float(self.amplified_share[i]),
+                "mean_amplification": float(self.mean_amplification[i]),
+                "mean_factor": float(self.factor[i].mean()),
+                "final_factor": float(self.factor[i, -1]),
+                "sum_lr": float(self.sum_lr[i]),
+                "sum_lr_ratio": float(self.sum_lr_ratio[i]),
+            }
+            for i in range(len(self.method))
+        ]
+
+
+def compute_schedule(
+    base_lr: Sequence[float] | np.ndarray,
+    factors: Sequence[tuple[str, int | None, Sequence[float] | np.ndarray]],
+    *,
+    recipe: str = "",
+    provenance: Mapping[str, Any] | None = None,
+) -> ScheduleResult:
+    """Put a base schedule and the factors of several arms together.
+
+    Args:
+        base_lr: Scheduled LR of each epoch, finite, >= 0, with a sum > 0, shape (num_epochs,).
+        factors: (method, seed, factor of each epoch), the factors finite, > 0, of shape (num_epochs,).
+        recipe: Name of the recipe.
+        provenance: Where the schedule comes from.
+
+    Raises:
+        InputError: A value outside these rules.
+
+    Example:
+        >>> compute_schedule([0.1, 0.01], [("ralr", 0, [1.0, 3.0])]).sum_lr_ratio.round(3).tolist()
+        [1.182]
+    """
+    base = np.asarray(base_lr, dtype=np.float64)
+    if base.ndim != 1 or not base.size or not np.isfinite(base).all() or base.min() < 0 or not base.sum() > 0:
+        raise InputError(
+            "`base_lr` must hold a finite LR >= 0 for each epoch, and one > 0: check the schedule"
+        )
+    if not factors:
+        raise InputError("no method was given: name at least one, such as `ralr`")
+    rows = []
+    for method, seed, values in factors:
+        row = np.asarray(values, dtype=np.float64)
+        if row.shape != base.shape or not np.isfinite(row).all() or row.min() <= 0:
+            raise InputError(f"factors of `{method}` (seed {seed}) must be {base.size} finite numbers > 0")
+        rows.append(row)
+    return ScheduleResult(
+        recipe=recipe,
+        method=tuple(method for method, _, _ in factors),
+        seed=tuple(seed for _, seed, _ in factors),
+        epoch=np.arange(1, base.size + 1),
+        base_lr=base,
+        factor=np.stack(rows),
+        provenance=dict(provenance or {}),
+    )

@@ -1,0 +1,97 @@
+"""Loss and accuracy of a network on images, in eval mode and without augmentation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.data.augment import normalise_batch
+from ralr_viz.errors import InputError
+from ralr_viz.train.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy (nats), top-1 and top-5 accuracy (per cent), images, images per second."""
+
+    loss: float
+    top1: float
+    top5: float
+    n: int
+    images_per_second: float
+
+
+def evaluate(
+    model: nn.Module,
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
+    mean: Tensor,
+    std: Tensor,
+    runtime: Runtime,
+    *,
+    batch: int = 500,
+) -> Evaluation:
+    """Evaluate ``model``, which is left in the mode it was in.
+
+    Args:
+        model: On the runtime's device.
+        images: (n, H, W, 3) uint8, on any device or a memory map; moved batch by batch.
+        labels: (n,) int64 in [0, classes).
+        mean, std: (3,) float32 on the device, in units of [0, 1].
+        batch: Images per forward pass.
+
+    Returns:
+        Evaluation; top-5 is top-1's weaker twin and 100 where there are at most five classes.
+
+    Raises:
+        InputError: No images, or a label outside the network's classes.
+    """
+    if len(images) == 0:
+        raise InputError("there are no images to evaluate: choose another --split or a larger --limit")
+    device = runtime.device
+    totals = torch.zeros(3, device=device)
+    highest = int(labels.max())
+    begin = time.perf_counter()
+    with eval_mode(model), torch.no_grad():
+        for start in range(0, len(images), batch):
+            x = _to_tensor(images[start : start + batch]).to(device)
+            y = _to_tensor(labels[start : start + batch]).to(device)
+            with runtime.autocast():
+                logits = model(normalise_batch(x, mean, std).contiguous(memory_format=runtime.memory_format))
+            logits = logits.float()
+            if start == 0 and highest >= logits.shape[1]:
+                raise InputError(
+                    f"label {highest} needs {highest + 1} classes, the network has {logits.shape[1]}: "
+                    "evaluate on the data set that it was trained on"
+                )
+            loss = nn.functional.cross_entropy(logits, y, reduction="sum")
+            # topk breaks the ties that bf16 logits have; counting higher scores would call each of them right
+            hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]
+            totals += torch.stack([loss, hits[:, 0].sum().float(), hits.sum().float()])
+    loss_sum, top1, top5 = totals.tolist()
+    seconds = time.perf_counter() - begin
+    n = len(images)
+    return Evaluation(loss_sum / n, 100 * top1 / n, 100 * top5 / n, n, n / seconds)
+
+
+def _to_tensor(values: Tensor | np.ndarray) -> Tensor:
+    # copied, since torch warns of read-only memory such as a data store's
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode for the block; each module's own mode comes back, also after an exception."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

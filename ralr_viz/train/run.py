@@ -1,0 +1,282 @@
+"""A run directory: what a training leaves behind, and the state to go on from.
+
+    recipe.toml  env.json  metrics.jsonl  log.txt  checkpoints/{last,prev,best,epoch_0200}.pt  result.json
+
+`result.json` is written last: where it is, the run is done. The files are the truth; there is no database.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.train.checkpoint import FORMAT_VERSION, read_checkpoint
+from ralr_viz.train.recipe import recipe_to_toml
+from ralr_viz.train.storage import (
+    append_line,
+    copy_file,
+    lock_folder,
+    remove_leftovers,
+    write_bytes,
+    write_json,
+)
+
+
+class RunWriter:
+    """Writes a run directory, for ralr-viz's own loop and for anybody's.
+
+    Example:
+        >>> with RunWriter("runs/mine/ralr/seed0", arch="resnet20", num_classes=10, method="ralr") as run:
+        ...     for epoch in range(1, 31):
+        ...         loss, accuracy = train_and_validate(...)
+        ...         run.log(epoch=epoch, lr=scheduler.get_last_lr()[0], val_loss=loss, val_acc=accuracy)
+        ...         run.save(model)
+
+    Args:
+        directory: The run directory; made with its parents.
+        arch: Architecture as `ralr_viz.models.build_model` takes it, or None where there is none of that name.
+        num_classes: Of the classifier.
+        method: What is compared: ``baseline``, ``ralr``, ``scaled`` or a name of your own.
+        seed: Training seed.
+        recipe: Settings to record; any flat mapping of plain values.
+        header: More of what a checkpoint says about itself: ``mean``, ``std`` (three floats each),
+            ``class_names``, ``dataset``, ``image_size``.
+        keep: Epochs whose checkpoint is kept beside the last, the one before and the best.
+        environment: What ``env.json`` is to hold.
+        resume: Go on with what the directory holds (see `restored`) instead of refusing it.
+
+    Raises:
+        InputError: The directory holds a run and ``resume`` is false.
+        RunLockedError: Another process writes to it.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        arch: str | None = None,
+        num_classes: int | None = None,
+        method: str = "baseline",
+        seed: int = 0,
+        recipe: Mapping[str, Any] | None = None,
+        header: Mapping[str, Any] | None = None,
+        keep: Collection[int] = (),
+        environment: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.directory = Path(directory)
+        self.checkpoints = self.directory / "checkpoints"
+        self.keep = frozenset(keep)
+        self.history: list[dict[str, Any]] = []
+        self.restored: dict[str, Any] | None = None
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot make the run directory `{directory}`: {error.strerror}") from None
+        self._lock = lock_folder(self.directory)
+        try:
+            holds_run = (self.directory / "metrics.jsonl").exists() or (self.checkpoints / "last.pt").exists()
+            if holds_run and not resume:
+                raise InputError(
+                    f"`{directory}` already holds a run: pass --resume (resume=True) to go on with it"
+                )
+            remove_leftovers(self.directory)
+            remove_leftovers(self.checkpoints)
+            recipe = dict(recipe or {})
+            about = {
+                "format": FORMAT_VERSION,
+                "ralr_viz": __version__,
+                "torch": torch.__version__,
+                "arch": arch,
+                "num_classes": num_classes,
+                "method": method,
+                "seed": seed,
+                "recipe": recipe,
+                **(header or {}),
+            }
+            # plain values only: a subclass of str such as TorchVersion would not load with weights_only
+            self.header: dict[str, Any] = json.loads(json.dumps(about))
+            write_bytes(
+                self.directory / "recipe.toml",
+                recipe_to_toml({"recipe": recipe.get("name", ""), "method": method, "seed": seed}
+                               | {k: v for k, v in recipe.items() if k != "name"}).encode(),
+            )  # fmt: skip
+            if environment is not None:
+                write_json(self.directory / "env.json", environment)
+            if resume:
+                self._restore()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self.history and not (self.directory / "result.json").exists():
+                self.finish()
+        finally:
+            self.close()
+
+    def log(self, **record: float | int | None) -> None:
+        """Add one epoch's record; ``epoch`` is 1-based and grows. Non-finite values are stored as null.
+
+        Raises:
+            InputError: ``epoch`` is missing or does not grow.
+        """
+        epoch = record.get("epoch")
+        if not isinstance(epoch, int) or (self.history and epoch <= self.history[-1]["epoch"]):
+            raise InputError(
+                f"`epoch` = {epoch!r} must be an integer above the last logged one: log each epoch once"
+            )
+        clean = {k: _finite(v) for k, v in record.items()}
+        self.history.append(clean)
+        append_line(self.directory / "metrics.jsonl", json.dumps(clean, allow_nan=False))
+
+    def say(self, line: str) -> None:
+        """Add a line to ``log.txt``."""
+        append_line(self.directory / "log.txt", line)
+
+    def save(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        **state: Any,
+    ) -> Path:
+        """Save the state after the last logged epoch as ``last``, and under the other names it has earned.
+
+        The old ``last`` stays as ``prev``; ``best`` is the lowest validation loss (training loss without
+        validation), the later one on ties (Algorithm 1's L ≤ L*); the test set never selects.
+
+        Args:
+            model, optimizer, scheduler: Their ``state_dict`` is taken; the model must not be wrapped.
+            **state: More tensors and plain values that a resumed loop needs.
+        """
+        epoch = self.history[-1]["epoch"] if self.history else 0
+        payload = {
+            "header": {**self.header, "epoch": epoch},
+            "history": self.history,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict() if optimizer is not None else None,
+            "scheduler": scheduler.state_dict() if scheduler is not None else None,
+            **state,
+        }
+        buffer = io.BytesIO()
+        torch.save(payload, buffer)
+        last = self.checkpoints / "last.pt"
+        if last.exists():
+            copy_file(last, self.checkpoints / "prev.pt")
+        write_bytes(last, buffer.getvalue())
+        if "partial" not in state:
+            self._name_checkpoint()
+        return last
+
+    def finish(self, status: str = "finished", message: str = "") -> dict[str, Any]:
+        """Write ``result.json``; the run is done."""
+        result = summarise_history(self.history) | {"status": status}
+        if message:
+            result["message"] = message
+        write_json(self.directory / "result.json", result)
+        return result
+
+    def close(self) -> None:
+        """Give the directory free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _name_checkpoint(self) -> None:
+        """Give ``last`` the names that its epoch deserves; run again after a kill, it changes nothing."""
+        if not self.history:
+            return
+        epoch, last = self.history[-1]["epoch"], self.checkpoints / "last.pt"
+        if best_epoch(self.history) == epoch:
+            copy_file(last, self.checkpoints / "best.pt")
+        if epoch in self.keep:
+            copy_file(last, self.checkpoints / f"epoch_{epoch:04d}.pt")
+
+    def _restore(self) -> None:
+        """Read the newest whole state; ``metrics.jsonl`` is made to agree with it."""
+        for name in ("last.pt", "prev.pt"):
+            path = self.checkpoints / name
+            if not path.exists():
+                continue
+            try:
+                state = read_checkpoint(path)
+                self.history = list(state["history"])
+            except (CheckpointError, KeyError, TypeError) as error:
+                self.say(f"{name} cannot be read ({error}); falling back")
+                continue
+            if name != "last.pt":
+                self.say(f"resuming from {name}: last.pt is missing or damaged")
+                copy_file(path, self.checkpoints / "last.pt")
+            self.restored = state | {"source": name}
+            if "partial" not in state:
+                self._name_checkpoint()
+            break
+        else:
+            if (self.checkpoints / "last.pt").exists():
+                raise CheckpointError(
+                    f"neither last.pt nor prev.pt in `{self.checkpoints}` can be read: "
+                    "move the run directory away and start it again"
+                )
+        lines = "".join(json.dumps(r, allow_nan=False) + "\n" for r in self.history)
+        write_bytes(self.directory / "metrics.jsonl", lines.encode())
+
+
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """Epoch of the lowest validation loss, else training loss; the later one on ties."""
+    for name in ("val_loss", "train_loss"):
+        losses = [(r[name], -r["epoch"]) for r in history if r.get(name) is not None]
+        if losses:
+            return -min(losses)[1]
+    return history[-1]["epoch"] if history else None
+
+
+def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Last epoch, best epoch, median of the last five, final factor and Σ LR (contract of ``result.json``)."""
+    names = ("train_loss_eval", "val_loss", "val_acc", "test_loss", "test_acc")
+
+    def pick(record: Mapping[str, Any]) -> dict[str, Any]:
+        return {"epoch": record["epoch"]} | {n: record.get(n) for n in names}
+
+    if not history:
+        return {"epochs": 0}
+    best = next(r for r in history if r["epoch"] == best_epoch(history))
+    medians = {}
+    for name in ("val_acc", "test_acc"):
+        values = [r[name] for r in history[-5:] if r.get(name) is not None]
+        medians[name] = statistics.median(values) if values else None
+    rates = [r["images_per_second"] for r in history if r.get("images_per_second") is not None]
+    return {
+        "epochs": history[-1]["epoch"],
+        "last": pick(history[-1]),
+        "best": pick(best),
+        "median_last5": medians,
+        "final_factor": history[-1].get("factor"),
+        "sum_lr": math.fsum(r["lr"] for r in history if r.get("lr") is not None),
+        "seconds": math.fsum(r["seconds"] for r in history if r.get("seconds") is not None),
+        "images_per_second": statistics.median(rates) if rates else None,
+    }
+
+
+def _finite(value: float | int | None) -> float | int | None:
+    if value is None or isinstance(value, bool | int):
+        return value
+    value = float(value)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,162 @@
+"""Where and how a training or an analysis runs: device, precision, determinism, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import nn
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import InputError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The machine's side of a run; the recipe is the experiment's.
+
+    Attributes:
+        device: CPU, CUDA or MPS.
+        precision: ``fp32``, or ``bf16`` for autocast.
+        deterministic: CUDA kernels restricted to deterministic ones; the CPU's are.
+        compile: Whether the training step's network goes through `torch.compile`.
+    """
+
+    device: torch.device
+    precision: str
+    deterministic: bool = False
+    compile: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """channels_last where the convolutions are faster with it (MPS's are not)."""
+        return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model itself, moved to the device and its memory format."""
+        return model.to(self.device).to(memory_format=self.memory_format)
+
+    def autocast(self) -> torch.autocast:
+        """Context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def resolve_runtime(
+    device: str = "auto", precision: str = "auto", *, deterministic: bool = False, compile: bool = False
+) -> Runtime:
+    """Runtime for ``--device`` and ``--precision``.
+
+    Raises:
+        InputError: The device is not there, or an unknown name.
+    """
+    where = _resolve_device(device)
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UnknownNameError("precision", precision, ("auto", "fp32", "bf16"))
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(where) else "fp32"
+    return Runtime(where, precision, deterministic, compile)
+
+
+def configure(runtime: Runtime) -> None:
+    """Set torch's global switches; the only place that does."""
+    tf32 = not runtime.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = not runtime.deterministic
+    torch.backends.cudnn.deterministic = runtime.deterministic
+    if runtime.deterministic and runtime.device.type == "cuda":
+        # cuBLAS reads it when its first handle is made, so it must be set before the first product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(runtime.deterministic)
+
+
+def describe_environment(runtime: Runtime) -> dict[str, Any]:
+    """What `env.json` holds: versions and hardware, no paths, no names of users or hosts."""
+    cuda = runtime.device.type == "cuda"
+    return {
+        "ralr_viz": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": metadata.version("torchvision"),
+        "numpy": metadata.version("numpy"),
+        "platform": platform.system() + " " + platform.machine(),
+        "device": torch.cuda.get_device_name(runtime.device) if cuda else runtime.device.type,
+        "threads": torch.get_num_threads(),
+        "precision": runtime.precision,
+        "deterministic": runtime.deterministic,
+        "compile": runtime.compile,
+    }
+
+
+class StopSignal:
+    """Remembers SIGINT or SIGTERM until the loop asks, so that saving happens outside the handler.
+
+    A second signal ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def _receive(self, number: int, frame: types.FrameType | None) -> None:
+        if self.number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def catch_stop_signals() -> Iterator[StopSignal]:
+    """Install a `StopSignal` for SIGINT and SIGTERM; the old handlers come back afterwards."""
+    stop = StopSignal()
+    try:
+        old = {s: signal.signal(s, stop._receive) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller decides about signals
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _resolve_device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps")) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"`--device {name}`: torch sees no CUDA device here; use --device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"`--device {name}`: there are {torch.cuda.device_count()} CUDA devices, from cuda:0"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"`--device {name}`: torch sees no MPS device here; use --device cpu or auto")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps"))
+    return device
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        # Without these instructions bf16 is emulated and slower than fp32.
+        return any(
+            getattr(torch.cpu, probe, lambda: False)()
+            for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        )
+    return False

@@ -1,0 +1,204 @@
+"""The loop against a literal twin, and what it promises about pairs and records."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ralr_viz.data import load_dataset
+from ralr_viz.data.augment import plan_epoch
+from ralr_viz.data.split import split_train
+from ralr_viz.errors import DivergedError, InputError
+from ralr_viz.models import build_model
+from ralr_viz.schedule import amplification_factors
+from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
+from ralr_viz.train.loop import train_run
+from ralr_viz.train.prepare import read_prepared_run
+
+
+def read_metrics(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights_of(directory, name="last"):
+    return read_checkpoint(directory / "checkpoints" / f"{name}.pt")["model"]
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def train_literally(directory, root):
+    """What a user would write: per-image augmentation in NumPy, an LR set by hand, torch's plain SGD."""
+    recipe, _, seed = read_prepared_run(directory)
+    data = load_dataset("squares", root)
+    train, _ = split_train(data.train.labels, validation=recipe.validation)
+    mean, std = np.array(data.mean), np.array(data.std)
+    factors = amplification_factors(seed, recipe.epochs)
+    torch.manual_seed(seed)
+    model = build_model("resnet20", 4)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    p = recipe.crop_padding
+    for epoch in range(recipe.epochs):
+        base = recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestone_epochs)
+        optimizer.param_groups[0]["lr"] = base * factors[epoch]
+        plan = plan_epoch(seed, epoch, len(train), padding=p, flip=recipe.flip)
+        shown = []
+        for i, top, left, flip in zip(
+            *(t.tolist() for t in (plan.order, plan.top, plan.left, plan.flip)), strict=True
+        ):
+            image = np.pad(np.asarray(data.train.images[train[i]]), ((p, p), (p, p), (0, 0)))
+            image = image[top : top + 16, left : left + 16]
+            shown.append(((image[:, ::-1] if flip else image) / 255 - mean) / std)
+        labels = torch.from_numpy(data.train.labels[train].astype(np.int64))[plan.order]
+        for start in range(0, len(train), recipe.batch):
+            x = torch.tensor(np.stack(shown[start : start + recipe.batch]), dtype=torch.float32).permute(
+                0, 3, 1, 2
+            )
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), labels[start : start + recipe.batch]).backward()
+            optimizer.step()
+    return model.state_dict()
+
+
+def test_train_run_equals_a_literal_loop(prepare, squares_root):
+    directory = prepare("ralr", seed=2, epochs=2, milestones=(1,), lr=0.01)  # seed 2 amplifies both epochs
+    train_run(directory, squares_root, device="cpu")
+    ours, twin = weights_of(directory), train_literally(directory, squares_root)
+    torch.manual_seed(2)
+    start = build_model("resnet20", 4).state_dict()
+    moved = math.sqrt(sum(float(((twin[k] - start[k]) ** 2).sum()) for k in start))
+    apart = math.sqrt(sum(float(((twin[k] - ours[k]) ** 2).sum()) for k in start))
+    # the same arithmetic in another order: fp32 rounding, grown by 10 steps; a wrong LR is 10 % and more
+    assert apart < 0.01 * moved
+
+
+def test_arms_are_bit_identical_until_the_first_amplified_epoch(prepare, squares_root):
+    factors = amplification_factors(0, 4)  # 1, 1, 2.65, 2.64
+    assert factors[:2].tolist() == [1, 1]
+    assert factors[2] > 1
+    arms = {m: prepare(m, epochs=4, keep_every=1) for m in ("baseline", "ralr")}
+    for directory in arms.values():
+        train_run(directory, squares_root, device="cpu")
+    for epoch in (1, 2):
+        assert_same(*(weights_of(d, f"epoch_{epoch:04d}") for d in arms.values()))
+    after = [weights_of(d, "epoch_0003")["conv1.weight"] for d in arms.values()]
+    assert not torch.equal(*after)
+
+
+def test_arms_share_initial_weights_but_seeds_do_not(prepare, squares_root):
+    first = [prepare(m, seed=s, epochs=1) for m, s in (("baseline", 0), ("scaled", 0), ("baseline", 1))]
+    for directory in first:
+        train_run(directory, squares_root, device="cpu")
+    moved = [read_metrics(d)[0]["step_length"] for d in first]
+    assert len(set(moved)) == 3
+    init = [read_metrics(d)[0] for d in first]
+    # after one epoch the distance from the start is the length of the one step
+    assert all(r["distance_from_init"] == r["step_length"] for r in init)
+
+
+def test_scaled_arm_uses_the_mean_factor_in_every_epoch(prepare, squares_root):
+    directory = prepare("scaled")
+    train_run(directory, squares_root, device="cpu")
+    records = read_metrics(directory)
+    assert [r["factor"] for r in records] == [1.5] * 3
+    assert [r["base_lr"] for r in records] == pytest.approx([0.05, 0.05, 0.005])
+    assert [r["lr"] for r in records] == pytest.approx([0.075, 0.075, 0.0075])
+
+
+def test_record_holds_what_the_checkpoint_gives(prepare, squares_root):
+    """Every number of the last record, recomputed in NumPy from the saved weights."""
+    directory = prepare("ralr", seed=2, keep_every=1, train_sample=40)
+    result = train_run(directory, squares_root, device="cpu")
+    data, last = load_dataset("squares", squares_root), read_metrics(directory)[-1]
+    train, held = split_train(data.train.labels, validation=0.25)
+    sample = train[[len(train) * i // 40 for i in range(40)]]
+    model = load_checkpoint(directory).build()
+    for name, split, indices in (
+        ("train", data.train, sample),
+        ("val", data.train, held),
+        ("test", data.test, np.arange(24)),
+    ):
+        x = (np.asarray(split.images[indices]) / 255 - np.array(data.mean)) / np.array(data.std)
+        logits = model(torch.tensor(x, dtype=torch.float32).permute(0, 3, 1, 2)).detach().double().numpy()
+        y = np.asarray(split.labels[indices])
+        loss = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(y)), y])
+        assert last["train_loss_eval" if name == "train" else f"{name}_loss"] == pytest.approx(loss, rel=1e-4)
+        if name != "train":
+            assert last[f"{name}_acc"] == pytest.approx(100 * np.mean(logits.argmax(1) == y))
+    torch.manual_seed(2)
+    start = dict(build_model("resnet20", 4).named_parameters())
+    before, after = (weights_of(directory, f"epoch_000{e}") for e in (2, 3))
+    length = math.sqrt(sum(float(((after[k] - before[k]) ** 2).sum()) for k in start))
+    distance = math.sqrt(sum(float(((after[k] - start[k]) ** 2).sum()) for k in start))
+    norm = math.sqrt(sum(float((after[k] ** 2).sum()) for k in start))
+    assert last["step_length"] == pytest.approx(length, rel=1e-4)
+    assert last["distance_from_init"] == pytest.approx(distance, rel=1e-4)
+    assert last["weight_norm"] == pytest.approx(norm, rel=1e-4)
+    factors = amplification_factors(2, 3)
+    assert [r["factor"] for r in read_metrics(directory)] == factors.tolist()
+    assert result["final_factor"] == factors[-1]
+    assert result["sum_lr"] == pytest.approx(np.dot(factors, [0.05, 0.05, 0.005]))
+    assert result["last"]["test_acc"] == last["test_acc"]
+
+
+def test_drop_last_leaves_out_the_smaller_batch(prepare, squares_root):
+    seen = {}
+    for drop in (True, False):
+        reports = []
+        train_run(
+            prepare(epochs=1, batch=20, drop_last=drop), squares_root, device="cpu", report=reports.append
+        )
+        seen[drop] = reports[-1].steps
+    assert seen == {True: 3, False: 4}  # 72 training images
+
+
+def test_train_run_stops_as_diverged_and_keeps_the_last_finite_state(prepare, squares_root):
+    directory = prepare("ralr", epochs=5, lr=1e30, milestones=())
+    with pytest.raises(DivergedError, match=r"not finite in epoch \d at factor") as caught:
+        train_run(directory, squares_root, device="cpu")
+    assert "\n" not in str(caught.value)
+    result = json.loads((directory / "result.json").read_text())
+    assert result["status"] == "diverged"
+    assert "factor" in result["message"]
+    for record in read_metrics(directory):
+        assert record["train_loss"] is None or math.isfinite(record["train_loss"])
+    assert "diverged" in (directory / "log.txt").read_text()
+
+
+def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_root, monkeypatch):
+    from ralr_viz.train import loop
+
+    directory = prepare(epochs=3, keep_every=1)
+    real, calls = loop.train_step, []
+
+    def poisoned(network, optimizer, x, y, totals, runtime):
+        calls.append(1)
+        real(network, optimizer, x, y, totals, runtime)
+        if len(calls) == 7:  # in the second epoch
+            totals[0] = torch.nan
+
+    monkeypatch.setattr(loop, "train_step", poisoned)
+    with pytest.raises(DivergedError, match="epoch 2 at factor 1 .* after epoch 1 is kept"):
+        train_run(directory, squares_root, device="cpu")
+    assert_same(weights_of(directory), weights_of(directory, "epoch_0001"))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_other_optimizers_train(prepare, squares_root, optimizer):
+    directory = prepare("ralr", epochs=2, optimizer=optimizer, momentum=0.0, nesterov=False, lr=0.01)
+    result = train_run(directory, squares_root, device="cpu")
+    assert math.isfinite(result["last"]["test_loss"])
+
+
+def test_train_run_refuses_a_batch_larger_than_the_data(prepare, squares_root):
+    with pytest.raises(InputError, match="`batch` = 500 is more than the 72 training images"):
+        train_run(prepare(batch=500, drop_last=True), squares_root, device="cpu")
+
+
+def test_train_run_learns(prepare, squares_root):
+    result = train_run(prepare(epochs=8, milestones=(5,)), squares_root, device="cpu")
+    assert result["last"]["test_acc"] > 80  # colour tells the classes; chance is 25 %

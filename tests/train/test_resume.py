@@ -1,0 +1,251 @@
+"""Kills, signals and full disks, on real processes: nothing is lost and a resumed run is the same run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from ralr_viz.train.checkpoint import read_checkpoint
+
+EPOCHS = 8
+
+# A parent that has imported torch forks a child for each attempt: ten kills without ten imports.
+DRIVER = textwrap.dedent(
+    """
+    import os, random, resource, signal, sys, time, traceback
+    import torch
+    torch.set_num_threads(1)
+    from pathlib import Path
+    from ralr_viz.errors import RalrVizError
+    from ralr_viz.train import run, storage
+    from ralr_viz.train.loop import train_run
+
+    directory, data = Path(sys.argv[1]), Path(sys.argv[2])
+
+    def train(before=lambda: None):
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 99
+        try:
+            before()
+            train_run(directory, data, device="cpu")
+            code = 0
+        except RalrVizError as error:
+            print(type(error).__name__, error, flush=True)
+            code = error.exit_code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def finish(pid):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def epochs_saved():
+        metrics = directory / "metrics.jsonl"
+        return metrics.read_text().count("\\n") if metrics.exists() else 0
+    """
+)
+
+
+def drive(body: str, *arguments: Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    code = DRIVER + textwrap.dedent(body)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, timeout=timeout, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def make_run(tmp_path_factory):
+    from ralr_viz.train.prepare import prepare_run
+    from ralr_viz.train.recipe import Recipe
+
+    def make() -> Path:
+        recipe = Recipe(
+            dataset="squares", model="resnet20", epochs=EPOCHS, batch=16, lr=0.05, momentum=0.9, milestones=(0.5,),
+            crop_padding=2, flip=True, validation=0.25, precision="fp32", keep=(4,),
+        )  # fmt: skip
+        return prepare_run(recipe, "ralr", 0, tmp_path_factory.mktemp("runs"))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(make_run, squares_root):
+    directory = make_run()
+    drive("assert finish(train()) == 0", directory, squares_root)
+    return directory
+
+
+def assert_same_run(directory: Path, reference: Path) -> None:
+    for name in ("last", "best", "epoch_0004"):
+        ours = read_checkpoint(directory / "checkpoints" / f"{name}.pt")
+        theirs = read_checkpoint(reference / "checkpoints" / f"{name}.pt")
+        assert all(torch.equal(ours["model"][k], theirs["model"][k]) for k in theirs["model"]), name
+        moments = [s["optimizer"]["state"] for s in (ours, theirs)]
+        assert all(
+            torch.equal(moments[0][i]["momentum_buffer"], m["momentum_buffer"]) for i, m in moments[1].items()
+        )
+    timing = {"seconds", "images_per_second"}
+    logs = [
+        [json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()]
+        for d in (directory, reference)
+    ]
+    assert [{k: v for k, v in r.items() if k not in timing} for r in logs[0]] == [
+        {k: v for k, v in r.items() if k not in timing} for r in logs[1]
+    ]
+    assert json.loads((directory / "result.json").read_text())["status"] == "finished"
+
+
+def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run, uninterrupted, squares_root):
+    directory = make_run()
+    done = drive(
+        """
+        rng, kills = random.Random(0), 0
+        while kills < 12:
+            pid = train()
+            # some moments after start-up, some right after an epoch was logged
+            before = epochs_saved()
+            time.sleep(rng.uniform(0.05, 0.4))
+            if rng.random() < 0.4:
+                end = time.monotonic() + 5
+                while epochs_saved() <= before and time.monotonic() < end:
+                    time.sleep(0.002)
+            os.kill(pid, signal.SIGKILL)
+            if finish(pid) == 0:
+                break
+            kills += 1
+        print("kills", kills)
+        assert finish(train()) == 0
+        """,
+        directory,
+        squares_root,
+    )
+    assert int(done.stdout.split()[-1]) >= 10
+    assert_same_run(directory, uninterrupted)
+
+
+def test_killed_inside_a_checkpoint_write_the_weights_are_bit_identical(
+    make_run, uninterrupted, squares_root
+):
+    directory = make_run()
+    drive(
+        """
+        def die_while_writing():
+            real = storage.write_synced
+            def half(path, data):
+                if path.name.startswith("last.pt") and epochs_saved() == 3:
+                    path.write_bytes(data[: len(data) // 2])
+                    os.kill(os.getpid(), signal.SIGKILL)
+                real(path, data)
+            storage.write_synced = half
+        assert finish(train(die_while_writing)) == -signal.SIGKILL
+        assert (directory / "checkpoints" / "last.pt.tmp").exists()
+        assert finish(train()) == 0
+        assert not (directory / "checkpoints" / "last.pt.tmp").exists()
+        """,
+        directory,
+        squares_root,
+    )
+    assert_same_run(directory, uninterrupted)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_saves_the_step_and_resumes_bit_identical(make_run, uninterrupted, squares_root, number, code):
+    directory = make_run()
+    done = drive(
+        f"""
+        rng, stops = random.Random({code}), 0
+        while True:
+            pid = train()
+            before, end = epochs_saved(), time.monotonic() + 20
+            while epochs_saved() <= before and time.monotonic() < end:
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.2))
+            os.kill(pid, {int(number)})
+            code = finish(pid)
+            if code == 0:
+                break
+            assert code == {code}, code
+            stops += 1
+        print("stops", stops)
+        """,
+        directory,
+        squares_root,
+    )
+    assert int(done.stdout.split()[-1]) >= 2
+    assert "the state is saved: --resume goes on" in done.stdout
+    assert_same_run(directory, uninterrupted)
+
+
+def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, uninterrupted, squares_root):
+    directory = make_run()
+    drive(
+        """
+        pid = train()
+        while epochs_saved() < 3:
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+        finish(pid)
+        last = directory / "checkpoints" / "last.pt"
+        content = last.read_bytes()
+        last.unlink()  # prev.pt may be a link to the same file
+        last.write_bytes(content[: len(content) // 3])
+        assert finish(train()) == 0
+        """,
+        directory,
+        squares_root,
+    )
+    assert "resuming from prev.pt: last.pt is missing or damaged" in (directory / "log.txt").read_text()
+    assert_same_run(directory, uninterrupted)
+
+
+def test_full_disk_is_one_line_and_loses_nothing(make_run, uninterrupted, squares_root):
+    directory = make_run()
+    done = drive(
+        """
+        def fill_disk_after_two_epochs():
+            real = storage.write_synced
+            def limited(path, data):
+                if epochs_saved() == 3:  # the system refuses files larger than this, as a full disk would
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+                real(path, data)
+            storage.write_synced = limited
+        assert finish(train(fill_disk_after_two_epochs)) == 1
+        assert not list(directory.glob("checkpoints/*.tmp"))
+        assert finish(train()) == 0
+        """,
+        directory,
+        squares_root,
+    )
+    line = next(x for x in done.stdout.splitlines() if x.startswith("StorageError"))
+    assert "last.pt" in line
+    assert "--resume" in line
+    assert_same_run(directory, uninterrupted)
+
+
+def test_second_process_is_refused(make_run, squares_root):
+    directory = make_run()
+    done = drive(
+        """
+        first = train()
+        while epochs_saved() < 1:
+            time.sleep(0.002)
+        assert finish(train()) == 2
+        assert finish(first) == 0
+        """,
+        directory,
+        squares_root,
+    )
+    assert "RunLockedError" in done.stdout
+    assert "is in use by another ralr-viz process" in done.stdout

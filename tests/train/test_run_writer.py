@@ -1,0 +1,112 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ralr_viz.errors import InputError, RunLockedError
+from ralr_viz.results.run import load_run
+from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.run import RunWriter, best_epoch, summarise_history
+
+
+def test_run_writer_serves_a_loop_of_ones_own(tmp_path):
+    model = nn.Linear(2, 2)
+    with RunWriter(tmp_path / "mine", method="ours", seed=4, recipe={"lr": 0.1}) as run:
+        for epoch in range(1, 4):
+            run.log(epoch=epoch, lr=0.1, factor=1.0, train_loss=1.0 / epoch, val_acc=50.0 + epoch)
+            run.save(model)
+    record = load_run(tmp_path / "mine")
+    assert (record.method, record.seed, record.status) == ("ours", 4, "finished")
+    assert record.values("val_acc").tolist() == [51, 52, 53]
+    assert json.loads((tmp_path / "mine" / "result.json").read_text())["best"]["epoch"] == 3
+
+
+def test_run_writer_leaves_a_failed_loop_unfinished(tmp_path):
+    with pytest.raises(ZeroDivisionError), RunWriter(tmp_path / "mine") as run:
+        run.log(epoch=1, train_loss=1.0)
+        raise ZeroDivisionError
+    assert not (tmp_path / "mine" / "result.json").exists()
+    RunWriter(tmp_path / "mine", resume=True).close()  # and free for the next
+
+
+def test_run_writer_refuses_what_is_there_and_what_is_in_use(tmp_path):
+    with RunWriter(tmp_path / "mine") as run:
+        run.log(epoch=1, train_loss=1.0)
+        with pytest.raises(RunLockedError, match="is in use"):
+            RunWriter(tmp_path / "mine", resume=True)
+    with pytest.raises(InputError, match="already holds a run: pass --resume"):
+        RunWriter(tmp_path / "mine")
+
+
+def test_run_writer_refuses_an_epoch_that_does_not_grow(tmp_path):
+    with RunWriter(tmp_path / "mine") as run:
+        run.log(epoch=2, train_loss=1.0)
+        for epoch in (2, 1, None, "3"):
+            with pytest.raises(InputError, match="must be an integer above the last"):
+                run.log(epoch=epoch)
+
+
+def test_run_writer_stores_non_finite_numbers_as_null(tmp_path):
+    with RunWriter(tmp_path / "mine") as run:
+        run.log(epoch=1, train_loss=float("nan"), val_loss=float("inf"), val_acc=1.0)
+    line = json.loads((tmp_path / "mine" / "metrics.jsonl").read_text())
+    assert line == {"epoch": 1, "train_loss": None, "val_loss": None, "val_acc": 1.0}
+
+
+def test_run_writer_makes_checkpoints_that_load_with_weights_only(tmp_path):
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    with RunWriter(tmp_path / "mine", header={"torch_build": torch.__version__}) as run:
+        run.log(epoch=1)
+        run.save(model, optimizer)
+    assert read_checkpoint(tmp_path / "mine" / "checkpoints" / "last.pt")["header"]["epoch"] == 1
+
+
+def test_run_writer_resumes_the_history_of_the_newest_whole_checkpoint(tmp_path):
+    model = nn.Linear(2, 2)
+    with RunWriter(tmp_path / "mine") as run:
+        for epoch in (1, 2):
+            run.log(epoch=epoch, train_loss=1.0)
+            run.save(model)
+        run.log(epoch=3, train_loss=1.0)  # killed before its checkpoint
+    (tmp_path / "mine" / "result.json").unlink()
+    with RunWriter(tmp_path / "mine", resume=True) as run:
+        assert [r["epoch"] for r in run.history] == [1, 2]
+        assert run.restored["header"]["epoch"] == 2
+    assert len((tmp_path / "mine" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        ([{"val_loss": 2.0}, {"val_loss": 1.0}, {"val_loss": 1.0}], 3),  # L <= L*
+        ([{"val_loss": 1.0}, {"val_loss": None}], 1),
+        ([{"train_loss": 1.0, "test_loss": 9.0}, {"train_loss": 2.0, "test_loss": 0.1}], 1),  # never by test
+        ([{"val_loss": 2.0, "train_loss": 0.1}, {"val_loss": 1.0, "train_loss": 0.2}], 2),
+    ],
+)
+def test_best_epoch_follows_algorithm_1_and_never_the_test_set(losses, best):
+    assert best_epoch([{"epoch": i, **r} for i, r in enumerate(losses, 1)]) == best
+
+
+def test_summarise_history_has_the_contract_of_result_json():
+    history = [
+        {
+            "epoch": e,
+            "lr": 0.1 * e,
+            "factor": e,
+            "val_loss": abs(4 - e),
+            "val_acc": v,
+            "test_acc": v + 1,
+            "seconds": 2.0,
+        }
+        for e, v in enumerate([10.0, 20.0, 90.0, 50.0, 30.0, 40.0], 1)
+    ]
+    summary = summarise_history(history)
+    assert summary["last"]["test_acc"] == 41
+    assert (summary["best"]["epoch"], summary["best"]["val_acc"]) == (4, 50)
+    assert summary["median_last5"] == {"val_acc": 40, "test_acc": 41}
+    assert summary["final_factor"] == 6
+    assert summary["sum_lr"] == pytest.approx(2.1)
+    assert (summary["seconds"], summary["images_per_second"]) == (12, None)
