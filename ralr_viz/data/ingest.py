@@ -23,6 +23,7 @@ import numpy as np
 from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
 from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, read_manifest
 from ralr_viz.errors import DataError, StorageError
+from ralr_viz.results.storage import sync_directory
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``."""
@@ -181,8 +182,8 @@ def _publish(folder: Path, target: Path, content_hash: str, force: bool) -> Path
             shutil.rmtree(old, ignore_errors=True)
         else:
             folder.rename(target)
-        _sync_folder(target)
-        _sync_folder(root)
+        sync_directory(target)
+        sync_directory(root)
     return target
 
 
@@ -249,11 +250,3 @@ def write_errors(path: Path) -> Iterator[None]:
 def _sync(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ralr_viz.data import Dataset, Split, load_dataset
 from ralr_viz.data.augment import EpochPlan, crop_batch, normalise_batch, pad_images, plan_epoch
 from ralr_viz.data.split import split_train
-from ralr_viz.errors import DivergedError, InputError, InterruptedRunError
+from ralr_viz.errors import DivergedError, InputError, InterruptedRunError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.optim import build_optimizer, build_scheduler
@@ -111,7 +111,13 @@ def train_run(
     ):
         if run.restored is not None:  # another machine's "auto" must not change the arithmetic midway
             runtime = dataclasses.replace(runtime, precision=run.restored["header"]["precision"])
-        return _Training(run, recipe, method, seed, dataset, runtime).run_epochs(stop, report)
+        try:
+            return _Training(run, recipe, method, seed, dataset, runtime).run_epochs(stop, report)
+        except torch.OutOfMemoryError:
+            raise RalrVizError(
+                f"{runtime.device} is out of memory at `batch` = {recipe.batch}: lower it by --set batch, "
+                "then train anew, or --resume on a larger device"
+            ) from None
 
 
 def train_step(

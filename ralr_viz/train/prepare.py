@@ -104,5 +104,4 @@ def _delete(directory: Path) -> None:
     try:
         shutil.rmtree(directory)
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)

@@ -84,7 +84,7 @@ class RunWriter:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot make the run directory `{directory}`: {error.strerror}") from None
-        self._lock = lock_folder(self.directory)
+        self._lock: int | None = lock_folder(self.directory)
         try:
             holds_run = (self.directory / "metrics.jsonl").exists() or (self.checkpoints / "last.pt").exists()
             if holds_run and not resume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shutil
 import signal
 import types
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ def resolve_runtime(
         raise UnknownNameError("precision", precision, ("auto", "fp32", "bf16"))
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(where) else "fp32"
+    if compile and where.type == "cpu" and not any(map(shutil.which, _compilers())):
+        raise InputError("`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out")
     return Runtime(where, precision, deterministic, compile)
 
 
@@ -148,6 +151,11 @@ def _resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps"))
     return device
+
+
+def _compilers() -> list[str]:
+    """What torch.compile calls on the CPU."""
+    return [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -12,11 +13,6 @@ from typing import Any
 
 from ralr_viz.errors import RunLockedError, StorageError
 from ralr_viz.results.storage import sync_directory, write_synced
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; runs are then not guarded against a second process
-    fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = ".tmp"
 
@@ -31,7 +27,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         temporary.unlink(missing_ok=True)
         write_synced(temporary, data)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -53,7 +49,7 @@ def copy_file(source: Path, target: Path) -> None:
             os.link(source, temporary)
         except OSError:  # a file system without links
             shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+        temporary.replace(target)
         # rename does nothing when both names already are the same file
         temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -75,17 +71,15 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def lock_folder(folder: Path) -> int | None:
+def lock_folder(folder: Path) -> int:
     """Take the folder for this process; the lock falls with the process, however it ends.
 
     Returns:
-        File descriptor to close, or None where there is no flock.
+        File descriptor; closing it gives the folder free.
 
     Raises:
         RunLockedError: Another process has it.
     """
-    if fcntl is None:
-        return None
     descriptor = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -80,6 +80,14 @@ def test_resolve_runtime_names_what_is_missing():
     assert resolve_runtime("cpu", "fp32").precision == "fp32"
 
 
+def test_resolve_runtime_asks_for_a_compiler_before_the_work(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(InputError, match="`--compile` needs a C\\+\\+ compiler"):
+        resolve_runtime("cpu", "fp32", compile=True)
+    resolve_runtime("cpu", "fp32")
+
+
 def test_train_step_has_no_operator_that_waits_for_the_device():
     from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -10,7 +10,7 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.data.augment import plan_epoch
 from ralr_viz.data.split import split_train
-from ralr_viz.errors import DivergedError, InputError
+from ralr_viz.errors import DivergedError, InputError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
@@ -133,7 +133,7 @@ def test_record_holds_what_the_checkpoint_gives(prepare, squares_root):
     start = dict(build_model("resnet20", 4).named_parameters())
     before, after = (weights_of(directory, f"epoch_000{e}") for e in (2, 3))
     length = math.sqrt(sum(float(((after[k] - before[k]) ** 2).sum()) for k in start))
-    distance = math.sqrt(sum(float(((after[k] - start[k]) ** 2).sum()) for k in start))
+    distance = math.sqrt(sum(float(((after[k] - start[k].detach()) ** 2).sum()) for k in start))
     norm = math.sqrt(sum(float((after[k] ** 2).sum()) for k in start))
     assert last["step_length"] == pytest.approx(length, rel=1e-4)
     assert last["distance_from_init"] == pytest.approx(distance, rel=1e-4)
@@ -185,6 +185,18 @@ def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_ro
     with pytest.raises(DivergedError, match="epoch 2 at factor 1 .* after epoch 1 is kept"):
         train_run(directory, squares_root, device="cpu")
     assert_same(weights_of(directory), weights_of(directory, "epoch_0001"))
+
+
+def test_out_of_memory_is_one_line(prepare, squares_root, monkeypatch):
+    from ralr_viz.train import loop
+
+    def exhaust(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
+
+    monkeypatch.setattr(loop, "train_step", exhaust)
+    with pytest.raises(RalrVizError, match="out of memory at `batch` = 16: lower it by --set batch") as caught:
+        train_run(prepare(), squares_root, device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
