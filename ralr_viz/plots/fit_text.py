@@ -1,0 +1,42 @@
+"""Text that keeps to its place: measured in the current style's font, broken and cut to a width."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+
+_DPI = 720  # so fine that hinting does not matter
+
+
+def measure_text(text: str, size: float, *, bold: bool = False) -> float:
+    """Width in inches of one line of ``size`` points."""
+    font = FontProperties(family=mpl.rcParams["font.family"], size=size, weight="bold" if bold else "normal")
+    return RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font, ismath=False)[0] / _DPI
+
+
+def fit_text(text: str, size: float, width: float, *, bold: bool = False) -> str:
+    """The text, cut with an ellipsis where it is wider than ``width`` inches."""
+    if measure_text(text, size, bold=bold) <= width:
+        return text
+    while text and measure_text(text + "…", size, bold=bold) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def wrap_text(text: str, size: float, width: float, *, lines: int, bold: bool = False) -> str:
+    """At most ``lines`` lines of at most ``width`` inches, broken after spaces, hyphens and underscores.
+
+    What does not fit is cut with an ellipsis.
+    """
+    pieces = re.findall(r"[^\s_-]*[\s_-]+|[^\s_-]+$", text)
+    done: list[str] = []
+    for piece in pieces:
+        fits = done and measure_text((done[-1] + piece).rstrip(), size, bold=bold) <= width
+        if fits or len(done) == lines:
+            done[-1] += piece
+        else:
+            done.append(piece)
+    return "\n".join(fit_text(line.rstrip(), size, width, bold=bold) for line in done)

@@ -1,0 +1,271 @@
+"""The look of all figures, and the one way to write them.
+
+    with style("icml"):
+        figure = draw_curves(result)
+        save_figure(figure, Path("out/curves"), curves_table(result), result.provenance)
+
+Figures are plain `matplotlib.figure.Figure` objects: pyplot and its state are not used, so nothing has to be
+closed and nothing that the caller has open is touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from cycler import cycler
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from tueplots import bundles
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
+
+Table = Mapping[str, Sequence[Any] | np.ndarray] | Sequence[Mapping[str, Any]]
+
+# Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
+COLORS = {"baseline": "#0072B2", "ralr": "#D55E00", "scaled": "#009E73"}
+EXTRA_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# RALR is solid: its LR jumps, and dashes would hide the jumps.
+LINE_STYLES: dict[str, Any] = {"ralr": "-", "baseline": (0, (5, 1.2)), "scaled": (0, (5, 1, 1, 1))}
+EXTRA_LINE_STYLES = ((0, (2, 0.8)), (0, (8, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (10, 1.5)))
+GREY = "#666666"
+PNG_DPI = 300
+LEGEND_LINE = 5.0  # what stands before and after a legend's text, in units of its size
+
+_STYLES = ("icml", "neurips", "iclr", "cvpr", "ieee")
+_IEEE_WIDTHS = {"full": 7.16, "half": 3.5}  # inches: two columns, one column
+_LONGEST_NAME = 48  # characters
+_SMALLEST_TEXT = 7  # points; STIX has a small x-height
+_LOCK = threading.RLock()  # rcParams are global to the process, so one thread at a time may change them
+
+
+class Look(NamedTuple):
+    """How the lines of one method are drawn: never by colour alone."""
+
+    color: str
+    linestyle: Any
+
+
+@contextlib.contextmanager
+def style(name: str = "icml", *, column: Literal["full", "half"] = "full") -> Iterator[None]:
+    """Draw and save in the sizes of a venue; matplotlib's settings are as before afterwards.
+
+    Fonts are STIXGeneral (Times-like, ships with matplotlib, so no TeX and no system font) and embedded as
+    Type 42. ``figure.figsize`` gets the venue's exact width. Other threads wait until the block ends.
+
+    Args:
+        name: One of ``icml``, ``neurips``, ``iclr``, ``cvpr``, ``ieee``.
+        column: Width of the whole text or of half of it (one column where the venue has two).
+
+    Raises:
+        UnknownNameError: No style of that name.
+
+    References:
+        Widths and font sizes: the tueplots package; IEEE: its author centre's guide to graphics.
+    """
+    if name not in _STYLES:
+        raise UnknownNameError("style", name, _STYLES)
+    settings: dict[Any, Any] = {**_venue(name, column), **_ours()}
+    for key in ("legend.fontsize", "xtick.labelsize", "ytick.labelsize"):
+        settings[key] = max(settings[key], _SMALLEST_TEXT)
+    # "default" first: the caller's own matplotlibrc must not change a figure
+    with _LOCK, mpl.style.context(["default", settings]):
+        yield
+
+
+def new_figure(height: float, *, width: float | None = None) -> Figure:
+    """An empty figure with constrained layout.
+
+    Args:
+        height: Inches.
+        width: Inches; the style's width when left out.
+    """
+    return Figure(figsize=(width or mpl.rcParams["figure.figsize"][0], height), layout="constrained")
+
+
+def method_looks(methods: Sequence[str]) -> dict[str, Look]:
+    """Colour and line style of each method.
+
+    ``baseline``, ``ralr`` and ``scaled`` look the same in all figures; others take what is free, in order.
+    """
+    names = list(dict.fromkeys(methods))
+    taken = {method for method in names if method in COLORS}
+    others = [method for method in names if method not in COLORS]
+    free = [*(LINE_STYLES[method] for method in LINE_STYLES if method not in taken), *EXTRA_LINE_STYLES]
+    looks = {method: Look(COLORS[method], LINE_STYLES[method]) for method in taken}
+    for i, method in enumerate(others):
+        looks[method] = Look(EXTRA_COLORS[i % len(EXTRA_COLORS)], free[i % len(free)])
+    return {method: looks[method] for method in names}
+
+
+def method_name(method: str) -> str:
+    """A method as the paper writes it (it may follow a recipe's name), safe and short enough for a legend."""
+    if method.split()[-1:] == ["ralr"]:
+        method = f"{method[:-4]}RALR"
+    if len(method) > _LONGEST_NAME:
+        method = f"{method[: _LONGEST_NAME // 2]}…{method[-_LONGEST_NAME // 3 :]}"
+    return method.replace("$", r"\$")  # matplotlib would read a formula
+
+
+def legend_text_size() -> float:
+    """Points."""
+    return FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
+
+
+def save_figure(
+    figure: Figure, stem: Path, table: Table, provenance: Mapping[str, Any], *, force: bool = False
+) -> list[Path]:
+    """Write a figure as PDF, PNG and the CSV of its numbers, all three or none.
+
+    Call it inside the `style` that the figure was drawn in. Equal input gives equal bytes: no time and
+    no absolute path in the files. The page is exactly the figure's size.
+
+    Args:
+        figure: What a ``draw_`` function returned.
+        stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi) and ``.csv`` are appended.
+        table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``). Floats
+            are written so that reading them gives the same bits; ``None`` is an empty cell.
+        provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata.
+        force: Replace existing files.
+
+    Returns:
+        The three paths.
+
+    Raises:
+        InputError: A file exists and ``force`` is not set, or a folder is in the way.
+        StorageError: The disk is full or cannot be written; no file was changed.
+    """
+    stem = Path(stem)
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".csv")]
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"`{path}` is a folder where a file belongs: choose another --out")
+        if path.exists() and not force:
+            raise InputError(f"`{path}` exists: choose another --out or pass --force to replace it")
+    source = json.dumps(without_paths(dict(provenance)), sort_keys=True, default=_plain_number)
+    software = f"ralr-viz {__version__}"
+    text = _csv(table).encode("utf-8")  # first: a bad table is found before the slow part
+    document = {"Title": stem.name, "Subject": source, "Creator": software, "CreationDate": None}
+    pdf = _render(figure, "pdf", document)
+    png = _render(figure, "png", {"Title": stem.name, "Source": source, "Software": software})
+    _write_together(dict(zip(paths, (pdf, png, text), strict=True)), stem)
+    return paths
+
+
+def _venue(name: str, column: str) -> dict[str, Any]:
+    if name == "icml":
+        return bundles.icml2024(column=column, usetex=False)
+    if name == "cvpr":
+        return bundles.cvpr2024(column=column, usetex=False)
+    if name == "ieee":
+        width, sizes = (
+            _IEEE_WIDTHS[column],
+            ("font.size", "axes.labelsize", "axes.titlesize", "legend.fontsize"),
+        )
+        ticks = {"xtick.labelsize": 8, "ytick.labelsize": 8}
+        return {"figure.figsize": (width, width * 0.62), **dict.fromkeys(sizes, 8), **ticks}
+    single_column = {"neurips": bundles.neurips2024, "iclr": bundles.iclr2024}[name]
+    return single_column(usetex=False, rel_width=1.0 if column == "full" else 0.5)
+
+
+def _ours() -> dict[str, Any]:
+    colors = [*COLORS.values(), *EXTRA_COLORS]
+    return {
+        "text.usetex": False,
+        "font.family": ["STIXGeneral", "DejaVu Sans"],  # the second for glyphs that STIX lacks, such as ✓
+        "mathtext.fontset": "stix",
+        "axes.formatter.use_mathtext": True,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "figure.autolayout": False,
+        "figure.constrained_layout.use": True,
+        "figure.constrained_layout.w_pad": 0.06,  # inches
+        "savefig.bbox": None,  # "tight" would change the width
+        "savefig.dpi": PNG_DPI,
+        "axes.prop_cycle": cycler(color=colors),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "axes.titlelocation": "left",
+        "axes.titlepad": 4,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.4,
+        "lines.linewidth": 1.1,
+        "lines.markersize": 4,
+        "legend.frameon": False,
+        "legend.handlelength": 2.4,
+        "legend.columnspacing": 1.4,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5,
+        "image.cmap": "viridis",
+    }
+
+
+def _render(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    with _LOCK, mpl.rc_context({"pdf.fonttype": 42, "savefig.bbox": None}):
+        figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _csv(table: Table) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    if isinstance(table, Mapping):
+        header, rows = list(table), list(zip(*table.values(), strict=True))
+    else:
+        header = list(table[0]) if table else []
+        if any(list(row) != header for row in table):
+            raise ValueError("all rows of a table have the same columns in the same order")
+        rows = [tuple(row.values()) for row in table]
+    writer.writerow(header)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"provenance holds a {type(value).__name__}, which JSON cannot keep")
+
+
+def _write_together(files: Mapping[Path, bytes], stem: Path) -> None:
+    token = secrets.token_hex(4)
+    temporary = {path: path.with_name(f".{path.name}.{token}") for path in files}
+    with storage_errors(stem):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for path, data in files.items():
+                write_synced(temporary[path], data)
+            for path, new in temporary.items():
+                new.replace(path)
+            sync_directory(stem.parent)
+        finally:
+            for new in temporary.values():
+                new.unlink(missing_ok=True)
