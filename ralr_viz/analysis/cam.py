@@ -1,0 +1,320 @@
+"""Class activation maps of a network (paper section 4.1 and Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.gradcam import find_gradient_layer, gradient_step
+from ralr_viz.analysis.head import CamHead, classify, find_cam_head, find_logits, rounding_tolerance
+from ralr_viz.data.augment import normalise_batch
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.cam import CamResult
+from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.train.runtime import Runtime, resolve_runtime
+
+METHODS = ("cam", "grad-cam")
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Normalised images (b, 3, H, W) and targets (b,) to columns of b rows each."""
+
+_PROBE_IMAGES = 8
+_SMALL_MAP = 7
+"""Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""
+_GRAD_CAM_BATCH = 32
+"""Grad-CAM holds the whole graph of a batch, the closed form only its last map."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cam:
+    """Class activation maps of one network on n images.
+
+    Attributes:
+        raw: (n, h, w) float32, signed, at the resolution of the network's last map, in units of the target's
+            logit: for the closed form the mean over h, w plus the class's bias is that logit.
+        target: (n,) int64 class that the map explains.
+        target_probability: (n,) float32 softmax probability of the target.
+        prediction: (n,) int64 most probable class.
+        prediction_probability: (n,) float32 its probability.
+        method: ``cam`` (closed form) or ``grad-cam``.
+        layer: Module that the map is taken from.
+        notes: What a reader should know of these maps.
+    """
+
+    raw: np.ndarray
+    target: np.ndarray
+    target_probability: np.ndarray
+    prediction: np.ndarray
+    prediction_probability: np.ndarray
+    method: str
+    layer: str
+    notes: tuple[str, ...] = ()
+
+
+def compute_cam(
+    model: nn.Module,
+    images: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    targets: np.ndarray | None = None,
+    method: str = "cam",
+    batch: int = 256,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int], object] | None = None,
+) -> Cam:
+    r"""Class activation maps, one class an image.
+
+    Where the logits are ``mean(A)·Wᵀ + b`` of a feature map A, the map of class c is the closed form
+
+    .. math:: M_c(i, j) = \sum_k W_{ck} A_k(i, j),
+
+    one batched forward pass without gradient. Grad-CAM at A is :math:`\mathrm{ReLU}(M_c)/(hw)`, since
+    :math:`\partial z_c/\partial A_k(i, j) = W_{ck}/(hw)`. Every other network goes through `grad-cam`, at the
+    last module with a map and with :math:`\sum_{ij} \partial z_c/\partial A_k(i, j)` for :math:`W_{ck}`, so
+    that the units are the same.
+
+    Args:
+        model: Any classifier of (b, 3, H, W) images. Moved to ``device``; its mode, gradients and hooks are
+            left as they were.
+        images: (n, H, W, 3) uint8, n ≥ 1; a memory map is read batch by batch.
+        mean, std: Per channel, in units of [0, 1], as in training.
+        targets: (n,) integer classes to explain; None or −1 means the network's prediction.
+        method: ``cam``, or ``grad-cam`` to use that package where the closed form would do.
+        batch: Images per forward pass; at most 32 where gradients are needed.
+        device: As ``--device``.
+        precision: As ``--precision``, of the closed form's forward pass; the map itself is always summed in
+            float32, and Grad-CAM runs in float32.
+        progress: Called with the number of images done, after each batch.
+
+    Raises:
+        InputError: Images, targets or normalisation of another shape or range; a network without logits,
+            without any map, or with non-finite outputs.
+
+    References:
+        Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2.
+        Selvaraju et al., Grad-CAM, ICCV 2017, section 3.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("CAM method", method, METHODS)
+    _check_images(images, batch)
+    _check_scale(mean, std)
+    runtime = resolve_runtime(device, precision)
+    model = model.to(runtime.device)
+    pictures = _Pictures(
+        images,
+        _check_targets(targets, len(images)),
+        torch.tensor(tuple(mean), dtype=torch.float32, device=runtime.device),
+        torch.tensor(tuple(std), dtype=torch.float32, device=runtime.device),
+        runtime,
+    )
+    probe, _ = pictures.load(0, _PROBE_IMAGES)
+    with eval_mode(model):
+        _check_classes(model, probe, pictures.targets)
+        head = find_cam_head(model, probe) if method == "cam" else None
+        if head is not None:
+            closed_form = partial(closed_form_step, model, head, runtime)
+            *columns, error = pictures.run(closed_form, batch, progress)
+            # the head was found on the probe; this is the same check on every image
+            if error.max() <= _identity_tolerance(runtime):
+                return _collect(columns, "cam", str(head), [])
+        layer = find_gradient_layer(model, probe)
+        if layer is None:
+            raise InputError(
+                f"`{type(model).__name__}` has no module that returns a map of more than one position: "
+                "class activation maps need a convolutional network and large enough images"
+            )
+        with gradient_step(model, layer) as step:
+            columns = pictures.run(step, min(batch, _GRAD_CAM_BATCH), progress)
+    reason = "" if method == "grad-cam" else ": the logits are no linear function of a globally averaged map"
+    notes = [f"Grad-CAM at layer `{layer}`{reason}"]
+    if runtime.precision != "fp32":
+        notes.append(f"Grad-CAM ran in fp32: it has no {runtime.precision} path")
+    return _collect(columns, "grad-cam", layer, notes)
+
+
+def collect_cams(
+    models: Sequence[str],
+    cams: Sequence[Cam],
+    *,
+    images: np.ndarray,
+    indices: np.ndarray,
+    labels: np.ndarray,
+    boxes: np.ndarray | None,
+    class_names: Sequence[str],
+    selection: str,
+    dataset: str | None = None,
+    split: str | None = None,
+    image_names: Sequence[str] = (),
+    provenance: dict[str, Any] | None = None,
+) -> CamResult:
+    """One result of the maps of several networks on the same images; the fields are those of `CamResult`.
+
+    Args:
+        models: Name of each network.
+        cams: What `compute_cam` returned for each of them on ``images``.
+    """
+    return CamResult(
+        images=images,
+        indices=indices,
+        labels=labels,
+        boxes=boxes,
+        class_names=tuple(class_names),
+        models=tuple(models),
+        methods=tuple(cam.method for cam in cams),
+        layers=tuple(cam.layer for cam in cams),
+        map_sizes=tuple(cam.raw.shape[1:] for cam in cams),
+        maps=np.concatenate([cam.raw.ravel() for cam in cams]),
+        targets=np.stack([cam.target for cam in cams]),
+        target_probabilities=np.stack([cam.target_probability for cam in cams]),
+        predictions=np.stack([cam.prediction for cam in cams]),
+        prediction_probabilities=np.stack([cam.prediction_probability for cam in cams]),
+        selection=selection,
+        dataset=dataset,
+        split=split,
+        image_names=tuple(image_names),
+        notes=tuple(
+            f"{model}: {note}" for model, cam in zip(models, cams, strict=True) for note in cam.notes
+        ),
+        provenance=provenance or {},
+    )
+
+
+def closed_form_step(
+    model: nn.Module, head: CamHead, runtime: Runtime, x: Tensor, target: Tensor
+) -> tuple[Tensor, ...]:
+    """Maps of one batch by the closed form; nothing in it waits for the device.
+
+    Args:
+        model: In eval mode.
+        head: From `find_cam_head`.
+        runtime: Where and in which precision the forward pass runs.
+        x: (b, 3, H, W) normalised images.
+        target: (b,) int64 classes, −1 for the prediction.
+
+    Returns:
+        ``raw`` (b, h, w), ``target``, ``target_probability``, ``prediction``, ``prediction_probability`` and
+        the relative error of ``mean(raw) + bias = logit``, each (b,); floats are float32.
+    """
+    weight, bias = head.classifier(model)
+    with torch.no_grad():
+        with runtime.autocast(), capture(model, [head.layer]) as calls:
+            logits = find_logits(model(x)).float()
+        features = head.feature_map(calls)
+        classes = classify(logits, target)
+        terms = features * weight[classes[0]][:, :, None, None]
+        # a product and a sum, not an einsum: that is a matrix product, which CUDA may round to TF32
+        raw = terms.sum(1)
+        logit = logits.gather(1, classes[0][:, None]).squeeze(1)
+        error = (raw.mean((1, 2)) + bias[classes[0]] - logit).abs()
+        size = terms.abs().sum(1).mean((1, 2)) + bias[classes[0]].abs()
+        return raw, *classes, error / size.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """Checked images and targets on the host, read in batches."""
+
+    images: np.ndarray
+    targets: np.ndarray
+    mean: Tensor
+    std: Tensor
+    runtime: Runtime
+
+    def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        # a copy of the batch: a read-only memory map cannot become a tensor
+        x = torch.from_numpy(np.array(self.images[start:stop])).to(self.runtime.device)
+        target = torch.from_numpy(self.targets[start:stop]).to(self.runtime.device)
+        x = normalise_batch(x, self.mean, self.std)
+        return x.contiguous(memory_format=self.runtime.memory_format), target
+
+    def run(self, step: Step, batch: int, progress: Callable[[int], object] | None) -> list[np.ndarray]:
+        rows = []
+        for start in range(0, len(self.images), batch):
+            rows.append(step(*self.load(start, start + batch)))
+            if progress is not None:
+                progress(min(start + batch, len(self.images)))
+        # the one place that waits for the device
+        return [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
+
+
+def _identity_tolerance(runtime: Runtime) -> float:
+    dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
+    return rounding_tolerance(dtype, runtime.device, product=True)
+
+
+def _collect(columns: Sequence[np.ndarray], method: str, layer: str, notes: list[str]) -> Cam:
+    raw, target, target_probability, prediction, probability = columns
+    broken = int((~np.isfinite(raw).all(axis=(1, 2)) | ~np.isfinite(probability)).sum())
+    if broken:
+        raise InputError(
+            f"the network's outputs are not finite on {broken} of {len(raw)} images: "
+            "the checkpoint has diverged, choose an earlier one"
+        )
+    height, width = raw.shape[1:]
+    if min(height, width) < _SMALL_MAP:
+        notes.append(
+            f"the map has {height}×{width} positions: below {_SMALL_MAP}×{_SMALL_MAP} the picture is mostly "
+            "interpolation"
+        )
+    if zeros := int((raw <= 0).all(axis=(1, 2)).sum()):
+        notes.append(
+            f"{zeros} of {len(raw)} maps are all zero: nothing in the image speaks for the target class"
+        )
+    return Cam(raw, target, target_probability, prediction, probability, method, layer, tuple(notes))
+
+
+def _check_images(images: np.ndarray, batch: int) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise InputError(
+            f"`images` is {images.dtype} {images.shape}: CAM takes uint8 RGB images (n, height, width, 3)"
+        )
+    if len(images) == 0:
+        raise InputError("there are no images to explain: choose another --split or a larger --limit")
+    if batch < 1:
+        raise InputError(f"`batch` = {batch} must be at least 1")
+
+
+def _check_targets(targets: np.ndarray | None, n: int) -> np.ndarray:
+    if targets is None:
+        return np.full(n, -1, dtype=np.int64)
+    targets = np.asarray(targets)
+    if targets.shape != (n,) or not np.issubdtype(targets.dtype, np.integer):
+        raise InputError(
+            f"`targets` is {targets.dtype} {targets.shape}: one integer for each of the {n} images"
+        )
+    return targets.astype(np.int64)
+
+
+def _check_scale(mean: Sequence[float], std: Sequence[float]) -> None:
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+            rule = "positive numbers" if name == "std" else "numbers"
+            raise InputError(f"`{name}` = {tuple(values)} must be three {rule}, in units of [0, 1]")
+
+
+def _check_classes(model: nn.Module, probe: Tensor, targets: np.ndarray) -> None:
+    try:
+        with torch.no_grad():
+            classes = find_logits(model(probe[:1])).shape[1]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = probe.shape[2:]
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
+            "use images of the size that it was trained on"
+        ) from error
+    outside = targets[(targets < -1) | (targets >= classes)]
+    if len(outside):
+        raise InputError(
+            f"target class {outside[0]} is outside the network's {classes} classes (0 to {classes - 1}): "
+            "use the data set that it was trained on"
+        )

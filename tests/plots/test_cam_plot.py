@@ -1,0 +1,253 @@
+"""Class activation maps drawn: artists, text and places, not pixels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from ralr_viz.plots.cam import HEAT, cam_table, draw_cam
+from ralr_viz.plots.style import save_figure, style
+from ralr_viz.results.cam import CamResult
+
+NAMES = (
+    "Labrador retriever, dog",
+    "potter's wheel",
+    "American_Staffordshire_terrier",
+    "x",
+    "Donaudampfschifffahrt",
+)
+
+
+def make_result(n: int = 8, models: int = 2, size: tuple[int, int] = (16, 16), seed: int = 0) -> CamResult:
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 6, (n, 2))
+    labels = rng.integers(0, 5, n)
+    return CamResult(
+        images=rng.integers(0, 256, (n, *size, 3), dtype=np.uint8),
+        indices=rng.integers(0, 10_000, n),
+        labels=labels,
+        boxes=np.hstack([corner, corner + rng.integers(2, 9, (n, 2))]).astype(np.int16),
+        class_names=NAMES,
+        models=tuple(f"{m}, seed 0, epoch 20" for m in ("baseline", "ralr", "scaled", "other")[:models]),
+        methods=("cam",) * models,
+        layers=("layer3",) * models,
+        map_sizes=((8, 8),) * models,
+        maps=rng.standard_normal(models * n * 64).astype(np.float32),
+        targets=np.broadcast_to(labels, (models, n)),
+        target_probabilities=rng.random((models, n), np.float32),
+        predictions=rng.integers(0, 5, (models, n)),
+        prediction_probabilities=rng.random((models, n), np.float32),
+        selection=f"{n} of 10,000 tiny-imagenet-50 test images, random, seed 0",
+        dataset="tiny-imagenet-50",
+        split="test",
+        provenance={"seed": 0},
+    )
+
+
+def draw(result: CamResult, **options: str) -> Figure:
+    with style("icml", **options), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a missing glyph is a warning
+        figure = draw_cam(result)
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def picture_axes(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.images[0].get_array().shape[0] > 1]
+
+
+def texts(figure: Figure) -> list[Text]:
+    return [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+
+
+CASES = [
+    (make_result(8), {}),
+    (make_result(1, 1), {}),
+    (make_result(2, 4), {}),
+    (make_result(9, 3), {}),
+    (make_result(16, 2), {}),
+    (make_result(4, 2), {"column": "half"}),
+    (make_result(5, 2, size=(12, 24)), {}),
+    (make_result(5, 2, size=(24, 12)), {}),
+    (
+        replace(make_result(8), methods=("cam", "grad-cam"), models=("vgg_without_any_pooling-epoch90", "b")),
+        {},
+    ),
+    (
+        replace(
+            make_result(6), labels=np.full(6, -1), boxes=None, image_names=("holiday_2024_0815.jpeg",) * 6
+        ),
+        {},
+    ),
+    (replace(make_result(8), class_names=("a very long class name with many words",) * 5), {}),
+]
+
+
+@pytest.mark.parametrize(("result", "options"), CASES)
+def test_draw_cam_overlaps_no_text_and_stays_on_the_page(result: CamResult, options: dict[str, str]) -> None:
+    figure = draw(result, **options)
+    page = figure.bbox
+    shown = texts(figure)
+    assert min(t.get_size() for t in shown) >= 6
+    boxes = [t.get_window_extent() for t in shown]
+    for text, box in zip(shown, boxes, strict=True):
+        assert page.x0 <= box.x0 and box.x1 <= page.x1, text
+        assert page.y0 <= box.y0 and box.y1 <= page.y1, text
+    for (a, box_a), (b, box_b) in itertools.combinations(zip(shown, boxes, strict=True), 2):
+        assert not box_a.padded(-0.5).overlaps(box_b.padded(-0.5)), (a, b)
+    for text, box in zip(shown, boxes, strict=True):
+        for axes in figure.axes:
+            assert not box.padded(-1).overlaps(axes.get_window_extent().padded(-1)), (text, axes)
+    pictures = [axes.get_window_extent() for axes in picture_axes(figure)]
+    assert len(pictures) == len(result.images) * (1 + len(result.models))
+    for a, b in itertools.combinations(pictures, 2):
+        assert not a.overlaps(b)
+
+
+@pytest.mark.parametrize(("result", "options"), CASES)
+def test_draw_cam_keeps_the_shape_of_the_images_and_the_width_of_the_page(
+    result: CamResult, options: dict[str, str]
+) -> None:
+    figure = draw(result, **options)
+    with style("icml", **options):
+        assert figure.get_figwidth() <= mpl.rcParams["figure.figsize"][0] + 1e-9
+    for axes in picture_axes(figure):
+        box = axes.get_window_extent()
+        assert box.height / box.width == pytest.approx(result.image_size[0] / result.image_size[1])
+        assert box.width / figure.dpi >= 0.69
+
+
+def test_draw_cam_of_eight_images_fills_one_row_of_the_page() -> None:
+    figure = draw(make_result(8))
+    assert figure.get_figwidth() == pytest.approx(6.75)
+    rows = {round(axes.get_position().y0, 6) for axes in picture_axes(figure)}
+    assert len(rows) == 3
+    assert len({round(axes.get_position().y0, 6) for axes in picture_axes(draw(make_result(16)))}) == 6
+
+
+def test_draw_cam_draws_the_image_and_the_map_over_grey() -> None:
+    result = make_result(3, 2)
+    figure = draw(result)
+    axes = picture_axes(figure)
+    assert all(a.images[0].get_interpolation() == "nearest" and a.images[0].get_rasterized() for a in axes)
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), result.images[1])
+    grey = result.images[2] @ [0.299, 0.587, 0.114] / 255
+    expected = (
+        HEAT * mpl.colormaps["inferno"](result.display_maps(1)[2])[..., :3] + (1 - HEAT) * grey[..., None]
+    )
+    np.testing.assert_allclose(axes[8].images[0].get_array(), expected)
+
+
+def test_draw_cam_outlines_the_inclusive_box_on_every_row() -> None:
+    result = make_result(3, 2)
+    boxes = result.boxes.copy()
+    boxes[1], boxes[2] = (-1, -1, -1, -1), (4, 4, 4, 9)  # none, and one of zero width
+    figure = draw(replace(result, boxes=boxes))
+    drawn = [
+        axes.findobj(lambda a: isinstance(a, Rectangle) and not a.get_fill()) for axes in picture_axes(figure)
+    ]
+    assert [len(d) for d in drawn] == [1, 0, 0] * 3
+    x0, y0, x1, y1 = boxes[0].tolist()
+    for (box,) in drawn[::3]:
+        assert box.get_xy() == (x0 - 0.5, y0 - 0.5)
+        assert (box.get_width(), box.get_height()) == (x1 - x0 + 1, y1 - y0 + 1)
+
+
+def test_draw_cam_marks_right_and_wrong_predictions() -> None:
+    result = replace(
+        make_result(3, 1),
+        labels=np.array([0, 1, -1]),
+        predictions=np.array([[0, 2, 3]]),
+        prediction_probabilities=np.array([[0.914, 0.5, 0.07]], np.float32),
+    )
+    written = [t.get_text() for t in texts(draw(result))]
+    assert "Labrador retriever\n✓ 0.91" in written
+    assert any(t.endswith("\n✗ 0.50") for t in written)
+    assert "x\n0.07" in written  # the truth is not known
+    assert {"Labrador retriever", "potter's wheel", f"#{result.indices[2]}"} <= set(written)
+
+
+def test_draw_cam_names_rows_rule_and_scale() -> None:
+    written = {t.get_text() for t in texts(draw(make_result(8)))}
+    assert {"image", "baseline", "RALR", "seed 0, epoch 20", "0", "1"} <= written
+    assert "class activation (per-image min–max)" in written
+    assert "8 of 10,000 tiny-imagenet-50 test images, random, seed 0" in written
+    assert "Grad-CAM" not in written
+
+
+def test_draw_cam_names_the_method_where_it_is_not_cam() -> None:
+    written = [t.get_text() for t in texts(draw(replace(make_result(8), methods=("cam", "grad-cam"))))]
+    assert written.count("CAM") == written.count("Grad-CAM") == 1
+
+
+def test_draw_cam_touches_no_global_state_and_not_the_result() -> None:
+    result = make_result(2)
+    with style("icml"):
+        before = dict(mpl.rcParams)
+        draw_cam(result)
+        assert dict(mpl.rcParams) == before
+    assert result == make_result(2)
+
+
+def test_draw_cam_is_saved_the_same_twice(tmp_path: Path) -> None:
+    result = make_result(2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with style("icml"):
+            paths = save_figure(
+                draw_cam(result), tmp_path / name / "cam", cam_table(result), result.provenance
+            )
+    assert [p.suffix for p in paths] == [".pdf", ".png", ".csv"]
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+
+
+def test_cam_table_has_the_numbers_behind_the_picture() -> None:
+    result = make_result(3, 2)
+    boxes = result.boxes.copy()
+    boxes[2] = (4, 4, 4, 9)
+    maps = result.maps.copy()
+    maps[:64] = -1
+    result = replace(result, boxes=boxes, maps=maps, labels=np.array([0, -1, 2]))
+    rows = cam_table(result)
+    assert [(row["model"], row["image"]) for row in rows] == list(
+        itertools.product(result.models, result.indices)
+    )
+    assert [row["map_is_zero"] for row in rows] == [True] + [False] * 5
+    for k, row in enumerate(rows):
+        model, i = divmod(k, 3)
+        assert row["target_probability"] == result.target_probabilities[model, i]
+        assert row["prediction"] == NAMES[result.predictions[model, i]]
+        if i == 1:
+            assert row["label"] is None
+            assert row["correct"] is None
+        else:
+            assert row["correct"] == (result.predictions[model, i] == result.labels[i])
+        if i == 2:
+            assert row["energy_in_box"] is None
+            assert row["box_area"] is None
+            assert [row[c] for c in ("x0", "y0", "x1", "y1")] == [4, 4, 4, 9]
+        else:
+            assert row["box_area"] == result.box_area()[i]
+            assert row["energy_in_box"] == result.energy_in_box(model)[i]
+    assert rows[0]["energy_in_box"] == rows[0]["box_area"]  # a map without positive value counts as uniform
+
+
+def test_cam_table_without_boxes_leaves_blanks() -> None:
+    result = replace(make_result(2, 1), boxes=None, image_names=("a.png", "b.png"))
+    rows = cam_table(result)
+    assert [row["file"] for row in rows] == ["a.png", "b.png"]
+    assert all(row[c] is None for row in rows for c in ("x0", "box_area", "energy_in_box"))
+    assert all(math.isfinite(row["prediction_probability"]) for row in rows)
