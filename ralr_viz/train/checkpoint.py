@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import math
 import os
-import pickle
 import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.models import adapt_state_dict, build_model
+from ralr_viz.train.checkpoint_file import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    one_line,
+    parse_checkpoint,
+    read_checkpoint_bytes,
+)
 from ralr_viz.train.storage import write_bytes
 
-FORMAT_VERSION = 1
-_METADATA_KEY = "ralr_viz"
 _SUFFIXES = (".pt", ".safetensors")
+# What a header may say; a damaged one must not make us allocate or print without end.
+_MOST_CLASSES, _LARGEST_IMAGE = 1_000_000, 4096
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Checkpoint:
         image_size: Side of the training images in pixels, where known.
         mean, std: Per-channel normalisation in [0, 1] units, where known.
         class_names: In label order; empty where not known.
-        dataset, method, seed, epoch, recipe: Where the weights come from, where known.
+        dataset, content_hash: What was trained on, where known; the hash is of its pixels and labels.
+        method, seed, epoch, recipe: Where the weights come from, where known.
         trusted_arch: The architecture was named by the caller, so a factory of theirs may be imported.
     """
 
@@ -55,6 +59,7 @@ class Checkpoint:
     std: tuple[float, float, float] | None = None
     class_names: tuple[str, ...] = ()
     dataset: str | None = None
+    content_hash: str | None = None
     method: str | None = None
     seed: int | None = None
     epoch: int | None = None
@@ -85,6 +90,7 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     num_classes: int | None = None,
+    image_size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     class_names: Sequence[str] = (),
@@ -95,18 +101,26 @@ def load_checkpoint(
     Args:
         spec: A file (``.pt``, ``.safetensors``, or anybody's state dict), a run directory (its last
             checkpoint), ``DIR@200``, ``DIR@best`` or ``DIR@prev``.
-        arch, num_classes, mean, std, class_names, dataset: What a third party's file does not say; where
-            given they take precedence.
+        arch, num_classes, image_size, mean, std, class_names, dataset: What a third party's file does not
+            say; where given they take precedence.
 
     Raises:
         CheckpointError: Missing, damaged, unsafe, or without a known architecture.
+        InputError: A value outside its range.
     """
     path = resolve_checkpoint(spec)
-    data = _read_file(path)
-    content = _parse(path, data)
+    data = read_checkpoint_bytes(path)
+    content = parse_checkpoint(path, data)
     header, weights = (content.get("header") or {}), content["model"]
     known = {**header}
-    overrides = {"arch": arch, "num_classes": num_classes, "mean": mean, "std": std, "dataset": dataset}
+    overrides = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "image_size": image_size,
+        "mean": mean,
+        "std": std,
+        "dataset": dataset,
+    }
     known.update({k: v for k, v in overrides.items() if v is not None})
     if class_names:
         known["class_names"] = class_names
@@ -116,25 +130,33 @@ def load_checkpoint(
         known["num_classes"] = None
     classes = known.get("num_classes") or _count_classes(path, weights)
     try:
+        names = tuple(one_line(name) for name in known.get("class_names") or ())
+        if len(names) not in (0, int(classes)):
+            if num_classes is None:
+                raise ValueError(f"{len(names)} class names for {classes} classes")
+            names = ()
         return Checkpoint(
             path=path,
             sha256=hashlib.sha256(data).hexdigest(),
             weights=weights,
-            arch=str(known["arch"]),
-            num_classes=int(classes),
-            image_size=_optional(int, known.get("image_size")),
+            arch=one_line(known["arch"]),
+            num_classes=_between(1, classes, _MOST_CLASSES, "num_classes"),
+            image_size=_optional(
+                lambda size: _between(1, size, _LARGEST_IMAGE, "image_size"), known.get("image_size")
+            ),
             mean=_three(known.get("mean"), "mean"),
             std=_three(known.get("std"), "std"),
-            class_names=tuple(map(str, known.get("class_names") or ())),
-            dataset=_optional(str, known.get("dataset")),
-            method=_optional(str, known.get("method")),
+            class_names=names,
+            dataset=_optional(one_line, known.get("dataset")),
+            content_hash=_optional(one_line, header.get("content_hash")),
+            method=_optional(one_line, known.get("method")),
             seed=_optional(int, known.get("seed")),
             epoch=_optional(int, known.get("epoch")),
-            recipe=known.get("recipe"),
+            recipe=_optional(_mapping, known.get("recipe")),
             trusted_arch=arch is not None,
         )
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"`{path}` has a damaged header ({error}): export it again") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"`{path}` has a damaged header ({one_line(error)}): export it again") from None
 
 
 def resolve_checkpoint(spec: str | os.PathLike[str]) -> Path:
@@ -151,8 +173,9 @@ def resolve_checkpoint(spec: str | os.PathLike[str]) -> Path:
     if not path.is_dir() and "@" in text:
         head, _, name = text.rpartition("@")
         folder = Path(head)
-    if not folder.is_dir():
-        raise CheckpointError(f"`{text}` does not exist: give a checkpoint file or a run directory")
+    if not text or not folder.is_dir():
+        problem = "is neither file nor folder" if text and path.exists() else "does not exist"
+        raise CheckpointError(f"`{text}` {problem}: give a checkpoint file or a run directory")
     stem = f"epoch_{int(name):04d}" if re.fullmatch(r"\d{1,6}", name) else name
     for suffix in _SUFFIXES:
         candidate = folder / "checkpoints" / (stem + suffix)
@@ -175,7 +198,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: Missing, damaged, unsafe, or not ralr-viz's.
     """
-    content = _parse(path, _read_file(path))
+    content = parse_checkpoint(path, read_checkpoint_bytes(path))
     if not content.get("header"):
         raise CheckpointError(f"`{path}` was not written by ralr-viz, so training cannot go on from it")
     return content
@@ -188,16 +211,19 @@ def export_checkpoint(
 
     Args:
         spec: As `load_checkpoint` takes it.
-        out: The ``.safetensors`` file.
+        out: The ``.safetensors`` file; its folder is made.
         force: Overwrite.
         **known: As for `load_checkpoint`.
 
     Raises:
-        InputError: ``out`` exists or has another suffix.
+        InputError: ``out`` exists, cannot be made or has another suffix.
         CheckpointError: The weights do not fit their architecture.
+        StorageError: The disk is full or cannot be written.
     """
     if out.suffix != ".safetensors":
-        raise InputError(f"`{out}` must end in .safetensors")
+        raise InputError(f"`{out}` must end in .safetensors, e.g. --out weights.safetensors")
+    if out.is_dir():
+        raise InputError(f"`{out}` is a folder: give the name of a file")
     if out.exists() and not force:
         raise InputError(f"`{out}` exists: pass --force to overwrite it")
     checkpoint = load_checkpoint(spec, **known)
@@ -211,69 +237,22 @@ def export_checkpoint(
         "std": checkpoint.std,
         "class_names": checkpoint.class_names,
         "dataset": checkpoint.dataset,
+        "content_hash": checkpoint.content_hash,
         "method": checkpoint.method,
         "seed": checkpoint.seed,
         "epoch": checkpoint.epoch,
         "recipe": checkpoint.recipe,
         "exported_from_sha256": checkpoint.sha256,
     }
-    metadata = {_METADATA_KEY: json.dumps(header, sort_keys=True)}
-    out.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {METADATA_KEY: json.dumps(header, sort_keys=True)}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"the folder of `{out}` cannot be made ({error.strerror}): choose another --out"
+        ) from None
     write_bytes(out, safetensors.torch.save(weights, metadata=metadata))
     return checkpoint
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}") from None
-
-
-def _parse(path: Path, data: bytes) -> dict[str, Any]:
-    if path.suffix == ".safetensors":
-        try:
-            weights = safetensors.torch.load(data)
-            metadata = _safetensors_metadata(data)
-            header = json.loads(metadata.get(_METADATA_KEY, "{}"))
-        except (safetensors.SafetensorError, ValueError) as error:
-            raise CheckpointError(f"`{path}` is damaged or not safetensors: {_one_line(error)}") from None
-        if not isinstance(header, dict):
-            raise CheckpointError(f"`{path}` has a damaged header: export it again")
-        return {"header": _check_format(path, header), "model": weights}
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of the pickle protocol, on the way to a refusal
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise CheckpointError(
-            f"`{path}` is damaged or holds more than tensors and plain values, so it was not loaded "
-            "(it could run code): ask its author for safetensors or a plain state dict"
-        ) from None
-    except Exception as error:  # torch raises many kinds for damaged archives
-        raise CheckpointError(f"`{path}` is damaged or no checkpoint: {_one_line(error)}") from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"`{path}` holds a {type(content).__name__}, not a state dict")
-    header = content.get("header")
-    if isinstance(header, dict) and "format" in header:
-        if not isinstance(content.get("model"), dict):
-            raise CheckpointError(f"`{path}` has a header but no weights: it is damaged")
-        _check_format(path, header)
-        return content
-    return {"header": None, "model": content}
-
-
-def _check_format(path: Path, header: dict[str, Any]) -> dict[str, Any]:
-    version = header.get("format", FORMAT_VERSION)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"`{path}` has format {version}, this ralr-viz reads up to {FORMAT_VERSION}: upgrade it"
-        )
-    return header
-
-
-def _safetensors_metadata(data: bytes) -> dict[str, str]:
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length]).get("__metadata__", {})
 
 
 def _count_classes(path: Path, weights: Mapping[str, Any]) -> int:
@@ -282,7 +261,10 @@ def _count_classes(path: Path, weights: Mapping[str, Any]) -> int:
     for nest in ("state_dict", "model", "net", "model_state_dict", "weights"):
         if isinstance(values.get(nest), dict):
             values = values[nest]
-    matrices = [v for v in values.values() if isinstance(v, Tensor) and v.ndim == 2]
+    tensors = [v for v in values.values() if isinstance(v, Tensor)]
+    if not tensors:
+        raise CheckpointError(f"`{path}` holds no tensors: save `model.state_dict()` in it")
+    matrices = [v for v in tensors if v.ndim == 2]
     if not matrices:
         raise CheckpointError(f"`{path}` holds no linear classifier: pass --num-classes")
     return matrices[-1].shape[0]
@@ -292,15 +274,27 @@ def _three(value: Any, name: str) -> tuple[float, float, float] | None:
     if value is None:
         return None
     numbers = tuple(float(v) for v in value)
-    if len(numbers) != 3 or (name == "std" and min(numbers) <= 0):
-        rule = "three positive numbers" if name == "std" else "three numbers"
-        raise InputError(f"`{name}` = {list(numbers)} must be {rule}, in units of [0, 1]")
+    lowest = math.ulp(0.0) if name == "std" else 0.0
+    if len(numbers) != 3 or not all(lowest <= v <= 1 for v in numbers):
+        rule = "in (0, 1]" if name == "std" else "in [0, 1]"
+        raise InputError(
+            f"`{name}` = {list(numbers)} must be three numbers {rule}: divide pixel values by 255"
+        )
     return numbers
 
 
-def _optional(kind: type, value: Any) -> Any:
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"the recipe is a {type(value).__name__}")
+    return value
+
+
+def _between(low: int, value: Any, high: int, name: str) -> int:
+    number = int(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} = {number}, must be in [{low}, {high}]")
+    return number
+
+
+def _optional(kind: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else kind(value)
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__

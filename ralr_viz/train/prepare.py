@@ -10,7 +10,14 @@ from typing import Any
 
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import read_recipe_file
-from ralr_viz.train.recipe import Recipe, check_method, recipe_from_dict, recipe_to_toml, run_folder
+from ralr_viz.train.recipe import (
+    Recipe,
+    check_method,
+    check_seed,
+    recipe_from_dict,
+    recipe_to_toml,
+    run_folder,
+)
 from ralr_viz.train.storage import lock_folder, write_bytes
 
 
@@ -29,30 +36,34 @@ def prepare_run(
         ``runs/<recipe>[-<key8>]/<method>/seed<k>``.
 
     Raises:
-        InputError: An unfinished run is there and neither ``resume`` nor ``force`` is given, or the
-            directory belongs to another recipe.
+        InputError: An unfinished run is there and neither ``resume`` nor ``force`` is given, the directory
+            belongs to another recipe or cannot be made, or the seed is out of range.
         RunLockedError: A process is working on the directory that ``force`` would delete.
     """
+    check_seed(seed)
     directory = runs / run_folder(recipe, method, seed)
     values = {"recipe": recipe.name, "method": method, "seed": seed} | {
         k: v for k, v in recipe.to_dict().items() if k != "name"
     }
-    if (directory / "recipe.toml").exists():
-        if force:
-            _delete(directory)
-        else:
+    prepared = (directory / "recipe.toml").exists()
+    started = _has_progress(directory)
+    if force and (prepared or started):
+        _delete(directory)
+    else:
+        if prepared:
             _check_same(directory, recipe, method)
-            started = (directory / "metrics.jsonl").exists()
-            if started and not resume and finished_result(directory) is None:
-                raise InputError(
-                    f"`{directory}` holds an unfinished run: pass --resume to go on or --force to restart"
-                )
-            if finished_result(directory) is not None:
-                return directory
+        if finished_result(directory) is not None:
+            return directory
+        if started and not resume:
+            raise InputError(
+                f"`{directory}` holds an unfinished run: pass --resume to go on or --force to restart"
+            )
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the run directory `{directory}`: {error.strerror}") from None
+        raise InputError(
+            f"cannot make the run directory `{directory}` ({error.strerror}): choose another --runs"
+        ) from None
     write_bytes(directory / "recipe.toml", recipe_to_toml(values).encode())
     return directory
 
@@ -64,11 +75,12 @@ def read_prepared_run(directory: Path) -> tuple[Recipe, str, int]:
         InputError: No run directory, or a recipe that cannot be used.
     """
     path = directory / "recipe.toml"
+    if not path.is_file():
+        raise InputError(f"`{directory}` is no prepared run (no recipe.toml): make one by `train --prepare`")
     values = read_recipe_file(path)
     method, seed, name = values.pop("method"), values.pop("seed"), values.pop("recipe")
-    if seed is None:
-        raise InputError(f"`{path}` has no `seed`: prepare the run with `ralr-viz train --prepare`")
     check_method(method)
+    check_seed(seed)
     return recipe_from_dict(values | {"name": name}, str(path)), method, seed
 
 
@@ -81,13 +93,21 @@ def finished_result(directory: Path) -> dict[str, Any] | None:
     path = directory / "result.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` cannot be read ({error}): delete it and pass --resume") from None
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read ({error.strerror}): choose another --runs") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"`{path}` is damaged ({error}): delete it and resume the run") from None
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
-        raise InputError(f"`{path}` is no result of a run: delete it and pass --resume")
+        raise InputError(f"`{path}` is no result of a run: delete it and resume the run")
     return result
+
+
+def _has_progress(directory: Path) -> bool:
+    """Whether an epoch was trained here."""
+    metrics = directory / "metrics.jsonl"
+    return (metrics.is_file() and metrics.stat().st_size > 0) or any((directory / "checkpoints").glob("*"))
 
 
 def _check_same(directory: Path, recipe: Recipe, method: str) -> None:

@@ -21,9 +21,13 @@ SCHEDULES = ("multistep", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16")
 DRAWS = ("uniform", "integer")
 
+# Beyond these a number is a slip of the keyboard, and what is drawn of it overflows.
+MOST_EPOCHS, HIGHEST_FACTOR = 100_000, 1e6
+
 # Raised only when the same fields come to mean another training; old run folders then keep their old key.
 RECIPE_VERSION = 1
 
+_EXAMPLES = {"tuple": "0.5,0.75", "bool": "true", "int": "30", "float": "0.1", "str": "NAME"}
 _AMPLIFICATION = frozenset({"low", "high", "probability", "draw", "interval"})
 _NO_EFFECT_ON_WEIGHTS = frozenset({"name", "description", "keep", "keep_every", "train_sample"})
 
@@ -158,7 +162,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"`{path}` is not a file: give a recipe name or a TOML file")
-        text, source, stem = path.read_text(encoding="utf-8"), str(path), path.stem
+        text, source, stem = _read_text(path), str(path), path.stem
     elif str(name) in recipe_names():
         text, source, stem = (_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}", str(name)
     else:
@@ -171,6 +175,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         key, separator, value = override.partition("=")
         if not separator:
             raise InputError(f"`--set {override}` has no `=`: write --set key=value")
+        if key.strip() == "name":
+            raise InputError(f"`--set {override}`: a recipe is named by its file; choose a folder by --runs")
         values[key.strip()] = _parse_value(value.strip())
     return recipe_from_dict(values | {"name": stem}, source)
 
@@ -191,6 +197,28 @@ def check_method(method: str) -> None:
         raise UnknownNameError("method", method, METHODS)
 
 
+def check_seed(seed: int) -> None:
+    """Raises: InputError when torch's generator does not take ``seed``."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"`seed` = {seed} must be in [0, 2^63): choose another")
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], method: str) -> list[str]:
+    """Names of the settings in which two flat recipes are different trainings.
+
+    Returns:
+        Empty also where either is no recipe of ours but the settings of somebody's own loop.
+    """
+    try:
+        old, new = recipe_from_dict(before, "the checkpoint"), recipe_from_dict(now, "the recipe")
+    except InputError:
+        return []
+    if old.key(method) == new.key(method):
+        return []
+    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in _NO_EFFECT_ON_WEIGHTS]
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
+
+
 def recipe_to_toml(values: Mapping[str, Any]) -> str:
     """Flat TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
     lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
@@ -201,6 +229,15 @@ def recipe_to_toml(values: Mapping[str, Any]) -> str:
 
 def _folder() -> Any:
     return resources.files("ralr_viz").joinpath("recipes")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
+    except OSError as error:
+        raise InputError(f"`{path}` cannot be read: {error.strerror}; check its permissions") from None
 
 
 def _parse_value(text: str) -> Any:
@@ -229,7 +266,8 @@ def _coerce(name: str, value: Any, annotation: str) -> Any:
             return float(value)
     elif isinstance(value, str):
         return value
-    raise InputError(f"`{name}` = {value!r} must be of type {annotation.split('[')[0]}")
+    kind = annotation.split("[")[0]
+    raise InputError(f"`{name}` = {value!r} must be of type {kind}, e.g. --set {name}={_EXAMPLES[kind]}")
 
 
 def _to_epoch(value: int | float, epochs: int) -> int:
@@ -243,9 +281,13 @@ def _check(r: Recipe) -> None:
                 f"`{name}` = {getattr(r, name)!r} must be {rule}: change it in the recipe or by --set"
             )
 
-    require(r.epochs >= 1, "epochs", "at least 1")
+    require(1 <= r.epochs <= MOST_EPOCHS, "epochs", f"in [1, {MOST_EPOCHS}]")
     require(r.batch >= 1, "batch", "at least 1")
     require(math.isfinite(r.lr) and r.lr > 0, "lr", "a positive, finite number")
+    own = ":" in r.model and not r.model.startswith("torchvision:")
+    require(
+        not own, "model", "one of ralr-viz's or torchvision's; train your own in your loop with RunWriter"
+    )
     require(r.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
     require(r.schedule in SCHEDULES, "schedule", f"one of {', '.join(SCHEDULES)}")
     require(r.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
@@ -257,6 +299,7 @@ def _check(r: Recipe) -> None:
     require(0 <= r.probability <= 1, "probability", "in [0, 1]")
     require(math.isfinite(r.low) and r.low > 0, "low", "a positive, finite number")
     require(math.isfinite(r.high) and r.high >= r.low, "high", f"finite and at least `low` = {r.low}")
+    require(r.high <= HIGHEST_FACTOR, "high", f"at most {HIGHEST_FACTOR:.0e}")
     require(r.interval >= 1, "interval", "at least 1")
     require(0 <= r.crop_padding <= 64, "crop_padding", "in [0, 64]")
     require(0 <= r.validation <= 0.5, "validation", "in [0, 0.5]")

@@ -21,8 +21,9 @@ import torch
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import CheckpointError, InputError
-from ralr_viz.train.checkpoint import FORMAT_VERSION, read_checkpoint
-from ralr_viz.train.recipe import recipe_to_toml
+from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.checkpoint_file import FORMAT_VERSION
+from ralr_viz.train.recipe import changed_settings, recipe_to_toml
 from ralr_viz.train.storage import (
     append_line,
     copy_file,
@@ -57,7 +58,7 @@ class RunWriter:
         resume: Go on with what the directory holds (see `restored`) instead of refusing it.
 
     Raises:
-        InputError: The directory holds a run and ``resume`` is false.
+        InputError: The directory holds a run and ``resume`` is false, or a run of other settings.
         RunLockedError: Another process writes to it.
     """
 
@@ -83,7 +84,9 @@ class RunWriter:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot make the run directory `{directory}`: {error.strerror}") from None
+            raise InputError(
+                f"cannot make the run directory `{directory}` ({error.strerror}): choose another"
+            ) from None
         self._lock: int | None = lock_folder(self.directory)
         try:
             holds_run = (self.directory / "metrics.jsonl").exists() or (self.checkpoints / "last.pt").exists()
@@ -107,6 +110,8 @@ class RunWriter:
             }
             # plain values only: a subclass of str such as TorchVersion would not load with weights_only
             self.header: dict[str, Any] = json.loads(json.dumps(about))
+            if resume:
+                self._restore()
             write_bytes(
                 self.directory / "recipe.toml",
                 recipe_to_toml({"recipe": recipe.get("name", ""), "method": method, "seed": seed}
@@ -114,8 +119,6 @@ class RunWriter:
             )  # fmt: skip
             if environment is not None:
                 write_json(self.directory / "env.json", environment)
-            if resume:
-                self._restore()
         except BaseException:
             self.close()
             raise
@@ -212,16 +215,16 @@ class RunWriter:
 
     def _restore(self) -> None:
         """Read the newest whole state; ``metrics.jsonl`` is made to agree with it."""
-        for name in ("last.pt", "prev.pt"):
+        names = [name for name in ("last.pt", "prev.pt") if (self.checkpoints / name).exists()]
+        for name in names:
             path = self.checkpoints / name
-            if not path.exists():
-                continue
             try:
                 state = read_checkpoint(path)
-                self.history = list(state["history"])
-            except (CheckpointError, KeyError, TypeError) as error:
+                self.history = _check_history(state.get("history"))
+            except CheckpointError as error:
                 self.say(f"{name} cannot be read ({error}); falling back")
                 continue
+            self._check_same_run(state["header"])
             if name != "last.pt":
                 self.say(f"resuming from {name}: last.pt is missing or damaged")
                 copy_file(path, self.checkpoints / "last.pt")
@@ -230,13 +233,38 @@ class RunWriter:
                 self._name_checkpoint()
             break
         else:
-            if (self.checkpoints / "last.pt").exists():
+            if names:
                 raise CheckpointError(
                     f"neither last.pt nor prev.pt in `{self.checkpoints}` can be read: "
                     "move the run directory away and start it again"
                 )
         lines = "".join(json.dumps(r, allow_nan=False) + "\n" for r in self.history)
         write_bytes(self.directory / "metrics.jsonl", lines.encode())
+
+    def _check_same_run(self, saved: Mapping[str, Any]) -> None:
+        """Raises: InputError when the state on disk is of another training than the one asked for."""
+        names = ("method", "seed", "arch", "num_classes", "dataset", "content_hash")
+        values = {n: (saved[n], self.header[n]) for n in names if n in saved and n in self.header}
+        before, now = saved.get("recipe") or {}, self.header["recipe"]
+        for name in changed_settings(before, now, self.header["method"]):
+            values[name] = (before.get(name), now.get(name))
+        for name, (there, here) in values.items():
+            if there != here:
+                raise InputError(
+                    f"the run in `{self.directory}` has `{name}` = {there}, not {here}: "
+                    "go on with what it had or choose another --runs"
+                )
+
+
+def _check_history(history: Any) -> list[dict[str, Any]]:
+    """The records of a checkpoint, if they can be logged again."""
+    try:
+        if not all(isinstance(record["epoch"], int) for record in history):
+            raise TypeError("an epoch is no integer")
+        json.dumps(history, allow_nan=False)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"its history is damaged: {error}") from None
+    return list(history)
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:

@@ -64,7 +64,9 @@ def resolve_runtime(
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(where) else "fp32"
     if compile and where.type == "cpu" and not any(map(shutil.which, _compilers())):
-        raise InputError("`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out")
+        raise InputError(
+            "`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out"
+        )
     return Runtime(where, precision, deterministic, compile)
 
 

@@ -79,8 +79,13 @@ def lock_folder(folder: Path) -> int:
 
     Raises:
         RunLockedError: Another process has it.
+        StorageError: The folder cannot be written.
     """
-    descriptor = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    path = folder / "run.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise storage_error(path, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -94,7 +99,7 @@ def lock_folder(folder: Path) -> int:
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The one-line error for a failed write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what = "no space left: free some and run the same command with --resume"
+        what = "no space left: free some and run the command again (a training with --resume)"
     else:
         what = f"{(error.strerror or str(error)).lower()}: check the folder and its permissions"
     return StorageError(f"cannot write `{path}`: {what}")

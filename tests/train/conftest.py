@@ -1,67 +1,14 @@
-"""A data set that trains in a blink: 4 classes of 16×16 images with a coloured square on noise."""
+"""Run directories of the tiny data set in ``tests/conftest.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from ralr_viz.data import import_dataset
 from ralr_viz.train.prepare import prepare_run
 from ralr_viz.train.recipe import Recipe
-
-COLOURS = {"blue": (40, 40, 220), "green": (40, 200, 40), "red": (220, 40, 40), "white": (230, 230, 230)}
-
-
-def write_tree(folder: Path, train: int = 24, test: int = 6, size: int = 16) -> Path:
-    rng = np.random.default_rng(5)
-    for name, colour in COLOURS.items():
-        for split, count in (("train", train), ("test", test)):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count):
-                image = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-                top, left = rng.integers(0, size // 2, 2)
-                image[top : top + size // 2, left : left + size // 2] = colour
-                Image.fromarray(image).save(folder / split / name / f"{i}.png")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def squares_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data root that holds ``squares``: 96 training and 24 test images."""
-    folder = tmp_path_factory.mktemp("squares")
-    root = folder / "root"
-    import_dataset("squares", write_tree(folder / "tree"), root, workers=1)
-    return root
-
-
-@pytest.fixture
-def make_recipe() -> Callable[..., Recipe]:
-    """``make_recipe(epochs=3, …)``: ResNet-20 on ``squares`` in fp32."""
-
-    def make(**changes: object) -> Recipe:
-        values: dict[str, object] = {
-            "dataset": "squares",
-            "model": "resnet20",
-            "epochs": 3,
-            "batch": 16,
-            "lr": 0.05,
-            "momentum": 0.9,
-            "nesterov": True,
-            "weight_decay": 1e-4,
-            "milestones": (0.67,),  # after 2 of 3 epochs
-            "crop_padding": 2,
-            "flip": True,
-            "validation": 0.25,
-            "precision": "fp32",
-            "name": "squares-resnet20",
-        }
-        return Recipe(**(values | changes))  # type: ignore[arg-type]
-
-    return make
 
 
 @pytest.fixture

@@ -194,7 +194,9 @@ def test_out_of_memory_is_one_line(prepare, squares_root, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
 
     monkeypatch.setattr(loop, "train_step", exhaust)
-    with pytest.raises(RalrVizError, match="out of memory at `batch` = 16: lower it by --set batch") as caught:
+    with pytest.raises(
+        RalrVizError, match="out of memory at `batch` = 16: lower it by --set batch"
+    ) as caught:
         train_run(prepare(), squares_root, device="cpu")
     assert "\n" not in str(caught.value)
 

@@ -1,0 +1,5 @@
+"""``python -m ralr_viz``."""
+
+from ralr_viz.cli.app import main
+
+main()

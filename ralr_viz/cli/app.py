@@ -1,0 +1,123 @@
+"""The command line: ``ralr-viz COMMAND``. Parsing and one call each; torch is imported inside commands."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ralr_viz._version import __version__
+from ralr_viz.cli import cam, curves, data, demo, evaluate, export, schedule, train
+from ralr_viz.errors import RalrVizError
+
+app = typer.Typer(
+    name="ralr-viz",
+    help="Train, draw and measure why randomly amplified learning rates (RALR) change a network.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in "rich" a `[default: …]` is taken for a tag and vanishes
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ralr-viz {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that come before the command."""
+
+
+app.command("demo")(demo.demo)
+app.command("recipes")(train.recipes)
+app.command("train")(train.train)
+app.command("pair")(train.pair)
+app.command("run")(train.run)
+app.command("eval")(evaluate.evaluate)
+app.command("schedule")(schedule.schedule)
+app.command("cam")(cam.cam)
+app.command("curves")(curves.curves)
+app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
+app.command("export")(export.export)
+
+
+def main() -> None:
+    """Entry point: an expected failure is one line on stderr and its exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no `×` must not end a training
+    sys.exit(_run())
+
+
+# Typer bundles click or depends on it, by version; this is click's UsageError in both.
+_UsageError: Any = typer.BadParameter.__base__
+# What the user named does not exist, is something else or may not be used: exit code 2, not 1.
+_BAD_INPUT = {
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+}
+
+
+def _run() -> int:
+    """Run the command; return its exit code."""
+    try:
+        code = app(prog_name="ralr-viz", standalone_mode=False)
+    except RalrVizError as error:
+        return _fail(str(error), error.exit_code)
+    except _UsageError as error:
+        return _fail_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except OSError as error:  # a name that is too long, a folder that may not be read, a disk that is gone
+        where = f"`{error.filename}`: " if error.filename else ""
+        what = (error.strerror or str(error)).lower()
+        return _fail(f"{where}{what}", 2 if error.errno in _BAD_INPUT else 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(
+            "out of memory: lower --batch (in training: --set batch=N) or choose another --device", 1
+        )
+    if code == 130:
+        return _fail("interrupted", 130)
+    return code or 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"ralr-viz: {message}", file=sys.stderr)
+    return code
+
+
+def _fail_usage(error: Any) -> int:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:  # no arguments at all: the help is printed already
+        return int(error.exit_code)
+    path = error.ctx.command_path if error.ctx is not None else "ralr-viz"
+    return _fail(f"{message[0].lower()}{message[1:]} (see `{path} --help`)", int(error.exit_code))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether NumPy, CUDA or torch's CPU allocator has run out; torch has no one class for it."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+if __name__ == "__main__":
+    main()

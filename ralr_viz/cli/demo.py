@@ -1,0 +1,44 @@
+"""``ralr-viz demo``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ralr_viz.cli import options
+
+RECIPE = "digits-resnet20"
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for runs and figures.")] = Path(
+        "demo"
+    ),
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train baseline and RALR on scikit-learn's digits and draw the figures; offline, a few minutes.
+
+    What it shows is how the tool works: a network of this size learns the digits either way.
+    """
+    from ralr_viz.cli import cam, curves, schedule, train
+    from ralr_viz.cli.output import prepare_out
+
+    figures = out / "figures"
+    for stem in (f"schedule-{RECIPE}-seed0", "curves", "cam"):
+        prepare_out(figures, stem, style="icml", force=force)
+    runs, data = out / "runs", out / "data"
+    train.pair(RECIPE, runs=runs, data=data, resume=not force, force=force, quiet=quiet)
+    arms = [runs / RECIPE / method / "seed0" for method in ("baseline", "ralr")]
+    schedule.schedule(RECIPE, out=figures, force=force)
+    curves.curves(run=arms, out=figures, force=force, quiet=quiet)
+    cam.cam(ckpt=[str(a) for a in arms], out=figures, data=data, force=force, quiet=quiet)
+    if not quiet:
+        print(
+            f"done: look at the PNG files in {figures}; the same with your data: ralr-viz data import, "
+            "ralr-viz pair, ralr-viz cam",
+            file=sys.stderr,
+        )

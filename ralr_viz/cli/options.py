@@ -1,0 +1,110 @@
+"""Options that many commands share: one name, one meaning."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ralr_viz.errors import InputError
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Folder of ingested data sets. [default: $RALR_VIZ_DATA, else the user's cache]",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16 (autocast).")]
+Checkpoints = Annotated[
+    list[str],
+    typer.Option(
+        "--ckpt",
+        metavar="CKPT",
+        help="Checkpoint file or run directory (DIR, DIR@200, DIR@best); repeatable.",
+    ),
+]
+OneCheckpoint = Annotated[
+    str,
+    typer.Option("--ckpt", metavar="CKPT", help="Checkpoint file or run directory (DIR, DIR@200, DIR@best)."),
+]
+Arch = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        help="Network of a file that does not say it: resnet20, torchvision:resnet18, package.module:factory.",
+    ),
+]
+DatasetName = Annotated[
+    str | None, typer.Option("--dataset", help="Data set. [default: the one that was trained on]")
+]
+NumClasses = Annotated[
+    int | None,
+    typer.Option(
+        "--num-classes", metavar="N", min=1, max=1_000_000, help="Classes of a file that does not say it."
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="N",
+        min=8,
+        max=1024,
+        help="Side in pixels of the images that a network was trained on.",
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", metavar="A,B,C", help="Normalisation of other people's weights, in [0, 1]."),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", metavar="A,B,C", help="Normalisation of other people's weights, in [0, 1]."),
+]
+Split = Annotated[str, typer.Option("--split", help="test, train or val (the part held out in training).")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only N images of the split, evenly spread.")
+]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
+Style = Annotated[str, typer.Option("--style", help="Sizes and fonts of: icml, neurips, iclr, cvpr, ieee.")]
+
+
+def parse_three(text: str | None, option: str) -> tuple[float, float, float] | None:
+    """``A,B,C`` as three floats.
+
+    Raises:
+        InputError: Not three numbers.
+    """
+    if text is None:
+        return None
+    try:
+        a, b, c = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"`{option} {text}` must be three numbers such as 0.49,0.48,0.45") from None
+    return a, b, c
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0-3`` or ``0,2,5`` as a list of seeds, each once.
+
+    Raises:
+        InputError: Anything else.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
+            raise InputError(f"`--seeds {text}` must be a range such as 0-3 or a list such as 0,2,5")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if not low <= high < low + 10_000:
+            raise InputError(f"`--seeds {text}`: {low}-{high} is no range of 1 to 10,000 seeds; write 0-3")
+        seeds.extend(range(low, high + 1))
+    return list(dict.fromkeys(seeds))

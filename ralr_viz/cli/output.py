@@ -1,0 +1,67 @@
+"""What a command leaves in ``--out``: the saved result, the figure drawn from it and its numbers."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ralr_viz.results.bundle import Result
+
+
+def prepare_out(out: Path, stem: str, *, style: str, force: bool) -> None:
+    """Make ``--out`` and refuse early, before the work, what would overwrite something.
+
+    Raises:
+        InputError: ``out`` is a file or cannot be made, or holds this figure already, or no such ``--style``.
+    """
+    from ralr_viz.plots.style import style as figure_style
+
+    with figure_style(style):
+        pass
+    if out.exists() and not out.is_dir():
+        raise InputError(f"`--out {out}` is a file: give a folder")
+    for path in (out / stem, *(out / f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv"))):
+        if path.exists() and not force:
+            raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`--out {out}` cannot be made ({error.strerror}): choose another") from None
+
+
+def save_all(
+    result: Result,
+    draw: Callable[[Any], Figure],
+    table: list[dict[str, Any]],
+    out: Path,
+    stem: str,
+    *,
+    style: str,
+    force: bool,
+) -> None:
+    """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``; print the paths."""
+    from ralr_viz.plots.style import save_figure
+    from ralr_viz.plots.style import style as figure_style
+    from ralr_viz.results.bundle import save_result
+
+    with figure_style(style):
+        figure = draw(result)
+        typer.echo(save_result(result, out / stem, force=force))
+        for path in save_figure(figure, out / stem, table, result.provenance, force=force):
+            typer.echo(path)
+
+
+def describe_command() -> dict[str, str]:
+    """The provenance that every result has."""
+    return {"command": shlex.join(["ralr-viz", *sys.argv[1:]]), "ralr_viz": __version__}

@@ -1,0 +1,128 @@
+"""The pictures that ``cam`` explains: some of a split, chosen by a rule, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ralr_viz.analysis.selection import select_images
+from ralr_viz.cli.inputs import open_dataset, select_split
+from ralr_viz.data import read_image_files
+from ralr_viz.errors import InputError
+from ralr_viz.train.checkpoint import Checkpoint
+
+Scale = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The chosen images and how each checkpoint normalises them.
+
+    Attributes:
+        images: (n, H, W, 3) uint8.
+        indices: (n,) place in the split, or in the list of files.
+        labels: (n,) int64, −1 where not known.
+        boxes: (n, 4) int16 as in `ralr_viz.data.Split`, or None.
+        class_names: In label order; empty where not known.
+        selection: How they were chosen, for the figure.
+        scales: Mean and std of each checkpoint.
+        dataset, split: Where they come from; None for files.
+        names: Of the files.
+    """
+
+    images: np.ndarray
+    indices: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray | None
+    class_names: tuple[str, ...]
+    selection: str
+    scales: list[Scale]
+    dataset: str | None = None
+    split: str | None = None
+    names: tuple[str, ...] = ()
+
+
+def choose_pictures(
+    checkpoints: Sequence[Checkpoint], data: Path | None, split: str, limit: int | None, count: int, seed: int
+) -> Pictures:
+    """``count`` images of the split that all checkpoints share.
+
+    Raises:
+        InputError: The checkpoints have different data or splits.
+    """
+    names = {c.dataset for c in checkpoints}
+    if len(names) > 1:
+        shown = ", ".join(str(n) for n in sorted(names, key=str))
+        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
+    store = open_dataset(checkpoints, data)
+    parts = [select_split(c, store, split, limit) for c in checkpoints]
+    if any(not np.array_equal(p.indices, parts[0].indices) for p in parts):
+        raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
+    part = parts[0]
+    picked, rule = select_images(len(part.labels), count, seed, part.labels, split=f"{store.name} {split}")
+    return Pictures(
+        images=np.array(part.images[picked]),
+        indices=part.indices[picked],
+        labels=part.labels[picked],
+        boxes=None if part.boxes is None else part.boxes[picked],
+        class_names=part.class_names,
+        selection=rule,
+        scales=[(p.mean, p.std) for p in parts],
+        dataset=store.name,
+        split=split,
+    )
+
+
+def read_pictures(checkpoints: Sequence[Checkpoint], data: Path | None, files: Sequence[Path]) -> Pictures:
+    """The user's own files, scaled to what the checkpoints were trained on.
+
+    Raises:
+        InputError: A file that cannot be used, checkpoints of different image sizes or classes, or one that
+            does not say what it needs.
+    """
+    counts = {c.num_classes for c in checkpoints}
+    if len(counts) > 1:
+        raise InputError(
+            f"the checkpoints have {', '.join(map(str, sorted(counts)))} classes, so no class is in all of "
+            "them: draw them one by one"
+        )
+    needs = [_describe_inputs(checkpoint, data) for checkpoint in checkpoints]
+    sizes = {size for size, _, _ in needs}
+    if len(sizes) > 1:
+        raise InputError(
+            f"the checkpoints take images of {', '.join(map(str, sorted(sizes)))} pixels a side: draw them one by one"
+        )
+    size, _, class_names = needs[0]
+    return Pictures(
+        images=read_image_files(files, size),
+        indices=np.arange(len(files)),
+        labels=np.full(len(files), -1),
+        boxes=None,
+        class_names=class_names,
+        selection=f"{len(files)} pictures given by --images, resized to {size}×{size}",
+        scales=[scale for _, scale, _ in needs],
+        names=tuple(file.name for file in files),
+    )
+
+
+def _describe_inputs(checkpoint: Checkpoint, data: Path | None) -> tuple[int, Scale, tuple[str, ...]]:
+    """Image size, normalisation and class names: of the checkpoint, else of the data set it names."""
+    size, mean, std, names = checkpoint.image_size, checkpoint.mean, checkpoint.std, checkpoint.class_names
+    if checkpoint.dataset is not None and (size is None or mean is None or std is None):
+        store = open_dataset([checkpoint], data)
+        size, mean, std = size or store.image_size, mean or store.mean, std or store.std
+        names = names or store.class_names
+    if size is None:
+        raise InputError(
+            f"`{checkpoint.path}` does not say the size of its images: pass --size, or --dataset for what it "
+            "was trained on"
+        )
+    if mean is None or std is None:
+        raise InputError(
+            f"`{checkpoint.path}` does not say its normalisation: pass --mean and --std, or --dataset for "
+            "what it was trained on"
+        )
+    return size, (mean, std), names

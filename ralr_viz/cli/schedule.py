@@ -1,0 +1,57 @@
+"""``ralr-viz schedule``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ralr_viz.cli import options
+from ralr_viz.cli.output import describe_command, prepare_out, save_all
+
+
+def schedule(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Packaged recipe or a TOML file.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Training seed.")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe setting.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the plot and the CSV.")
+    ] = Path("out"),
+    style: options.Style = "icml",
+    force: options.Force = False,
+) -> None:
+    """The learning rate that each epoch will use: plot, CSV, share and mean of amplified epochs.
+
+    Example: ralr-viz schedule cifar100-resnet110 --seed 3
+    """
+    from ralr_viz.plots.schedule import draw_schedule, schedule_table
+    from ralr_viz.results.schedule import compute_schedule
+    from ralr_viz.train.optim import preview_lr
+    from ralr_viz.train.recipe import check_seed, load_recipe
+
+    check_seed(seed)
+    chosen = load_recipe(recipe, settings or [])
+    stem = f"schedule-{chosen.name}-seed{seed}"
+    prepare_out(out, stem, style=style, force=force)
+    base, factor = preview_lr(chosen, "ralr", seed)
+    _, constant = preview_lr(chosen, "scaled", seed)
+    result = compute_schedule(
+        base,
+        [("ralr", seed, factor), ("scaled", None, constant)],
+        recipe=chosen.name,
+        provenance=describe_command() | {"recipe": chosen.to_dict()},
+    )
+    ralr = result.summary()[0]
+    amplified = (
+        f"{ralr['amplified_epochs']} of {chosen.epochs} epochs amplified ({ralr['amplified_share']:.0%})"
+    )
+    if ralr["amplified_epochs"]:
+        amplified += f", by {ralr['mean_amplification']:.2f} on average"
+    typer.echo(
+        f"{chosen.name}, seed {seed}: {amplified}; mean factor {ralr['mean_factor']:.3f}, sum of LR "
+        f"x{ralr['sum_lr_ratio']:.3f} of the baseline's"
+    )
+    save_all(result, draw_schedule, schedule_table(result), out, stem, style=style, force=force)

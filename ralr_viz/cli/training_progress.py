@@ -1,0 +1,81 @@
+"""What training shows on stderr: a live bar on a terminal, else a line every few per cent."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ralr_viz.train.loop import Report, StepReport
+
+# Lines of a whole training where there is no terminal to draw a bar on.
+_LINES = 50
+
+
+@contextlib.contextmanager
+def show_training(directory: Path, *, quiet: bool) -> Iterator[Report | None]:
+    """Yield what `train_run` reports to; None when quiet."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _Bar() as bar:
+            task = bar.add_task("/".join(directory.parts[-2:]), total=None, epoch="reading the data")
+
+            def move(report: StepReport) -> None:
+                done = (report.epoch - 1) * report.steps + report.step
+                bar.facts = _facts(report)
+                bar.update(task, completed=done, total=report.epochs * report.steps, epoch=_epoch(report))
+
+            yield move
+    else:
+        print(f"training {directory}", file=sys.stderr)
+
+        def say(report: StepReport) -> None:
+            every = max(1, report.epochs // _LINES)
+            if report.record is not None and (report.epoch % every == 0 or report.epoch == report.epochs):
+                print(f"{_epoch(report)}  {_facts(report)}", file=sys.stderr, flush=True)
+
+        yield say
+
+
+class _Bar(Progress):
+    """The bar and, below it, the numbers: on one line they would not fit into 80 columns."""
+
+    facts = ""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TextColumn("{task.description}  {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text(self.facts, no_wrap=True, overflow="ellipsis")
+
+
+def _epoch(report: StepReport) -> str:
+    return f"epoch {report.epoch}/{report.epochs}"
+
+
+def _facts(report: StepReport) -> str:
+    parts = [f"LR {report.lr:.3g} (×{report.factor:.2f})", f"loss {report.loss:.3f}"]
+    if report.record is not None:
+        for name, shown in (("val_acc", "val"), ("test_acc", "test")):
+            if report.record.get(name) is not None:
+                parts.append(f"{shown} {report.record[name]:.1f} %")
+    parts.append(f"{report.images_per_second:.0f} images/s")
+    return "  ".join(parts)

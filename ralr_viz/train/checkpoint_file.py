@@ -1,0 +1,99 @@
+"""The bytes of a checkpoint file, ours or anybody's, turned into tensors without executing anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ralr_viz.errors import CheckpointError
+
+FORMAT_VERSION = 1
+METADATA_KEY = "ralr_viz"
+_LONGEST_TEXT = 200
+
+
+def read_checkpoint_bytes(path: Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"`{path}` cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
+    """Content of a file: ``header`` (None where ralr-viz did not write it), ``model`` and, of ours, the rest.
+
+    Args:
+        path: For messages and the format, which its suffix tells.
+        data: The file's bytes.
+
+    Raises:
+        CheckpointError: Damaged, of a newer format, or with more in it than tensors and plain values.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            weights = safetensors.torch.load(data)
+            header = json.loads(_safetensors_metadata(data).get(METADATA_KEY, "{}"))
+        except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"`{path}` is damaged or not safetensors ({one_line(error)}): export or copy it again"
+            ) from None
+        if not isinstance(header, dict):
+            raise CheckpointError(f"`{path}` has a damaged header: export it again")
+        return {"header": _check_format(path, header), "model": weights}
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of the pickle protocol, on the way to a refusal
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"`{path}` is damaged or holds more than tensors and plain values, so it was not loaded "
+            "(it could run code): ask its author for safetensors or a plain state dict"
+        ) from None
+    except Exception as error:  # torch raises many kinds for damaged archives, and words for some
+        reason = f" ({one_line(error)})" if isinstance(error, RuntimeError) else ""
+        raise CheckpointError(
+            f"`{path}` is damaged or no checkpoint{reason}: give a whole .pt or .safetensors file"
+        ) from None
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"`{path}` holds a {type(content).__name__}, not a state dict: save `model.state_dict()`"
+        )
+    header = content.get("header")
+    if isinstance(header, dict) and "format" in header:
+        if not isinstance(content.get("model"), dict):
+            raise CheckpointError(f"`{path}` has a header but no weights: it is damaged")
+        _check_format(path, header)
+        return content
+    return {"header": None, "model": content}
+
+
+def _check_format(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    version = header.get("format", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"`{path}` has format {one_line(version)}, this ralr-viz reads up to {FORMAT_VERSION}: upgrade it"
+        )
+    return header
+
+
+def _safetensors_metadata(data: bytes) -> dict[str, str]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+
+
+def one_line(value: object) -> str:
+    """A text of an untrusted file or of an error: one line, bounded, without control characters."""
+    text = " ".join(str(value).split())[:_LONGEST_TEXT]
+    return "".join(c if c.isprintable() else "?" for c in text)
