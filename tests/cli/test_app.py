@@ -1,0 +1,170 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ralr_viz import __version__
+from ralr_viz.cli.app import app
+
+HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "numpy", "PIL")
+FULL = Path("/dev/full")
+COMMANDS = ("demo", "recipes", "train", "pair", "run", "eval", "schedule", "cam", "curves", "data", "export")
+
+
+def test_module_prints_the_version(shell):
+    outcome = shell("--version")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"ralr-viz {__version__}\n", "")
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom ralr_viz.cli.app import main\nsys.argv = ['ralr-viz', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0\n"
+        f"print('LOADED', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+    for command in COMMANDS:
+        assert f" {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(cli, command):
+    outcome = cli(command, "--help")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"ralr-viz {command}" in outcome.out
+
+
+def test_help_keeps_the_defaults_in_brackets(cli):
+    words = " ".join(cli("eval", "--help").out.replace("│", " ").split())
+    assert "[default: $RALR_VIZ_DATA, else the user's cache]" in words
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TERM": "dumb", "COLUMNS": "80"},
+        {"TERM": "", "COLUMNS": "many"},
+        {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"},
+    ],
+)
+def test_help_survives_a_bad_terminal(shell, environment):
+    outcome = shell("train", "--help", **environment)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "--method" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_show_completion_prints_the_shells_script(cli, monkeypatch, name):
+    monkeypatch.setenv("SHELL", f"/bin/{name}")
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    outcome = cli("--show-completion", name)
+    assert outcome.code == 0
+    assert "_RALR_VIZ_COMPLETE" in outcome.out
+
+
+def test_completion_completes_commands_and_options(shell):
+    asked = {"_RALR_VIZ_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "ralr-viz sch"}
+    assert shell(**asked).out.split() == ["schedule"]
+    asked |= {"COMP_CWORD": "2", "COMP_WORDS": "ralr-viz train --meth"}
+    assert shell(**asked).out.split() == ["--method"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["trian"], ["no such command 'trian'", "train", "`ralr-viz --help`"]),
+        (["--bogus"], ["no such option: --bogus"]),
+        (["eval"], ["missing option '--ckpt'", "`ralr-viz eval --help`"]),
+        (["train"], ["missing argument 'RECIPE'"]),
+        (["train", "cifar10-resnet20"], ["missing option '--method'"]),
+        (["train", "cifar10-resnet20", "--method", "ralr", "--set"], ["'--set' requires an argument"]),
+        (["pair", "cifar10-resnet20", "ralr"], ["unexpected extra argument", "ralr"]),
+        (["eval", "--ckpt", "x", "--limit", "0"], ["'--limit'", "greater than or equal to 1"]),
+        (["eval", "--ckpt", "x", "--batch", "many"], ["'--batch'", "integer"]),
+        (["train", "x", "--method", "ralr", "--seed", "-1"], ["'--seed'", "greater than or equal to 0"]),
+        (["cam", "--ckpt", "x"], ["missing option '--out'"]),
+        (["curves", "--out", "x"], ["missing option '--run'"]),
+        (["data", "imprt"], ["no such command 'imprt'", "`ralr-viz data --help`"]),
+    ],
+)
+def test_wrong_usage_is_one_line(cli, arguments, fragments):
+    cli(*arguments).failed(2, *fragments)
+
+
+def test_wrong_order_of_options_does_not_matter(cli):
+    cli("eval", "--json", "--split", "val", "--ckpt", "nothing", "--device", "cpu").failed(2, "`nothing`")
+
+
+def test_main_turns_an_unforeseen_system_error_into_one_line(cli, monkeypatch):
+    name = "x" * 300 + ".toml"
+    cli("train", name, "--method", "ralr").failed(2, name, "file name too long")
+
+    def fail(*_):
+        raise OSError(5, "Input/output error", "disk")
+
+    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    cli("train", "x", "--method", "ralr").failed(1, "`disk`: input/output error")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried\nto allocate")])
+def test_main_turns_a_lack_of_memory_into_one_line(cli, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    cli("train", "x", "--method", "ralr").failed(1, "out of memory: lower --batch")
+
+
+def test_main_does_not_hide_a_bug(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    monkeypatch.setattr("sys.argv", ["ralr-viz", "train", "x", "--method", "ralr"])
+    from ralr_viz.cli.app import main
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        main()
+
+
+def test_ctrl_c_outside_of_a_training_is_130(cli, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", interrupt)
+    cli("train", "x", "--method", "ralr").failed(130, "interrupted")
+
+
+def test_process_fails_without_a_traceback(shell, tmp_path):
+    shell("data", "import", "mine", "--from", tmp_path / "nothing").failed(2, str(tmp_path / "nothing"))
+
+
+def test_closed_pipe_ends_without_a_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "ralr_viz", "--help"], stdout=writer, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 1  # as typer and click do
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device that is always full")
+def test_full_stdout_is_one_line():
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ralr_viz", "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (1, b"ralr-viz: no space left on device\n")
+
+
+def test_app_has_exactly_the_commands_of_the_readme():
+    names = [c.name for c in app.registered_commands] + [g.name for g in app.registered_groups]
+    assert sorted(map(str, names)) == sorted(COMMANDS)
