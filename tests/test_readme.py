@@ -41,7 +41,9 @@ def test_readme_python_runs(tmp_path, monkeypatch, capsys):
     assert "ralr, seed 0, epoch 20" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", sorted(set(re.findall(r"ralr-viz ([a-z].*?)(?:  +#.*|`.*|&&.*)?$", README, re.MULTILINE))))
+@pytest.mark.parametrize(
+    "line", sorted(set(re.findall(r"ralr-viz ([a-z].*?)(?:  +#.*|`.*|&&.*)?$", README, re.MULTILINE)))
+)
 def test_readme_commands_and_options_exist(line):
     words = shlex.split(line.replace("…", ""), comments=True)
     command = COMMANDS.get(words[0])

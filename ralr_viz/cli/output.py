@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def prepare_out(out: Path, stem: str, *, style: str, force: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"`--out {out}` cannot be made ({error.strerror}): choose another") from None
+    if not os.access(out, os.W_OK):
+        raise InputError(f"`--out {out}` may not be written: choose another or change its permissions")
 
 
 def save_all(

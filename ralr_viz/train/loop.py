@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from ralr_viz.data import Dataset, Split, load_dataset
 from ralr_viz.data.augment import EpochPlan, crop_batch, normalise_batch, pad_images, plan_epoch
 from ralr_viz.data.split import split_train
-from ralr_viz.errors import DivergedError, InputError, InterruptedRunError, RalrVizError
+from ralr_viz.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    InputError,
+    InterruptedRunError,
+    RalrVizError,
+)
 from ralr_viz.models import build_model
 from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.optim import build_optimizer, build_scheduler
@@ -83,6 +90,8 @@ def train_run(
     """
     recipe, method, seed = read_prepared_run(directory)
     dataset = load_dataset(recipe.dataset, data_root)
+    if min(dataset.std) <= 0:
+        raise DataError(f"a colour channel of `{dataset.name}` never changes, so it cannot be normalised")
     runtime = resolve_runtime(device, recipe.precision, deterministic=deterministic, compile=compile)
     configure(runtime)
     header = {
@@ -298,10 +307,10 @@ class _Training:
         """
         total = float(totals[0])
         if not math.isfinite(total):
+            kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
             message = (
                 f"the loss is not finite in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
-                f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): the state after epoch {epoch} is kept; "
-                "lower --set lr or high"
+                f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
             )
             self.run.say(f"diverged: {message}")
             self.run.finish("diverged", message)
@@ -326,13 +335,19 @@ class _Training:
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if "cuda" in state["rng"] and self.runtime.device.type == "cuda":
-            torch.cuda.set_rng_state(state["rng"]["cuda"], self.runtime.device)
-        self.epoch = int(state["header"]["epoch"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            torch.set_rng_state(state["rng"]["cpu"])
+            if "cuda" in state["rng"] and self.runtime.device.type == "cuda":
+                torch.cuda.set_rng_state(state["rng"]["cuda"], self.runtime.device)
+            self.epoch = int(state["header"]["epoch"])
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"`{self.run.checkpoints / state['source']}` lacks what training needs to go on "
+                f"({type(error).__name__}): train again with --force"
+            ) from None
         self.partial = state.get("partial")
         self.run.say(
             f"resuming after epoch {self.epoch}" + (" (and part of the next)" if self.partial else "")

@@ -1,9 +1,11 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ralr_viz import __version__
 from ralr_viz.cli.app import app
@@ -76,16 +78,16 @@ def test_completion_completes_commands_and_options(shell):
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["trian"], ["no such command 'trian'", "train", "`ralr-viz --help`"]),
+        (["trian"], ["no such command 'trian'", "`ralr-viz --help`"]),
         (["--bogus"], ["no such option: --bogus"]),
         (["eval"], ["missing option '--ckpt'", "`ralr-viz eval --help`"]),
         (["train"], ["missing argument 'RECIPE'"]),
         (["train", "cifar10-resnet20"], ["missing option '--method'"]),
         (["train", "cifar10-resnet20", "--method", "ralr", "--set"], ["'--set' requires an argument"]),
         (["pair", "cifar10-resnet20", "ralr"], ["unexpected extra argument", "ralr"]),
-        (["eval", "--ckpt", "x", "--limit", "0"], ["'--limit'", "greater than or equal to 1"]),
-        (["eval", "--ckpt", "x", "--batch", "many"], ["'--batch'", "integer"]),
-        (["train", "x", "--method", "ralr", "--seed", "-1"], ["'--seed'", "greater than or equal to 0"]),
+        (["eval", "--ckpt", "x", "--limit", "0"], ["invalid value for '--limit'"]),
+        (["eval", "--ckpt", "x", "--batch", "many"], ["invalid value for '--batch'"]),
+        (["train", "x", "--method", "ralr", "--seed", "-1"], ["invalid value for '--seed'"]),
         (["cam", "--ckpt", "x"], ["missing option '--out'"]),
         (["curves", "--out", "x"], ["missing option '--run'"]),
         (["data", "imprt"], ["no such command 'imprt'", "`ralr-viz data --help`"]),
@@ -131,6 +133,15 @@ def test_main_does_not_hide_a_bug(monkeypatch):
         main()
 
 
+def test_exit_code_of_a_command_reaches_the_shell(cli, squares_root, tmp_path):
+    shutil.copytree(squares_root / "two", tmp_path / "two")
+    assert cli("data", "doctor", "two", "--data", tmp_path, "-q").code == 0
+    (tmp_path / "two" / "train_labels.npy").unlink()
+    outcome = cli("data", "doctor", "two", "--data", tmp_path, "-q")
+    assert (outcome.code, outcome.err) == (1, "")
+    assert outcome.out.startswith("FAIL")
+
+
 def test_ctrl_c_outside_of_a_training_is_130(cli, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -163,6 +174,15 @@ def test_full_stdout_is_one_line():
             [sys.executable, "-m", "ralr_viz", "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60
         )
     assert (done.returncode, done.stderr) == (1, b"ralr-viz: no space left on device\n")
+
+
+def test_closed_streams_do_not_end_a_command(tmp_path):
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "tree" / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8), f"#{folder[-1] * 6}").save(tmp_path / "tree" / folder / "0.png")
+    command = f"{sys.executable} -m ralr_viz data import mine --from tree --data root >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=60).returncode == 0
+    assert (tmp_path / "root" / "mine" / "store.json").exists()
 
 
 def test_app_has_exactly_the_commands_of_the_readme():

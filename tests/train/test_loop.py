@@ -10,7 +10,7 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.data.augment import plan_epoch
 from ralr_viz.data.split import split_train
-from ralr_viz.errors import DivergedError, InputError, RalrVizError
+from ralr_viz.errors import CheckpointError, DataError, DivergedError, InputError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
@@ -185,6 +185,34 @@ def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_ro
     with pytest.raises(DivergedError, match="epoch 2 at factor 1 .* after epoch 1 is kept"):
         train_run(directory, squares_root, device="cpu")
     assert_same(weights_of(directory), weights_of(directory, "epoch_0001"))
+
+
+@pytest.mark.parametrize("missing", ["optimizer", "scheduler", "rng"])
+def test_resume_names_a_checkpoint_that_lacks_its_state(prepare, squares_root, missing):
+    directory = prepare(epochs=1)
+    train_run(directory, squares_root, device="cpu")
+    (directory / "result.json").unlink()
+    for name in ("last", "best"):
+        file = directory / "checkpoints" / f"{name}.pt"
+        state = read_checkpoint(file)
+        del state[missing]
+        file.unlink()
+        torch.save(state, file)
+    with pytest.raises(
+        CheckpointError, match="lacks what training needs to go on .* train again with --force"
+    ):
+        train_run(directory, squares_root, device="cpu")
+
+
+def test_train_run_refuses_a_channel_that_never_changes(prepare, squares_root, monkeypatch):
+    from dataclasses import replace
+
+    from ralr_viz.train import loop
+
+    flat = replace(load_dataset("squares", squares_root), std=(0.2, 0.0, 0.2))
+    monkeypatch.setattr(loop, "load_dataset", lambda name, root: flat)
+    with pytest.raises(DataError, match="a colour channel of `squares` never changes"):
+        train_run(prepare(), squares_root, device="cpu")
 
 
 def test_out_of_memory_is_one_line(prepare, squares_root, monkeypatch):
