@@ -18,12 +18,12 @@ EPOCHS = 8
 # A parent that has imported torch forks a child for each attempt: ten kills without ten imports.
 DRIVER = textwrap.dedent(
     """
-    import os, random, resource, signal, sys, time, traceback
+    import os, random, resource, signal, sys, threading, time, traceback
     import torch
     torch.set_num_threads(1)
     from pathlib import Path
     from ralr_viz.errors import RalrVizError
-    from ralr_viz.train import run, storage
+    from ralr_viz.train import loop, run, storage
     from ralr_viz.train.loop import train_run
 
     directory, data = Path(sys.argv[1]), Path(sys.argv[2])
@@ -111,18 +111,22 @@ def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run,
     directory = make_run()
     done = drive(
         """
+        # Moments are counted in steps, not in seconds: a faster machine must not finish before the last kill.
+        def die_soon_after(step, delay):
+            def arm():
+                real, steps = loop.train_step, iter(range(1, 10_000))
+                def counted(*arguments):
+                    real(*arguments)
+                    if next(steps) == step:
+                        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+                loop.train_step = counted
+            return arm
+
         rng, kills = random.Random(0), 0
         while kills < 12:
-            pid = train()
-            # some moments after start-up, some right after an epoch was logged
-            before = epochs_saved()
-            time.sleep(rng.uniform(0.05, 0.4))
-            if rng.random() < 0.4:
-                end = time.monotonic() + 5
-                while epochs_saved() <= before and time.monotonic() < end:
-                    time.sleep(0.002)
-            os.kill(pid, signal.SIGKILL)
-            if finish(pid) == 0:
+            # five steps are an epoch: some die in it, some while it is measured or written, some in the next
+            moment = die_soon_after(rng.randint(2, 7), rng.uniform(0, 0.05))
+            if finish(train(moment)) == 0:
                 break
             kills += 1
         print("kills", kills)
