@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,14 @@ def write_tree(folder: Path, names: Iterable[str] = COLOURS, train: int = 24, te
                 image[top : top + size // 2, left : left + size // 2] = COLOURS[name]
                 Image.fromarray(image).save(folder / split / name / f"{i}.png")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the machine's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RALR_VIZ_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import find_gradient_layer, gradient_step
 from ralr_viz.analysis.head import CamHead, classify, find_cam_head, find_logits, rounding_tolerance
-from ralr_viz.data.augment import normalise_batch
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.cam import CamResult
 from ralr_viz.train.evaluate import eval_mode
@@ -22,10 +22,6 @@ from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 METHODS = ("cam", "grad-cam")
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-"""Normalised images (b, 3, H, W) and targets (b,) to columns of b rows each."""
-
-_PROBE_IMAGES = 8
 _SMALL_MAP = 7
 """Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""
 _GRAD_CAM_BATCH = 32
@@ -105,20 +101,13 @@ def compute_cam(
     """
     if method not in METHODS:
         raise UnknownNameError("CAM method", method, METHODS)
-    _check_images(images, batch)
-    _check_scale(mean, std)
+    check_images(images, batch)
     runtime = resolve_runtime(device, precision)
     model = model.to(runtime.device)
-    pictures = _Pictures(
-        images,
-        _check_targets(targets, len(images)),
-        torch.tensor(tuple(mean), dtype=torch.float32, device=runtime.device),
-        torch.tensor(tuple(std), dtype=torch.float32, device=runtime.device),
-        runtime,
-    )
-    probe, _ = pictures.load(0, _PROBE_IMAGES)
+    pictures = Pictures.on_device(images, check_targets(targets, len(images)), mean, std, runtime)
+    probe, _ = pictures.load(0, PROBE_IMAGES)
     with eval_mode(model):
-        _check_classes(model, probe, pictures.targets)
+        check_outputs(model, probe, pictures.targets)
         head = find_cam_head(model, probe) if method == "cam" else None
         if head is not None:
             closed_form = partial(closed_form_step, model, head, runtime)
@@ -210,8 +199,7 @@ def closed_form_step(
             logits = find_logits(model(x)).float()
         features = head.feature_map(calls)
         classes = classify(logits, target)
-        terms = features * weight[classes[0]][:, :, None, None]
-        # a product and a sum, not an einsum: that is a matrix product, which CUDA may round to TF32
+        terms = _channel_terms(features, weight, classes[0])
         raw = terms.sum(1)
         logit = logits.gather(1, classes[0][:, None]).squeeze(1)
         error = (raw.mean((1, 2)) + bias[classes[0]] - logit).abs()
@@ -219,31 +207,14 @@ def closed_form_step(
         return raw, *classes, error / size.clamp_min(torch.finfo(torch.float32).tiny)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pictures:
-    """Checked images and targets on the host, read in batches."""
+def closed_form_maps(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
+    """M_c = Σ_k W_ck A_k (b, h, w) of features A (b, channels, h, w), one class of (b,) an image."""
+    return _channel_terms(features, weight, classes).sum(1)
 
-    images: np.ndarray
-    targets: np.ndarray
-    mean: Tensor
-    std: Tensor
-    runtime: Runtime
 
-    def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        # a copy of the batch: a read-only memory map cannot become a tensor
-        x = torch.from_numpy(np.array(self.images[start:stop])).to(self.runtime.device)
-        target = torch.from_numpy(self.targets[start:stop]).to(self.runtime.device)
-        x = normalise_batch(x, self.mean, self.std)
-        return x.contiguous(memory_format=self.runtime.memory_format), target
-
-    def run(self, step: Step, batch: int, progress: Callable[[int], object] | None) -> list[np.ndarray]:
-        rows = []
-        for start in range(0, len(self.images), batch):
-            rows.append(step(*self.load(start, start + batch)))
-            if progress is not None:
-                progress(min(start + batch, len(self.images)))
-        # the one place that waits for the device
-        return [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
+def _channel_terms(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
+    # a product and later a sum, not an einsum: that is a matrix product, which CUDA may round to TF32
+    return features * weight[classes][:, :, None, None]
 
 
 def _identity_tolerance(runtime: Runtime) -> float:
@@ -270,51 +241,3 @@ def _collect(columns: Sequence[np.ndarray], method: str, layer: str, notes: list
             f"{zeros} of {len(raw)} maps are all zero: nothing in the image speaks for the target class"
         )
     return Cam(raw, target, target_probability, prediction, probability, method, layer, tuple(notes))
-
-
-def _check_images(images: np.ndarray, batch: int) -> None:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise InputError(
-            f"`images` is {images.dtype} {images.shape}: CAM takes uint8 RGB images (n, height, width, 3)"
-        )
-    if len(images) == 0:
-        raise InputError("there are no images to explain: choose another --split or a larger --limit")
-    if batch < 1:
-        raise InputError(f"`batch` = {batch} must be at least 1")
-
-
-def _check_targets(targets: np.ndarray | None, n: int) -> np.ndarray:
-    if targets is None:
-        return np.full(n, -1, dtype=np.int64)
-    targets = np.asarray(targets)
-    if targets.shape != (n,) or not np.issubdtype(targets.dtype, np.integer):
-        raise InputError(
-            f"`targets` is {targets.dtype} {targets.shape}: one integer for each of the {n} images"
-        )
-    return targets.astype(np.int64)
-
-
-def _check_scale(mean: Sequence[float], std: Sequence[float]) -> None:
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != 3 or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
-            rule = "positive numbers" if name == "std" else "numbers"
-            raise InputError(f"`{name}` = {tuple(values)} must be three {rule}, in units of [0, 1]")
-
-
-def _check_classes(model: nn.Module, probe: Tensor, targets: np.ndarray) -> None:
-    try:
-        with torch.no_grad():
-            classes = find_logits(model(probe[:1])).shape[1]
-    except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = probe.shape[2:]
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
-            "use images of the size that it was trained on"
-        ) from error
-    outside = targets[(targets < -1) | (targets >= classes)]
-    if len(outside):
-        raise InputError(
-            f"target class {outside[0]} is outside the network's {classes} classes (0 to {classes - 1}): "
-            "use the data set that it was trained on"
-        )

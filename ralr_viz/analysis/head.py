@@ -90,13 +90,11 @@ def find_cam_head(model: nn.Module, probe: Tensor) -> CamHead | None:
         capture(model, names, keep=_summarise) as calls,
     ):
         logits = find_logits(model(probe))
-    end = next((i for i in reversed(range(len(calls))) if _returns(calls[i], logits)), None)
+    end = _classifier_call(model, calls, logits)
     if end is None:
         return None
     linear, pooled = calls[end].name, calls[end].input
     layer = model.get_submodule(linear)
-    if pooled.ndim != 2 or not _is_linear(layer, pooled, logits):
-        return None
     later: Counter[str] = Counter(call.name for call in calls[end:])
     for call in reversed(calls[:end]):
         later[call.name] += 1
@@ -108,6 +106,28 @@ def find_cam_head(model: nn.Module, probe: Tensor) -> CamHead | None:
                 if _equal(mean, pooled, tolerance) and _is_linear(layer, mean, logits):
                     return CamHead(call.name, linear, relu, -later[call.name], index)
     return None
+
+
+@torch.no_grad()
+def find_classifier(model: nn.Module, probe: Tensor) -> str | None:
+    """The linear layer that gives the logits; its input is the penultimate features.
+
+    Args:
+        model: Any classifier; evaluated in eval mode, left as it was.
+        probe: Normalised images (b, 3, H, W), on the model's device; a few are enough.
+
+    Returns:
+        Its name, or None where no `nn.Linear` on (b, width) features returns the logits themselves.
+    """
+    names = [name for name, module in model.named_modules() if name and isinstance(module, nn.Linear)]
+    with (
+        eval_mode(model),
+        torch.autocast(probe.device.type, enabled=False),
+        capture(model, names) as calls,
+    ):
+        logits = find_logits(model(probe))
+    end = _classifier_call(model, calls, logits)
+    return None if end is None else calls[end].name
 
 
 def classify(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -158,6 +178,14 @@ def _summarise(tensor: Tensor) -> Tensor | _Pooled | None:
 def is_map(tensor: Tensor) -> bool:
     """Whether it is a feature map (b, channels, h, w) of more than one position."""
     return tensor.ndim == 4 and math.prod(tensor.shape[2:]) > 1 and tensor.is_floating_point()
+
+
+def _classifier_call(model: nn.Module, calls: list[Call], logits: Tensor) -> int | None:
+    """The last call of a linear layer that gave the logits from (b, width) features."""
+    end = next((i for i in reversed(range(len(calls))) if _returns(calls[i], logits)), None)
+    if end is None or calls[end].input.ndim != 2:
+        return None
+    return end if _is_linear(model.get_submodule(calls[end].name), calls[end].input, logits) else None
 
 
 def _returns(call: Call, logits: Tensor) -> bool:

@@ -76,6 +76,12 @@ def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> n
     return _build_imported(arch, source, name, num_classes)
 
 
+def is_user_factory(arch: str) -> bool:
+    """Whether ``arch`` names code of the user's (``package.module:factory``)."""
+    source, colon, _ = arch.partition(":")
+    return bool(colon) and source != "torchvision"
+
+
 def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
 

@@ -244,7 +244,7 @@ def test_compute_cam_counts_zero_maps_and_notes_small_ones(images: np.ndarray) -
     [
         ({"images": np.zeros((2, 8, 8, 3), np.float32)}, "takes uint8 RGB images"),
         ({"images": np.zeros((2, 3, 8, 8), np.uint8)}, "takes uint8 RGB images"),
-        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "no images to explain"),
+        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "no images to look at"),
         ({"images": np.zeros((2, 1, 1, 3), np.uint8)}, "does not take 1×1 images"),
         ({"targets": np.array([0, 7])}, "target class 7 is outside the network's 7 classes"),
         ({"targets": np.array([-2, 0])}, "target class -2 is outside"),

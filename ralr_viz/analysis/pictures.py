@@ -1,0 +1,139 @@
+"""Checked images and targets of an analysis, normalised on the device batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.head import find_logits
+from ralr_viz.data.augment import normalise_batch
+from ralr_viz.errors import InputError
+from ralr_viz.train.runtime import Runtime
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""Normalised images (b, 3, H, W) and targets (b,) to columns of b rows each."""
+
+PROBE_IMAGES = 8
+"""Images on which the structure of a network is found out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Checked images and targets on the host, read in batches.
+
+    Attributes:
+        images: (n, H, W, 3) uint8.
+        targets: (n,) int64 classes, −1 where none is given.
+        mean, std: (3,) float32 on the device, in units of [0, 1].
+        runtime: Where the batches go.
+    """
+
+    images: np.ndarray
+    targets: np.ndarray
+    mean: Tensor
+    std: Tensor
+    runtime: Runtime
+
+    @classmethod
+    def on_device(
+        cls,
+        images: np.ndarray,
+        targets: np.ndarray,
+        mean: Sequence[float],
+        std: Sequence[float],
+        runtime: Runtime,
+    ) -> Pictures:
+        """Images and targets that were checked, with ``mean`` and ``std`` checked and moved.
+
+        Raises:
+            InputError: ``mean`` or ``std`` is not three numbers, or a std is not positive.
+        """
+        _check_scale(mean, std)
+        means = torch.tensor(tuple(mean), dtype=torch.float32, device=runtime.device)
+        stds = torch.tensor(tuple(std), dtype=torch.float32, device=runtime.device)
+        return cls(images, targets, means, stds, runtime)
+
+    def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Normalised images (b, 3, H, W) and targets (b,) on the device."""
+        # a copy of the batch: a read-only memory map cannot become a tensor
+        x = torch.from_numpy(np.array(self.images[start:stop])).to(self.runtime.device)
+        target = torch.from_numpy(self.targets[start:stop]).to(self.runtime.device)
+        x = normalise_batch(x, self.mean, self.std)
+        return x.contiguous(memory_format=self.runtime.memory_format), target
+
+    def run(self, step: Step, batch: int, progress: Callable[[int], object] | None) -> list[np.ndarray]:
+        """The columns of all batches, joined on the host."""
+        rows = []
+        for start in range(0, len(self.images), batch):
+            rows.append(step(*self.load(start, start + batch)))
+            if progress is not None:
+                progress(min(start + batch, len(self.images)))
+        # the one place that waits for the device
+        return [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
+
+
+def check_images(images: np.ndarray, batch: int) -> None:
+    """Refuse anything but uint8 RGB images and a batch of at least one.
+
+    Raises:
+        InputError: Another type or shape, no image, or ``batch`` < 1.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise InputError(
+            f"`images` is {images.dtype} {images.shape}: takes uint8 RGB images (n, height, width, 3)"
+        )
+    if len(images) == 0:
+        raise InputError("there are no images to look at: choose another --split or a larger --limit")
+    if batch < 1:
+        raise InputError(f"`batch` = {batch} must be at least 1")
+
+
+def check_targets(targets: np.ndarray | None, n: int) -> np.ndarray:
+    """Targets as int64, −1 for each image where none are given.
+
+    Raises:
+        InputError: Not one integer for each image.
+    """
+    if targets is None:
+        return np.full(n, -1, dtype=np.int64)
+    targets = np.asarray(targets)
+    if targets.shape != (n,) or not np.issubdtype(targets.dtype, np.integer):
+        raise InputError(
+            f"`targets` is {targets.dtype} {targets.shape}: one integer for each of the {n} images"
+        )
+    return targets.astype(np.int64)
+
+
+def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray) -> None:
+    """Run a network on one image and hold the targets against its classes.
+
+    Raises:
+        InputError: It does not take images of this size, returns no logits, or a target is none of its classes.
+    """
+    try:
+        with torch.no_grad():
+            classes = find_logits(model(probe[:1])).shape[1]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = probe.shape[2:]
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
+            "use images of the size that it was trained on"
+        ) from error
+    outside = targets[(targets < -1) | (targets >= classes)]
+    if len(outside):
+        raise InputError(
+            f"target class {outside[0]} is outside the network's {classes} classes (0 to {classes - 1}): "
+            "use the data set that it was trained on"
+        )
+
+
+def _check_scale(mean: Sequence[float], std: Sequence[float]) -> None:
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+            rule = "positive numbers" if name == "std" else "numbers"
+            raise InputError(f"`{name}` = {tuple(values)} must be three {rule}, in units of [0, 1]")
