@@ -37,17 +37,19 @@ _SCHEDULED: dict[str, Any] = {"color": "#bbbbbb", "lw": 2.2}
 
 
 def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Figure:
-    """Draw loss, accuracy and learning rate over the epochs.
+    """Draw loss, accuracy, learning rate and overfitting gap over the epochs.
 
     (a) running training loss (fine, pale) and loss on `CurvesResult.split` (wide); (b) accuracy on that
     split, a star at each run's best epoch; (c) scheduled LR (grey) and LR in use, a dot at each amplified
-    epoch. Methods differ in colour and line style. Of several seeds each run is a fine line and their mean,
-    as far as all of them measured, a wide one. A run that diverged ends in a cross.
+    epoch; (d) `CurvesResult.gap`, where it was measured. Methods differ in colour and line style. Of several
+    seeds each run is a fine line, their mean, as far as all of them measured, a wide one, and their standard
+    deviation (n − 1) a band. A run that diverged ends in a cross.
 
     Args:
         result: What `compute_curves` returned.
-        axes: Three axes to draw (a), (b) and (c) into; when left out, a figure of the style's width is made.
-            On your own axes the methods get no legend; their lines are labelled for ``figure.legend()``.
+        axes: Three axes to draw (a), (b) and (c) into, or four with (d); when left out, a figure of the style's
+            width is made. On your own axes the methods get no legend; their lines are labelled for
+            ``figure.legend()``.
 
     Returns:
         The figure.
@@ -60,7 +62,9 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
     _draw_loss(panels[0], result, looks)
     _draw_accuracy(panels[1], result, looks)
     _draw_rate(panels[2], result, looks)
-    for letter, panel in zip("abc", panels, strict=True):
+    for panel in panels[3:]:
+        _draw_gap(panel, result, looks)
+    for letter, panel in zip("abcd", panels, strict=False):
         _finish_panel(panel, letter, result.epoch)
     return panels[0].figure.figure
 
@@ -83,18 +87,20 @@ def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
                     "seed": result.seed[i],
                 }
                 best = bool(epoch == result.best_epoch[i])
-                rows.append({**head, "epoch": int(epoch), **values, "best": best})
+                gap = float(result.gap[i, j])
+                rows.append({**head, "epoch": int(epoch), **values, "gap": gap, "best": best})
     return rows
 
 
 def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:
-    """Three panels in a figure of their own, the methods' legend above them."""
-    beside = mpl.rcParams["figure.figsize"][0] >= _NARROW
-    figure = new_figure(2.35 if beside else 5.8)
+    """Three or four panels in a figure of their own, the methods' legend above them."""
+    beside, has_gap = mpl.rcParams["figure.figsize"][0] >= _NARROW, np.isfinite(result.gap).any()
+    rows, columns = {(True, True): (2, 2), (True, False): (1, 3)}.get((beside, has_gap), (3 + has_gap, 1))
+    figure = new_figure(0.4 + 1.9 * rows)
     handles = []
     for group, (color, linestyle) in looks.items():
         count = result.group.count(group)
-        label = method_name(group) + (f" (mean of {count} runs)" if count > 1 else "")
+        label = method_name(group) + (f" (mean ± SD of {count} runs)" if count > 1 else "")
         handles.append(Line2D([], [], color=color, ls=linestyle, lw=_wide(result), label=label))
     if len(result.run) > len(looks):
         handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each run"))
@@ -102,9 +108,9 @@ def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:
         handles.append(Line2D([], [], color=GREY, label="diverged", **_DIVERGED))
     size = legend_text_size()
     longest = max(measure_text(str(handle.get_label()), size) for handle in handles)
-    columns = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(columns, 1), len(handles)))
-    return list(figure.subplots(1, 3) if beside else figure.subplots(3, 1))
+    fitting = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))
+    return list(figure.subplots(rows, columns).flat)
 
 
 def _finish_panel(panel: Axes, letter: str, epoch: np.ndarray) -> None:
@@ -166,7 +172,8 @@ def _draw_rate(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> 
         panel.plot(result.epoch, base, drawstyle="steps-mid", gid="base_lr", zorder=1.5, **_SCHEDULED)
     if panel.lines:
         _add_kind(panel, "scheduled", **_SCHEDULED)
-    _draw_runs(panel, result, result.lr, looks, name="lr", width=_wide(result) - 0.4, drawstyle="steps-mid")
+    look: dict[str, Any] = {"width": _wide(result) - 0.4, "drawstyle": "steps-mid", "band": False}
+    _draw_runs(panel, result, result.lr, looks, name="lr", **look)
     size = float(np.clip(90 / len(result.epoch), 1.6, 3.5))
     for i, group in enumerate(result.group):
         at = result.amplified[i] & np.isfinite(result.lr[i])
@@ -180,6 +187,15 @@ def _draw_rate(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> 
         panel.set_yscale("log")
 
 
+def _draw_gap(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> None:
+    if _draw_runs(panel, result, result.gap, looks, name="gap", width=_wide(result)):
+        _add_kind(panel, f"{_SPLIT_NAMES[result.split]} − training loss", lw=_wide(result))
+        panel.axhline(0, color=GREY, lw=0.6, zorder=1.5)
+    panel.set_ylabel("overfitting gap (nats)")
+    if np.isfinite(result.gap).any():
+        _mark_diverged(panel, result, result.gap, looks)
+
+
 def _draw_runs(
     panel: Axes,
     result: CurvesResult,
@@ -189,8 +205,11 @@ def _draw_runs(
     name: str,
     width: float,
     drawstyle: str = "default",
+    band: bool = True,
 ) -> bool:
-    """Every run of a group as a fine line and their mean as a wide one; a run that is alone is wide.
+    """Every run of a group as a fine line, their mean as a wide one and, if asked, their SD as a band.
+
+    A run that is alone is wide.
 
     Returns:
         Whether anything was measured.
@@ -211,7 +230,19 @@ def _draw_runs(
         elif rows:
             for i in rows:
                 plot(values[i], result.run[i], color=color, lw=_FINE, alpha=0.5, zorder=1.8)
-            plot(values[rows].mean(axis=0), f"mean of {group}", **wide)
+            mean = values[rows].mean(axis=0)
+            plot(mean, f"mean of {group}", **wide)
+            if band:
+                common, spread = np.isfinite(mean), values[rows].std(axis=0, ddof=1)
+                low, high = (mean - spread)[common], (mean + spread)[common]
+                look = {
+                    "color": color,
+                    "alpha": 0.18,
+                    "lw": 0,
+                    "zorder": 1.7,
+                    "gid": f"{name}:band of {group}",
+                }
+                panel.fill_between(result.epoch[common], low, high, **look)
         drawn |= bool(rows)
     return drawn
 

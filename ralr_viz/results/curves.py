@@ -103,6 +103,11 @@ class CurvesResult(Result):
         return self.val_acc if self.has_validation else self.test_acc
 
     @property
+    def gap(self) -> np.ndarray:
+        """Overfitting gap in nats, (num_runs, num_epochs): loss on ``split`` − ``train_loss_eval``."""
+        return self.loss - self.train_loss_eval
+
+    @property
     def group(self) -> tuple[str, ...]:
         """What is averaged over seeds and drawn alike: the method, with its recipe if there are several."""
         if len(set(self.recipe) - {""}) < 2:
@@ -149,7 +154,7 @@ class CurvesResult(Result):
                     "best_epoch": int(self.best_epoch[i]),
                     "best_acc": _last(best),
                     "median5_acc": float(np.median(acc[-_LAST:])) if len(acc) else np.nan,
-                    "gap": _last(self.loss[i] - self.train_loss_eval[i]),
+                    "gap": _last(self.gap[i]),
                     "final_factor": _last(self.factor[i]),
                     "sum_lr": float(rates.sum()) if len(rates) else np.nan,
                 }

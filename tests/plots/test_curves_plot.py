@@ -44,6 +44,7 @@ def run(
     metrics: dict[str, Any] = {"base_lr": base, "factor": factor, "lr": base * factor, "train_loss": loss}
     if split:
         metrics |= {f"{split}_loss": loss + 0.2, f"{split}_acc": 80 - 20 * loss}
+        metrics["train_loss_eval"] = loss * 0.9
     metrics |= {name: np.asarray(value, float) for name, value in changes.items() if name != "status"}
     kept = {name: value.astype(float) for name, value in metrics.items() if value.size == num_epochs}
     status = {"status": changes.get("status", "finished")}
@@ -62,18 +63,20 @@ def texts(figure: Figure) -> set[str]:
 def test_draw_curves_draws_one_run() -> None:
     result = compute_curves([run("ralr")])
     figure = draw_curves(result)
-    loss, accuracy, rate = figure.axes
+    loss, accuracy, rate, gap = figure.axes
     assert [panel.get_ylabel() for panel in figure.axes] == [
         "loss",
         "validation accuracy (%)",
         "learning rate",
+        "overfitting gap (nats)",
     ]
-    assert [panel.get_title(loc="left") for panel in figure.axes] == ["(a)", "(b)", "(c)"]
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["(a)", "(b)", "(c)", "(d)"]
     for panel, gid, values in [
         (loss, "train_loss:", result.train_loss),
         (loss, "loss:", result.val_loss),
         (accuracy, "acc:", result.val_acc),
         (rate, "lr:", result.lr),
+        (gap, "gap:", result.val_loss - result.train_loss_eval),
     ]:
         (line,) = lines(panel, gid)
         np.testing.assert_array_equal(line.get_xydata(), np.column_stack([result.epoch, values[0]]))
@@ -82,12 +85,12 @@ def test_draw_curves_draws_one_run() -> None:
     assert validation.get_color() == COLORS["ralr"]
     assert rate.get_yscale() == "log"
     expected = {"RALR", "training", "validation", "lowest validation loss", "scheduled", "amplified"}
-    assert texts(figure) == expected
+    assert texts(figure) == expected | {"validation − training loss"}
 
 
 def test_draw_curves_marks_best_and_amplified_epochs() -> None:
     result = compute_curves([run("baseline"), run("ralr"), run("scaled")])
-    _, accuracy, rate = draw_curves(result).axes
+    _, accuracy, rate, _ = draw_curves(result).axes
     for i, name in enumerate(result.run):
         (star,) = lines(accuracy, f"best:{name}")
         best = int(np.argmin(result.val_loss[i]))
@@ -103,7 +106,10 @@ def test_draw_curves_draws_every_seed_and_the_mean() -> None:
     result = compute_curves(runs)
     figure = draw_curves(result)
     for panel, gid, values in zip(
-        figure.axes, ("loss:", "acc:", "lr:"), (result.loss, result.acc, result.lr), strict=True
+        figure.axes,
+        ("loss:", "acc:", "lr:", "gap:"),
+        (result.loss, result.acc, result.lr, result.gap),
+        strict=True,
     ):
         drawn = {line.get_gid(): line for line in lines(panel, gid)}
         assert set(drawn) == {gid + r for r in result.run} | {f"{gid}mean of baseline", f"{gid}mean of ralr"}
@@ -114,7 +120,17 @@ def test_draw_curves_draws_every_seed_and_the_mean() -> None:
         baseline = drawn[f"{gid}mean of baseline"]
         assert baseline.get_color() != mean.get_color()
         assert baseline.get_linestyle() != mean.get_linestyle()
-    assert {"baseline (mean of 3 runs)", "RALR (mean of 3 runs)", "each run"} <= texts(figure)
+        bands = [c for c in panel.collections if c.get_gid() == f"{gid}band of ralr"]
+        if gid == "lr:":  # on a logarithmic axis, and its jumps are drawn one by one
+            assert not bands
+            continue
+        corners = bands[0].get_paths()[0].vertices
+        spread = values[3:].std(axis=0, ddof=1)
+        for epoch, low, high in zip(
+            result.epoch, *(values[3:].mean(axis=0) + s * spread for s in (-1, 1)), strict=True
+        ):
+            np.testing.assert_allclose(sorted(set(corners[corners[:, 0] == epoch, 1])), [low, high])
+    assert {"baseline (mean ± SD of 3 runs)", "RALR (mean ± SD of 3 runs)", "each run"} <= texts(figure)
 
 
 def test_draw_curves_never_averages_over_a_changing_number_of_runs() -> None:
@@ -188,7 +204,7 @@ def test_draw_curves_takes_any_number_of_epochs(tmp_path: Path, num_epochs: int)
 
 def test_draw_curves_shows_a_line_of_one_point() -> None:
     figure = draw_curves(compute_curves([run("ralr", num_epochs=1)]))
-    for panel, gid in zip(figure.axes, ("loss:", "acc:", "lr:"), strict=True):
+    for panel, gid in zip(figure.axes, ("loss:", "acc:", "lr:", "gap:"), strict=True):
         assert [line.get_marker() for line in lines(panel, gid)] == ["o"]
 
 
@@ -196,7 +212,7 @@ def test_draw_curves_takes_axes_of_the_callers() -> None:
     mine = Figure(figsize=(9, 3))
     panels = mine.subplots(1, 4)
     result = compute_curves([run("baseline"), run("ralr")])
-    assert draw_curves(result, panels[1:]) is mine
+    assert draw_curves(result, panels[1:]) is mine  # without the gap
     assert not panels[0].lines
     assert not mine.legends
     handles, labels = panels[2].get_legend_handles_labels()
@@ -265,6 +281,7 @@ def test_curves_table_holds_every_drawn_number() -> None:
         assert (row["method"], row["seed"]) == (result.method[i], result.seed[i])
         for quantity in ("base_lr", "factor", "lr", "train_loss", "val_loss", "val_acc"):
             assert row[quantity] == getattr(result, quantity)[i, j]
+        assert row["gap"] == row["val_loss"] - row["train_loss_eval"]
         assert math.isnan(row["test_acc"])
         assert row["best"] == (row["epoch"] == result.best_epoch[i])
     assert sum(row["best"] for row in rows) == 2
