@@ -52,7 +52,6 @@ def cam(
     """
     from ralr_viz.analysis.cam import collect_cams, compute_cam
     from ralr_viz.cli.pictures import choose_pictures, read_pictures
-    from ralr_viz.plots.cam import cam_table, draw_cam
     from ralr_viz.train.checkpoint import load_checkpoint
     from ralr_viz.train.runtime import resolve_runtime
 
@@ -117,7 +116,7 @@ def cam(
             "precision": precision,
         },
     )
-    save_all(result, draw_cam, cam_table(result), out, "cam", style=style, force=force)
+    save_all(result, out, "cam", style=style, force=force)
 
 
 def _row_names(checkpoints: list[Checkpoint]) -> list[str]:

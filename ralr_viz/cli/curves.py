@@ -44,7 +44,6 @@ def curves(
 
     Example: ralr-viz curves --run runs/R/baseline --run runs/R/ralr --out out
     """
-    from ralr_viz.plots.curves import curves_table, draw_curves
     from ralr_viz.results.curves import compute_curves
 
     prepare_out(out, "curves", style=style, force=force)
@@ -57,7 +56,7 @@ def curves(
                 print(f"{record.label}: {note}", file=sys.stderr)
     for row, best_by in zip(result.summary(), result.best_by, strict=True):
         typer.echo(_describe(row, best_by))
-    save_all(result, draw_curves, curves_table(result), out, "curves", style=style, force=force)
+    save_all(result, out, "curves", style=style, force=force)
 
 
 def _describe(row: dict[str, Any], best_by: str) -> str:

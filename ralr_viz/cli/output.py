@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -15,8 +14,6 @@ from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ralr_viz.results.bundle import Result
 
 
@@ -24,15 +21,23 @@ def prepare_out(out: Path, stem: str, *, style: str, force: bool) -> None:
     """Make ``--out`` and refuse early, before the work, what would overwrite something.
 
     Raises:
-        InputError: ``out`` is a file or cannot be made, or holds this figure already, or no such ``--style``.
+        InputError: ``out`` is a file or cannot be made, or holds this result or figure already, or no such
+            ``--style``.
     """
+    if (out / stem).exists() and not force:
+        raise InputError(f"`{out / stem}` exists: pass --force to overwrite it or another --out")
+    prepare_figure(out, stem, style=style, force=force)
+
+
+def prepare_figure(out: Path, stem: str, *, style: str, force: bool) -> None:
+    """The part of `prepare_out` that is about the figure's files."""
     from ralr_viz.plots.style import style as figure_style
 
     with figure_style(style):
         pass
     if out.exists() and not out.is_dir():
         raise InputError(f"`--out {out}` is a file: give a folder")
-    for path in (out / stem, *(out / f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv"))):
+    for path in (out / f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv")):
         if path.exists() and not force:
             raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
     try:
@@ -43,25 +48,26 @@ def prepare_out(out: Path, stem: str, *, style: str, force: bool) -> None:
         raise InputError(f"`--out {out}` may not be written: choose another or change its permissions")
 
 
-def save_all(
-    result: Result,
-    draw: Callable[[Any], Figure],
-    table: list[dict[str, Any]],
-    out: Path,
-    stem: str,
-    *,
-    style: str,
-    force: bool,
-) -> None:
+def save_all(result: Result, out: Path, stem: str, *, style: str, force: bool) -> None:
     """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``; print the paths."""
-    from ralr_viz.plots.style import save_figure
-    from ralr_viz.plots.style import style as figure_style
     from ralr_viz.results.bundle import save_result
 
-    with figure_style(style):
-        figure = draw(result)
-        typer.echo(save_result(result, out / stem, force=force))
-        for path in save_figure(figure, out / stem, table, result.provenance, force=force):
+    typer.echo(save_result(result, out / stem, force=force))
+    save_drawing(result, out / stem, style=style, force=force)
+
+
+def save_drawing(
+    result: Result, stem: Path, *, style: str, column: Literal["full", "half"] = "full", force: bool
+) -> None:
+    """Draw a result and save the figure as ``stem.{pdf,png,csv}``; print the paths."""
+    from ralr_viz.plots.drawing import find_drawing
+    from ralr_viz.plots.style import save_figure
+    from ralr_viz.plots.style import style as figure_style
+
+    drawing = find_drawing(result)
+    with figure_style(style, column=column):
+        figure = drawing.draw(result)
+        for path in save_figure(figure, stem, drawing.table(result), result.provenance, force=force):
             typer.echo(path)
 
 

@@ -27,7 +27,6 @@ def schedule(
 
     Example: ralr-viz schedule cifar100-resnet110 --seed 3
     """
-    from ralr_viz.plots.schedule import draw_schedule, schedule_table
     from ralr_viz.results.schedule import compute_schedule
     from ralr_viz.train.optim import preview_lr
     from ralr_viz.train.recipe import check_seed, load_recipe
@@ -54,4 +53,4 @@ def schedule(
         f"{chosen.name}, seed {seed}: {amplified}; mean factor {ralr['mean_factor']:.3f}, sum of LR "
         f"x{ralr['sum_lr_ratio']:.3f} of the baseline's"
     )
-    save_all(result, draw_schedule, schedule_table(result), out, stem, style=style, force=force)
+    save_all(result, out, stem, style=style, force=force)

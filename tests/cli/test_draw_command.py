@@ -1,0 +1,69 @@
+"""Saved results redrawn: in another style, elsewhere, without data or torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ralr_viz.results.bundle import save_result
+from ralr_viz.results.predictions import PredictionsResult
+
+SUFFIXES = ("pdf", "png", "csv")
+
+
+@pytest.fixture
+def curves(cli, baseline, tmp_path):
+    cli("curves", "--run", baseline, "--out", tmp_path / "first").succeeded()
+    return tmp_path / "first" / "curves"
+
+
+def width(path) -> float:
+    with Image.open(path) as image:
+        return image.width / 300  # inches
+
+
+def test_draw_gives_the_same_bytes_in_the_same_style(cli, curves, tmp_path) -> None:
+    done = cli("draw", curves, "--out", tmp_path / "again").succeeded()
+    assert done.lines == [str(tmp_path / "again" / f"curves.{s}") for s in SUFFIXES]
+    for suffix in SUFFIXES:
+        name = f"curves.{suffix}"
+        assert (tmp_path / "again" / name).read_bytes() == (curves.parent / name).read_bytes()
+
+
+def test_draw_takes_style_and_column(cli, curves, tmp_path) -> None:
+    cli("draw", curves, "--style", "ieee", "--column", "half", "--out", tmp_path / "ieee").succeeded()
+    assert width(tmp_path / "ieee" / "curves.png") == pytest.approx(3.5, abs=0.01)
+    cli("draw", curves, "--style", "nature").failed(2, "unknown style `nature`")
+
+
+def test_draw_beside_the_result_needs_force(cli, curves) -> None:
+    cli("draw", curves, "--style", "ieee").failed(2, "exists: pass --force")
+    cli("draw", curves, "--style", "ieee", "--force").succeeded()
+    assert width(curves.with_suffix(".png")) == pytest.approx(7.16, abs=0.01)
+
+
+def test_draw_refuses_what_is_no_figure(cli, tmp_path) -> None:
+    cli("draw", tmp_path / "none").failed(2, "no result in")
+    zeros = np.zeros((2, 3), np.float32)
+    numbers = PredictionsResult(
+        model="m", indices=np.arange(2), labels=np.arange(2), logits=zeros, features=zeros,
+        feature_layer="fc", true_maps=zeros[..., None], predicted_maps=zeros[..., None], map_layer="",
+    )  # fmt: skip
+    save_result(numbers, tmp_path / "p")
+    cli("draw", tmp_path / "p", "--out", tmp_path / "new").failed(2, "kind `predictions` has no figure")
+    assert not (tmp_path / "new").exists()
+
+
+def test_draw_needs_no_torch(curves, tmp_path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        f"sys.argv = ['ralr-viz', 'draw', {str(curves)!r}, '--out', {str(tmp_path / 'o')!r}]\n"
+        "from ralr_viz.cli.app import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o" / "curves.pdf").is_file()
