@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ralr_viz._version import __version__
-from ralr_viz.cli import cam, curves, data, demo, draw, evaluate, export, schedule, train
+from ralr_viz.cli import activations, cam, curves, data, demo, draw, evaluate, export, schedule, train
 from ralr_viz.errors import RalrVizError
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.command("pair")(train.pair)
 app.command("run")(train.run)
 app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
+app.command("activations")(activations.activations)
 app.command("cam")(cam.cam)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")

@@ -1,0 +1,228 @@
+"""``ralr-viz activations``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ralr_viz.cli import options
+from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.cli.progress import show_progress
+from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ralr_viz.cli.inputs import SplitImages
+    from ralr_viz.train.checkpoint import Checkpoint
+
+    Pair = tuple[Checkpoint, Checkpoint]
+
+
+def activations(
+    ckpt: Annotated[
+        list[str],
+        typer.Option(
+            "--ckpt",
+            metavar="CKPT",
+            help="Checkpoint file or run directory (DIR, DIR@200, DIR@best); two make a row, the earlier first.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the figure and its numbers.")],
+    image: Annotated[
+        int | None,
+        typer.Option(
+            "--image", metavar="N", min=0, help="Only this image of the split, from 0, as in the paper."
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer", metavar="NAME", help="Module to look at; repeatable. [default: the end of each stage]"
+        ),
+    ] = None,
+    data: options.Data = None,
+    dataset: options.DatasetName = None,
+    split: options.Split = "test",
+    limit: options.Limit = None,
+    arch: options.Arch = None,
+    num_classes: options.NumClasses = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    batch: options.Batch = 256,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    style: options.Style = "icml",
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Activation histograms of two epochs over each other (the paper's Figure 2), and how far units moved.
+
+    Every two checkpoints are a row: two epochs of one training, or two trainings to compare with each other.
+
+    Example: ralr-viz activations --ckpt runs/R/ralr/seed0@200 --ckpt runs/R/ralr/seed0@300 --out out
+    """
+    from ralr_viz.analysis.activations import compute_activations
+    from ralr_viz.train.checkpoint import load_checkpoint
+    from ralr_viz.train.runtime import resolve_runtime
+
+    if len(ckpt) % 2:
+        raise InputError(
+            f"`--ckpt` is given {len(ckpt)} times: every row takes two, the earlier and the later, e.g. "
+            "--ckpt RUN@200 --ckpt RUN@300"
+        )
+    if image is not None and limit is not None:
+        raise InputError(f"`--image {image}` is one image and `--limit {limit}` several: give one of the two")
+    prepare_out(out, "activations", style=style, force=force)
+    resolve_runtime(device, precision)  # refuse early what is not there
+    given_mean, given_std = options.parse_three(mean, "--mean"), options.parse_three(std, "--std")
+    checkpoints = [
+        load_checkpoint(
+            c, arch=arch, num_classes=num_classes, mean=given_mean, std=given_std, dataset=dataset
+        )
+        for c in ckpt
+    ]
+    pairs = list(zip(checkpoints[::2], checkpoints[1::2], strict=True))
+    part, scales, selection = _choose_images(checkpoints, data, split, limit, image)
+    chosen = part.images if image is None else part.images[image : image + 1]
+    rows, states = _name_pairs(pairs)
+    with show_progress(quiet) as progress:
+        result = compute_activations(
+            [(earlier.build(), later.build()) for earlier, later in pairs],
+            chosen,
+            mean=scales[:, :, 0],
+            std=scales[:, :, 1],
+            layers=layer,
+            names=rows,
+            checkpoints=states,
+            selection=selection,
+            dataset=part.dataset,
+            split=split,
+            image=image,
+            batch=batch,
+            device=device,
+            precision=precision,
+            progress=lambda done: progress(done, len(pairs) * len(chosen), "activations"),
+        )
+    if not quiet:
+        print(f"images: {selection}", file=sys.stderr)
+        for row, names in zip(rows, result.layers, strict=True):
+            print(f"{row}: layers {', '.join(names)}", file=sys.stderr)
+    summary = result.summary()
+    for numbers in summary:
+        typer.echo(_describe(numbers))
+    for i, numbers in enumerate(summary[result.num_layers :]):
+        typer.echo(_describe_difference(numbers, summary[i % result.num_layers]))
+    described = [
+        {"row": row, "name": name, "sha256": c.sha256, "epoch": c.epoch}
+        for row, names, pair in zip(rows, states, pairs, strict=True)
+        for name, c in zip(names, pair, strict=True)
+    ]
+    result = dataclasses.replace(
+        result,
+        provenance=describe_command()
+        | {
+            "checkpoints": described,
+            "recipe": dict(checkpoints[0].recipe or {}),
+            "device": device,
+            "precision": precision,
+            "summary": summary,
+        },
+    )
+    save_all(result, out, "activations", style=style, force=force)
+
+
+def _choose_images(
+    checkpoints: Sequence[Checkpoint], data: Path | None, split: str, limit: int | None, image: int | None
+) -> tuple[SplitImages, np.ndarray, str]:
+    """The images that all checkpoints share, means and stds (pairs, 2, 2, 3), and the choice in words."""
+    import numpy as np
+
+    from ralr_viz.cli.inputs import open_dataset, select_split
+
+    names = {c.dataset for c in checkpoints}
+    if len(names) > 1:
+        shown = ", ".join(str(name) for name in sorted(names, key=str))
+        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
+    store = open_dataset(checkpoints, data)
+    part = select_split(checkpoints[0], store, split, limit)
+    scales = [(part.mean, part.std)]
+    for checkpoint in checkpoints[1:]:
+        other = select_split(checkpoint, store, split, limit)
+        if not np.array_equal(other.indices, part.indices):
+            raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
+        scales.append((other.mean, other.std))
+    n, called = len(part.labels), f"{store.name} {split} images"
+    if image is not None and image >= n:
+        raise InputError(f"`--image {image}` is not there: the {called} are 0 to {n - 1}")
+    selection = f"{n:,} {called}, evenly spread" if n == limit else f"all {n:,} {called}"
+    if image is not None:
+        selection = f"image {image} of the {n:,} {called}"
+    return part, np.array(scales).reshape(-1, 2, 2, 3), selection
+
+
+def _name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of the rows, as short as tells them apart, and of the two states of each."""
+    described = [_name_pair(earlier, later) for earlier, later in pairs]
+    states = [names for _, _, names in described]
+    for rows in ([short for short, _, _ in described], [long for _, long, _ in described]):
+        if len(set(rows)) == len(rows):
+            return rows, states
+    return [f"{long} ({i})" for i, (_, long, _) in enumerate(described, 1)], states
+
+
+def _name_pair(earlier: Checkpoint, later: Checkpoint) -> tuple[str, str, tuple[str, str]]:
+    """Short name, long name and states: epochs of one training, else what the two trainings differ in."""
+    from ralr_viz.plots.style import method_name
+
+    pair = (earlier, later)
+    who = [method_name(c.method) if c.method else c.path.stem for c in pair]
+    when = [f"epoch {c.epoch}" if c.epoch is not None else c.path.stem for c in pair]
+    if any(c.method is None for c in pair):
+        names = [c.label for c in pair]
+        return " → ".join(names), " → ".join(names), (names[0], names[1])
+    if who[0] != who[1]:
+        short, when = " → ".join(who), [f"{w}, {e}" for w, e in zip(who, when, strict=True)]
+    elif earlier.seed != later.seed:
+        short, when = who[0], [f"seed {c.seed}, {e}" for c, e in zip(pair, when, strict=True)]
+    else:
+        short = who[0]
+    seeds = "seed " if earlier.seed == later.seed else "seeds "
+    seeds += " → ".join(dict.fromkeys(str(c.seed) for c in pair))
+    return short, f"{short}, {seeds}", (when[0], when[1])
+
+
+def _describe(row: dict[str, Any]) -> str:
+    """One line for each row and layer; what was not measured is left out."""
+    floor = max(row["floor_earlier"], row["floor_later"])
+    distance = f"W1 {_measured(row, 'distance')} ± {row['distance_bound']:.2g} (bins)"
+    distance += f", {_measured(row, 'distance_sd')} sd"
+    parts = [
+        f"zeros {100 * row['zero_share_earlier']:.1f} → {100 * row['zero_share_later']:.1f} %",
+        distance + ("" if math.isnan(floor) else f", floor {floor:.2g}"),
+        f"correlation {_measured(row, 'correlation')}",
+        f"relative change {_measured(row, 'relative_change', 100)} %",
+        f"dead channels {row['dead_channels_earlier']} → {row['dead_channels_later']}",
+    ]
+    return f"{row['row']}, {row['layer']} ({row['shape']}): " + "; ".join(parts)
+
+
+def _describe_difference(row: dict[str, Any], first: dict[str, Any]) -> str:
+    bound = row["distance_bound"] + first["distance_bound"]
+    parts = [
+        f"W1 {_measured(row, 'distance_difference')} ± {bound:.2g} (bins)",
+        f"correlation {_measured(row, 'correlation_difference')}",
+        f"relative change {_measured(row, 'relative_change_difference', 100)} points",
+    ]
+    return f"{row['row']} minus {first['row']}, {row['layer']}: " + "; ".join(parts)
+
+
+def _measured(row: dict[str, Any], name: str, scale: float = 1) -> str:
+    value, low, high = (scale * row[name + end] for end in ("", "_low", "_high"))
+    return f"{value:.4g}" + ("" if math.isnan(low) else f" [{low:.4g}, {high:.4g}]")
