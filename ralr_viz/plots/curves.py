@@ -80,7 +80,7 @@ def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
         for j, epoch in enumerate(result.epoch):
             values = {name: float(getattr(result, name)[i, j]) for name in quantities}
             if not np.isnan(list(values.values())).all():
-                head = {
+                head: dict[str, Any] = {
                     "run": run,
                     "recipe": result.recipe[i],
                     "method": result.method[i],
@@ -110,7 +110,7 @@ def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:
     longest = max(measure_text(str(handle.get_label()), size) for handle in handles)
     fitting = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
     figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))
-    return list(figure.subplots(rows, columns).flat)
+    return list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def _finish_panel(panel: Axes, letter: str, epoch: np.ndarray) -> None:
@@ -235,7 +235,7 @@ def _draw_runs(
             if band:
                 common, spread = np.isfinite(mean), values[rows].std(axis=0, ddof=1)
                 low, high = (mean - spread)[common], (mean + spread)[common]
-                look = {
+                look: dict[str, Any] = {
                     "color": color,
                     "alpha": 0.18,
                     "lw": 0,
