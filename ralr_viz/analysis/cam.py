@@ -12,20 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.gradcam import find_gradient_layer, gradient_step
+from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer, package_batch, package_step
 from ralr_viz.analysis.head import CamHead, classify, find_cam_head, find_logits, rounding_tolerance
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.results.cam import CamResult
+from ralr_viz.results.cam import METHOD_NAMES, CamResult
 from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
-METHODS = ("cam", "grad-cam")
-
 _SMALL_MAP = 7
 """Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""
-_GRAD_CAM_BATCH = 32
-"""Grad-CAM holds the whole graph of a batch, the closed form only its last map."""
+_CLASS_FREE = ("eigencam", "scorecam")
+"""Methods of which an empty map says nothing about the class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +31,17 @@ class Cam:
     """Class activation maps of one network on n images.
 
     Attributes:
-        raw: (n, h, w) float32, signed, at the resolution of the network's last map, in units of the target's
-            logit: for the closed form the mean over h, w plus the class's bias is that logit.
+        raw: (n, h, w) float32 at the resolution of the layer's map. ``cam`` and ``gradcam``: signed, in units
+            of the target's logit; for the closed form the mean over h, w plus the class's bias is that logit.
+            All others: h·w times the map of the `grad-cam` package before its ReLU and scaling, as Grad-CAM's
+            is. That is the logit again for ``layercam`` (without what speaks against the class) and
+            ``gradcam++`` (times its own weights); for ``scorecam`` (a weighted mean of the channels) and
+            ``eigencam`` (their first component, sign arbitrary) units of the layer's activation.
         target: (n,) int64 class that the map explains.
         target_probability: (n,) float32 softmax probability of the target.
         prediction: (n,) int64 most probable class.
         prediction_probability: (n,) float32 its probability.
-        method: ``cam`` (closed form) or ``grad-cam``.
+        method: What was used: ``cam`` is the closed form, ``gradcam`` may have replaced it.
         layer: Module that the map is taken from.
         notes: What a reader should know of these maps.
     """
@@ -62,6 +64,7 @@ def compute_cam(
     std: Sequence[float],
     targets: np.ndarray | None = None,
     method: str = "cam",
+    layer: str | None = None,
     batch: int = 256,
     device: str = "cpu",
     precision: str = "fp32",
@@ -74,9 +77,9 @@ def compute_cam(
     .. math:: M_c(i, j) = \sum_k W_{ck} A_k(i, j),
 
     one batched forward pass without gradient. Grad-CAM at A is :math:`\mathrm{ReLU}(M_c)/(hw)`, since
-    :math:`\partial z_c/\partial A_k(i, j) = W_{ck}/(hw)`. Every other network goes through `grad-cam`, at the
-    last module with a map and with :math:`\sum_{ij} \partial z_c/\partial A_k(i, j)` for :math:`W_{ck}`, so
-    that the units are the same.
+    :math:`\partial z_c/\partial A_k(i, j) = W_{ck}/(hw)`. For other networks ``cam`` is Grad-CAM, with
+    :math:`\sum_{ij} \partial z_c/\partial A_k(i, j)` for :math:`W_{ck}`, so that the units are the same; a
+    note says why. This and all other methods go through the `grad-cam` package.
 
     Args:
         model: Any classifier of (b, 3, H, W) images. Moved to ``device``; its mode, gradients and hooks are
@@ -84,23 +87,33 @@ def compute_cam(
         images: (n, H, W, 3) uint8, n ≥ 1; a memory map is read batch by batch.
         mean, std: Per channel, in units of [0, 1], as in training.
         targets: (n,) integer classes to explain; None or −1 means the network's prediction.
-        method: ``cam``, or ``grad-cam`` to use that package where the closed form would do.
-        batch: Images per forward pass; at most 32 where gradients are needed.
+        method: ``cam``, ``gradcam``, ``gradcam++``, ``layercam``, ``eigencam`` (which ignores the target) or
+            ``scorecam`` (a forward pass for each channel of the layer).
+        layer: Module that the maps are taken from; the last one with a map when left out. ``cam`` is Grad-CAM
+            where this is another than the closed form's.
+        batch: Images per forward pass; the package gets at most 32, Score-CAM 32 masked copies of one.
         device: As ``--device``.
         precision: As ``--precision``, of the closed form's forward pass; the map itself is always summed in
-            float32, and Grad-CAM runs in float32.
+            float32, and the package runs in float32.
         progress: Called with the number of images done, after each batch.
 
     Raises:
+        UnknownNameError: No such method or layer.
         InputError: Images, targets or normalisation of another shape or range; a network without logits,
-            without any map, or with non-finite outputs.
+            without any map, or with non-finite outputs; a layer that returns no map.
+
+    Example:
+        >>> checkpoint = load_checkpoint("runs/R/ralr/seed0")
+        >>> cam = compute_cam(checkpoint.build(), images, mean=checkpoint.mean, std=checkpoint.std)
+        >>> normalise_cam(cam.raw, images.shape[1:3])  # (n, H, W) in [0, 1]
 
     References:
         Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2.
-        Selvaraju et al., Grad-CAM, ICCV 2017, section 3.
+        Selvaraju et al., Grad-CAM, ICCV 2017, section 3. Chattopadhyay et al., Grad-CAM++, WACV 2018.
+        Jiang et al., LayerCAM, IEEE TIP 2021. Muhammad & Yeasin, Eigen-CAM, IJCNN 2020.
+        Wang et al., Score-CAM, CVPR workshops 2020.
     """
-    if method not in METHODS:
-        raise UnknownNameError("CAM method", method, METHODS)
+    check_method(method)
     check_images(images, batch)
     runtime = resolve_runtime(device, precision)
     model = model.to(runtime.device)
@@ -108,26 +121,41 @@ def compute_cam(
     probe, _ = pictures.load(0, PROBE_IMAGES)
     with eval_mode(model):
         check_outputs(model, probe, pictures.targets)
-        head = find_cam_head(model, probe) if method == "cam" else None
-        if head is not None:
-            closed_form = partial(closed_form_step, model, head, runtime)
-            *columns, error = pictures.run(closed_form, batch, progress)
-            # the head was found on the probe; this is the same check on every image
-            if error.max() <= _identity_tolerance(runtime):
-                return _collect(columns, "cam", str(head), [])
-        layer = find_gradient_layer(model, probe)
+        reason = ""
+        if method == "cam":
+            found = _closed_form(model, probe, pictures, layer, batch, progress)
+            if isinstance(found, Cam):
+                return found
+            method, reason = "gradcam", found
+        if layer is None:
+            layer = find_gradient_layer(model, probe)
+        else:
+            check_layer(model, probe, layer)
         if layer is None:
             raise InputError(
                 f"`{type(model).__name__}` has no module that returns a map of more than one position: "
                 "class activation maps need a convolutional network and large enough images"
             )
-        with gradient_step(model, layer) as step:
-            columns = pictures.run(step, min(batch, _GRAD_CAM_BATCH), progress)
-    reason = "" if method == "grad-cam" else ": the logits are no linear function of a globally averaged map"
-    notes = [f"Grad-CAM at layer `{layer}`{reason}"]
+        step = partial(package_step, model, layer, method, masked=batch)
+        columns = pictures.run(step, package_batch(method, batch), progress)
+    notes = [f"{METHOD_NAMES[method]} at layer `{layer}`: {reason}"] if reason else []
+    if method == "eigencam":
+        notes.append(
+            "Eigen-CAM is the layer's first principal component: no class is explained, its sign is arbitrary"
+        )
     if runtime.precision != "fp32":
-        notes.append(f"Grad-CAM ran in fp32: it has no {runtime.precision} path")
-    return _collect(columns, "grad-cam", layer, notes)
+        notes.append(f"{METHOD_NAMES[method]} ran in fp32: it has no {runtime.precision} path")
+    return _collect(columns, method, layer, notes)
+
+
+def check_method(method: str) -> None:
+    """Refuse what is no method of `compute_cam`.
+
+    Raises:
+        UnknownNameError: It is none.
+    """
+    if method not in METHOD_NAMES:
+        raise UnknownNameError("CAM method", method, METHOD_NAMES)
 
 
 def collect_cams(
@@ -135,14 +163,15 @@ def collect_cams(
     cams: Sequence[Cam],
     *,
     images: np.ndarray,
-    indices: np.ndarray,
-    labels: np.ndarray,
-    boxes: np.ndarray | None,
-    class_names: Sequence[str],
-    selection: str,
+    indices: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+    selection: str = "",
     dataset: str | None = None,
     split: str | None = None,
     image_names: Sequence[str] = (),
+    difference: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> CamResult:
     """One result of the maps of several networks on the same images; the fields are those of `CamResult`.
@@ -150,11 +179,17 @@ def collect_cams(
     Args:
         models: Name of each network.
         cams: What `compute_cam` returned for each of them on ``images``.
+        indices: 0 … n − 1 when left out.
+        labels: Unknown when left out.
+
+    Example:
+        >>> draw_cam(collect_cams(["mine"], [cam], images=images, labels=labels, class_names=names))
     """
+    n = len(images)
     return CamResult(
         images=images,
-        indices=indices,
-        labels=labels,
+        indices=np.arange(n) if indices is None else indices,
+        labels=np.full(n, -1) if labels is None else labels,
         boxes=boxes,
         class_names=tuple(class_names),
         models=tuple(models),
@@ -166,13 +201,14 @@ def collect_cams(
         target_probabilities=np.stack([cam.target_probability for cam in cams]),
         predictions=np.stack([cam.prediction for cam in cams]),
         prediction_probabilities=np.stack([cam.prediction_probability for cam in cams]),
-        selection=selection,
+        selection=selection or f"{n} images",
         dataset=dataset,
         split=split,
         image_names=tuple(image_names),
         notes=tuple(
             f"{model}: {note}" for model, cam in zip(models, cams, strict=True) for note in cam.notes
         ),
+        difference=difference,
         provenance=provenance or {},
     )
 
@@ -217,6 +253,27 @@ def _channel_terms(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
     return features * weight[classes][:, :, None, None]
 
 
+def _closed_form(
+    model: nn.Module,
+    probe: Tensor,
+    pictures: Pictures,
+    layer: str | None,
+    batch: int,
+    progress: Callable[[int], object] | None,
+) -> Cam | str:
+    """The maps in closed form, or why there are none."""
+    head = find_cam_head(model, probe)
+    if head is not None and layer not in (None, str(head)):
+        return f"the closed form is at `{head}`"
+    if head is not None:
+        step = partial(closed_form_step, model, head, pictures.runtime)
+        *columns, error = pictures.run(step, batch, progress)
+        # the head was found on the probe; this is the same check on every image
+        if error.max() <= _identity_tolerance(pictures.runtime):
+            return _collect(columns, "cam", str(head), [])
+    return "the logits are no linear function of a globally averaged map"
+
+
 def _identity_tolerance(runtime: Runtime) -> float:
     dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
     return rounding_tolerance(dtype, runtime.device, product=True)
@@ -237,7 +294,6 @@ def _collect(columns: Sequence[np.ndarray], method: str, layer: str, notes: list
             "interpolation"
         )
     if zeros := int((raw <= 0).all(axis=(1, 2)).sum()):
-        notes.append(
-            f"{zeros} of {len(raw)} maps are all zero: nothing in the image speaks for the target class"
-        )
+        why = "" if method in _CLASS_FREE else ": nothing in the image speaks for the target class"
+        notes.append(f"{zeros} of {len(raw)} maps are all zero{why}")
     return Cam(raw, target, target_probability, prediction, probability, method, layer, tuple(notes))

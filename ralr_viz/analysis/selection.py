@@ -1,4 +1,4 @@
-"""Which images a figure shows: drawn by a seeded rule that is printed, never by hand."""
+"""Which images a figure shows: chosen by a rule that is printed, never by hand."""
 
 from __future__ import annotations
 
@@ -60,6 +60,52 @@ def select_images(
     return chosen, f"{len(chosen):,} of {n_total:,} {split} images, {_WORDS.get(rule, rule)}, seed {seed}"
 
 
+def select_by_outcome(
+    first: np.ndarray,
+    second: np.ndarray,
+    count: int,
+    *,
+    rule: str,
+    names: tuple[str, str],
+    split: str = "test",
+) -> tuple[np.ndarray, str]:
+    """Choose the images on which two networks differ the most: extremes, not examples, and said to be.
+
+    Args:
+        first: (n,) probability of the true class by the first network, NaN where no class is known.
+        second: The same by the second.
+        count: Images to choose; fewer where the networks differ that way on fewer.
+        rule: ``gain``, where the second's probability exceeds the first's the most; or ``loss``, where it
+            falls short of it the most. Of equal differences the image with the lower index comes first.
+        names: Of the two networks, in the text.
+        split: What the images are called in the text.
+
+    Returns:
+        Indices (≤ count,) int64, the largest difference first, and the rule in words.
+
+    Raises:
+        InputError: A count below 1, or no image with such a difference.
+        UnknownNameError: No rule of that name.
+    """
+    if rule not in OUTCOME_RULES:
+        raise UnknownNameError("selection rule", rule, OUTCOME_RULES)
+    if count < 1:
+        raise InputError(f"number of images {count} must be at least 1: raise --count")
+    verb, sign = OUTCOME_RULES[rule]
+    gain = sign * (second.astype(np.float64) - first)
+    order = np.argsort(-gain, kind="stable")  # NaN last
+    chosen = order[gain[order] > 0][:count].astype(np.int64)
+    if not len(chosen):
+        raise InputError(
+            f"on none of the {len(gain):,} {split} images {names[1]}'s probability of the true class {verb} "
+            f"{names[0]}'s: choose by `random`"
+        )
+    return chosen, (
+        f"{len(chosen):,} of {len(gain):,} {split} images where {names[1]}'s probability of the true class "
+        f"{verb} {names[0]}'s the most: chosen by outcome, not typical"
+    )
+
+
 def _random(order: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     return order
 
@@ -76,5 +122,8 @@ def _classes(order: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 
 
 RULES: Mapping[str, Rule] = {"random": _random, "classes": _classes}
+
+OUTCOME_RULES: Mapping[str, tuple[str, int]] = {"gain": ("exceeds", 1), "loss": ("falls short of", -1)}
+"""Rules that look at what two networks say of the images, in words and as the sign of the difference."""
 
 _WORDS = {"classes": "random, classes in turn"}

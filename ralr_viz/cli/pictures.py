@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ralr_viz.analysis.selection import select_images
+from ralr_viz.analysis.selection import OUTCOME_RULES, RULES, select_by_outcome, select_images
 from ralr_viz.cli.inputs import open_dataset, select_split
+from ralr_viz.cli.predictions import cached_predictions
 from ralr_viz.data import read_image_files
-from ralr_viz.errors import InputError
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.cam import distinct_parts
 from ralr_viz.train.checkpoint import Checkpoint
+from ralr_viz.train.runtime import Runtime
 
 Scale = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -45,31 +48,69 @@ class Pictures:
     names: tuple[str, ...] = ()
 
 
+def check_rule(rule: str, checkpoints: int, *, from_files: bool) -> None:
+    """Refuse early a ``--rows`` that does not go with the other options.
+
+    Raises:
+        UnknownNameError: No such rule.
+        InputError: It compares checkpoints and there is one, or the images are given one by one.
+    """
+    if rule not in RULES and rule not in OUTCOME_RULES:
+        raise UnknownNameError("--rows", rule, [*RULES, *OUTCOME_RULES])
+    if from_files and rule != "random":
+        raise InputError(f"`--rows {rule}` chooses images of a split: leave it out, or leave out --images")
+    if rule in OUTCOME_RULES and checkpoints < 2:
+        raise InputError(f"`--rows {rule}` compares the first two checkpoints, got 1: pass --ckpt twice")
+
+
 def choose_pictures(
-    checkpoints: Sequence[Checkpoint], data: Path | None, split: str, limit: int | None, count: int, seed: int
+    checkpoints: Sequence[Checkpoint],
+    data: Path | None,
+    split: str,
+    limit: int | None,
+    count: int,
+    seed: int,
+    *,
+    rule: str,
+    names: Sequence[str],
+    runtime: Runtime,
+    batch: int,
+    progress: Callable[[int, int, str], None],
 ) -> Pictures:
     """``count`` images of the split that all checkpoints share.
+
+    The rules ``gain`` and ``loss`` look at the predictions of the first two checkpoints on the whole split
+    (or on ``limit`` images of it); for these are the arguments after ``names``.
 
     Raises:
         InputError: The checkpoints have different data or splits.
     """
-    names = {c.dataset for c in checkpoints}
-    if len(names) > 1:
-        shown = ", ".join(str(n) for n in sorted(names, key=str))
-        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
+    trained_on = {c.dataset for c in checkpoints}
+    if len(trained_on) > 1:
+        found = ", ".join(str(n) for n in sorted(trained_on, key=str))
+        raise InputError(f"the checkpoints were trained on different data ({found}): pass --dataset")
     store = open_dataset(checkpoints, data)
     parts = [select_split(c, store, split, limit) for c in checkpoints]
     if any(not np.array_equal(p.indices, parts[0].indices) for p in parts):
         raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
     part = parts[0]
-    picked, rule = select_images(len(part.labels), count, seed, part.labels, split=f"{store.name} {split}")
+    shown = f"{store.name} {split}"
+    if rule in OUTCOME_RULES:
+        first, second = (
+            cached_predictions(c, p, runtime, name=name, batch=batch, progress=progress).true_probability
+            for c, p, name in zip(checkpoints[:2], parts, names, strict=False)
+        )
+        pair = distinct_parts(names[0], names[1])
+        picked, words = select_by_outcome(first, second, count, rule=rule, names=pair, split=shown)
+    else:
+        picked, words = select_images(len(part.labels), count, seed, part.labels, rule=rule, split=shown)
     return Pictures(
         images=np.array(part.images[picked]),
         indices=part.indices[picked],
         labels=part.labels[picked],
         boxes=None if part.boxes is None else part.boxes[picked],
         class_names=part.class_names,
-        selection=rule,
+        selection=words,
         scales=[(p.mean, p.std) for p in parts],
         dataset=store.name,
         split=split,

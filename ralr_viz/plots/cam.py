@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -15,27 +13,18 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Annotation
 
-from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
-from ralr_viz.plots.style import method_name
+from ralr_viz.plots import cam_layout as layout
+from ralr_viz.plots.cam_layout import Bar, Grid, Line, Row, lay_out, short_name
+from ralr_viz.plots.fit_text import fit_text, measure_text
+from ralr_viz.plots.style import GREY
 from ralr_viz.results.cam import CamResult
 
 COLORMAP = "inferno"  # perceptually uniform, and readable without colour
+DIFFERENCE_COLORMAP = "RdBu_r"  # told apart by the colour-blind; white where nothing changed
 HEAT = 0.6
 """Opacity of the map over the grey image."""
-METHOD_NAMES = {"cam": "CAM", "grad-cam": "Grad-CAM"}
-
-# points
-_LABEL, _TITLE, _CAPTION = 8.0, 7.0, 6.5
-_LINE = 1.25  # height of a line of text over its size
-
-# inches
-_MARGIN, _GAP, _BLOCK_GAP = 0.03, 0.05, 0.08
-_SMALLEST_CELL, _LARGEST_CELL = 0.7, 1.1
-_NARROWEST = 3.25  # one column of a page, which holds the colour bar
-_CAPTION_HEIGHT = 2 * _CAPTION * _LINE / 72
-_FOOTER_LINE = 0.16
-_BAR_WIDTH, _BAR_HEIGHT = 1.0, 0.08
-_BAR_LABEL = "class activation (per-image min–max)"
+_INSIDE_SCALE = 99.0
+"""Per cent of the pixels whose differences the colours tell apart."""
 
 
 def draw_cam(result: CamResult) -> Figure:
@@ -43,6 +32,8 @@ def draw_cam(result: CamResult) -> Figure:
 
     Under each map stand the predicted class, whether it is right (✓ or ✗, where the truth is known) and its
     probability. Colours run from each map's own minimum to its own maximum: they compare places within a map.
+    Where the result asks for differences, rows of them follow, all on one scale that is symmetric about zero;
+    under each stands how much of the mass moved, and by how much the share inside the box changed.
     Where the images do not fit the width of the page, further blocks continue them.
 
     Args:
@@ -51,40 +42,55 @@ def draw_cam(result: CamResult) -> Figure:
     Returns:
         A figure of at most the current style's width.
     """
-    grid = _lay_out(result, mpl.rcParams["figure.figsize"][0])
+    rows = layout.list_rows(result)
+    differences = {row.model: result.difference_maps(row.model) for row in rows if row.difference}
+    limit, clipped = _limit(list(differences.values()))
+    grid = lay_out(result, mpl.rcParams["figure.figsize"][0], _bars(limit, clipped, bool(differences)))
     # every place is given here; without an engine of its own, saving would bring back the style's
     engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
     figure = Figure(figsize=(grid.width, grid.height), layout=engine)
     grey = result.images @ np.array([0.299, 0.587, 0.114]) / 255  # ITU-R BT.601 luma
-    for row in range(1 + len(result.models)):
-        pictures = _overlay(result.display_maps(row - 1), grey) if row else result.images
+    for number, row in enumerate(rows):
+        if row.difference:
+            pictures = _diverge(differences[row.model], limit)
+        else:
+            pictures = result.images if row.model < 0 else _overlay(result.display_maps(row.model), grey)
+        captions = _captions(result, row, grid.cell_width)
         for i, picture in enumerate(pictures):
-            axes = figure.add_axes(grid.cell(i, row))
-            axes.set_axis_off()
+            axes = figure.add_axes(grid.cell(i, number))
             axes.imshow(picture, interpolation="nearest", rasterized=True)
-            _draw_box(axes, result, i)
-            if row:
-                _annotate(
-                    axes, _caption(result, row - 1, i, grid.cell_width), (0.5, 0), (0, -2), _CAPTION, va="top"
-                )
+            _frame(axes, row)
+            _draw_box(axes, result, i, dark=row.difference)
+            if row.model < 0:
+                _annotate(axes, grid.titles[i], (0.5, 1), (0, 4), layout.TITLE, va="baseline")
             else:
-                _annotate(axes, grid.titles[i], (0.5, 1), (0, 4), _TITLE, va="baseline")
+                _annotate(axes, captions[i], (0.5, 0), (0, -2), layout.CAPTION, va="top")
             if i % grid.columns == 0:
-                _draw_label(axes, grid.labels[row])
-    _draw_footer(figure, result, grid)
+                _draw_label(axes, grid.labels[number])
+    _draw_footer(figure, grid)
     return figure
 
 
 def cam_table(result: CamResult) -> list[dict[str, Any]]:
     """The numbers behind the picture, a row for each network and image; None where there is none.
 
-    ``energy_in_box`` is the share of the map's positive activation inside the box, ``box_area`` what a map
-    that knows nothing would have.
+    ``energy_in_box`` is the share of the map's positive activation inside the box, ``rank_accuracy`` the
+    share of its highest pixels, as many as the box has. ``box_area`` is what a map that knows nothing has of
+    both, the columns with ``centre`` what a Gaussian in the middle of the image has. ``moved_from_first`` is
+    the share of the mass by which the map differs from the first network's.
     """
     rows = []
-    area = result.box_area()
+    boxes = {
+        "box_area": result.box_area(),
+        "centre_energy_in_box": result.centre_energy_in_box(),
+        "centre_rank_accuracy": result.centre_rank_accuracy(),
+    }
     for model, name in enumerate(result.models):
-        energy = result.energy_in_box(model)
+        numbers = boxes | {
+            "energy_in_box": result.energy_in_box(model),
+            "rank_accuracy": result.rank_accuracy(model),
+            "moved_from_first": result.moved_mass(model) if model else np.full(len(result.images), np.nan),
+        }
         for i, label in enumerate(result.labels.tolist()):
             target, predicted = int(result.targets[model, i]), int(result.predictions[model, i])
             known = label >= 0
@@ -103,85 +109,33 @@ def cam_table(result: CamResult) -> list[dict[str, Any]]:
                     "prediction_probability": float(result.prediction_probabilities[model, i]),
                     "correct": predicted == label if known else None,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
-                    "box_area": float(area[i]) if np.isfinite(area[i]) else None,
-                    "energy_in_box": float(energy[i]) if np.isfinite(energy[i]) else None,
+                    **{
+                        column: float(values[i]) if np.isfinite(values[i]) else None
+                        for column, values in numbers.items()
+                    },
                     "map_is_zero": bool((result.raw_maps(model)[i] <= 0).all()),
                 }
             )
     return rows
 
 
-class _Line(NamedTuple):
-    """A line of a row's label."""
+def _limit(differences: list[np.ndarray]) -> tuple[float, bool]:
+    """End of the differences' scale, and whether some pixels lie beyond it.
 
-    text: str
-    size: float
-    weight: str
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """Where everything stands; inches from the left and the top."""
-
-    columns: int
-    cell_width: float
-    cell_height: float
-    left: float
-    width: float
-    titles: tuple[str, ...]
-    labels: tuple[tuple[_Line, ...], ...]
-    footer_lines: int
-
-    @property
-    def title_height(self) -> float:
-        return (max(title.count("\n") + 1 for title in self.titles) * _TITLE * _LINE + 3) / 72
-
-    @property
-    def block_height(self) -> float:
-        rows = len(self.labels)
-        return (
-            self.title_height + rows * (self.cell_height + _GAP) + (rows - 1) * _CAPTION_HEIGHT + _BLOCK_GAP
-        )
-
-    @property
-    def body_height(self) -> float:
-        return math.ceil(len(self.titles) / self.columns) * self.block_height
-
-    @property
-    def height(self) -> float:
-        return self.body_height + self.footer_lines * _FOOTER_LINE
-
-    def cell(self, image: int, row: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of an axes in fractions of the figure."""
-        block, column = divmod(image, self.columns)
-        left = self.left + column * (self.cell_width + _GAP)
-        top = block * self.block_height + self.title_height + row * (self.cell_height + _GAP)
-        return self.fractions(
-            left, top + max(0, row - 1) * _CAPTION_HEIGHT, self.cell_width, self.cell_height
-        )
-
-    def fractions(
-        self, left: float, top: float, width: float, height: float
-    ) -> tuple[float, float, float, float]:
-        return left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
+    One map of a few hot pixels would take the colour from all others, so a hundredth of the pixels may.
+    """
+    sizes = np.abs(differences) if differences else np.zeros(1)
+    limit = float(np.percentile(sizes, _INSIDE_SCALE)) or float(sizes.max())
+    return limit, bool(sizes.max() > limit)
 
 
-def _lay_out(result: CamResult, page: float) -> _Grid:
-    n, aspect = len(result.images), result.image_size[0] / result.image_size[1]
-    cell = _SMALLEST_CELL
-    for _ in range(2):  # longer labels fit beside larger cells, and then leave more room for them
-        labels = tuple(_label(result, row, cell * aspect) for row in range(1 + len(result.models)))
-        left = max(sum(line.size for line in lines) for lines in labels) * _LINE / 72 + 2 * _MARGIN
-        room = page - left - _MARGIN + _GAP
-        most = max(1, int(room / (_SMALLEST_CELL + _GAP)))
-        # blocks of equal length, and cells no larger than in a full one
-        columns = math.ceil(n / math.ceil(n / most))
-        cell = min(room / min(n, most) - _GAP, _LARGEST_CELL)
-    width = min(page, max(_NARROWEST, left + columns * (cell + _GAP) - _GAP + _MARGIN))
-    titles = tuple(wrap_text(_title(result, i), _TITLE, cell, lines=2) for i in range(n))
-    footer = measure_text(result.selection, _CAPTION) + measure_text(_BAR_LABEL, _CAPTION) + _BAR_WIDTH + 0.5
-    footer_lines = 1 if footer <= width - left - _MARGIN else 2
-    return _Grid(columns, cell, cell * aspect, left, width, titles, labels, footer_lines)
+def _bars(limit: float, clipped: bool, differences: bool) -> tuple[Bar, ...]:
+    bars = [Bar("class activation (per-image min–max)", "0", "1")]
+    if differences:
+        low, high = ("≤ ", "≥ ") if clipped else ("", "")
+        end = f"{100 * limit:.2g}"
+        bars.append(Bar("difference of maps (% of mass per pixel)", f"{low}−{end}", f"{high}+{end}"))
+    return tuple(bars)
 
 
 def _overlay(maps: np.ndarray, grey: np.ndarray) -> np.ndarray:
@@ -189,76 +143,87 @@ def _overlay(maps: np.ndarray, grey: np.ndarray) -> np.ndarray:
     return HEAT * mpl.colormaps[COLORMAP](maps)[..., :3] + (1 - HEAT) * grey[..., None]
 
 
-def _draw_box(axes: Axes, result: CamResult, image: int) -> None:
+def _diverge(differences: np.ndarray, limit: float) -> np.ndarray:
+    """Differences (..., H, W) as colours (..., H, W, 3): white at zero, one colour beyond ±limit."""
+    return mpl.colormaps[DIFFERENCE_COLORMAP](0.5 + differences / (2 * limit or 1))[..., :3]
+
+
+def _frame(axes: Axes, row: Row) -> None:
+    """A hairline around differences, which are white at the border; nothing else around the others."""
+    if not row.difference:
+        axes.set_axis_off()
+        return
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=GREY, linewidth=0.4)
+
+
+def _draw_box(axes: Axes, result: CamResult, image: int, *, dark: bool) -> None:
     if result.boxes is None or not np.isfinite(result.box_area()[image]):
         return
     x0, y0, x1, y1 = result.boxes[image].tolist()
+    line, halo = ("black", "white") if dark else ("white", "black")
     # pixel i covers [i − ½, i + ½], and the last pixel belongs to the box
-    box = Rectangle(
-        (x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, edgecolor="white", linewidth=0.7
-    )
-    box.set_path_effects([Stroke(linewidth=1.5, foreground="black"), Normal()])
+    box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, edgecolor=line, linewidth=0.7)
+    box.set_path_effects([Stroke(linewidth=1.5, foreground=halo), Normal()])
     box.set_clip_on(False)
     axes.add_patch(box)
 
 
-def _draw_label(axes: Axes, lines: tuple[_Line, ...]) -> None:
+def _draw_label(axes: Axes, lines: tuple[Line, ...]) -> None:
     """Rotated, beside the row; the last line is nearest to it."""
     offset = -4.0
     for line in reversed(lines):
         text = _annotate(axes, line.text, (0, 0.5), (offset, 0), line.size, ha="right")
         text.set(rotation=90, weight=line.weight)
-        offset -= line.size * _LINE
+        offset -= line.size * layout.LINE
 
 
-def _draw_footer(figure: Figure, result: CamResult, grid: _Grid) -> None:
-    right = grid.width - _BAR_WIDTH - 0.12
-    bar = figure.add_axes(grid.fractions(right, grid.body_height + 0.03, _BAR_WIDTH, _BAR_HEIGHT))
-    bar.set_axis_off()
-    # the colours as they look over a medium grey
-    scale = _overlay(np.linspace(0, 1, 256)[None], np.full((1, 256), 0.5))
-    bar.imshow(scale, extent=(0, 1, 0, 1), aspect="auto", rasterized=True)
-    _annotate(bar, "0", (0, 0.5), (-4, 0), _CAPTION)
-    _annotate(bar, "1", (1, 0.5), (4, 0), _CAPTION)
-    _annotate(bar, _BAR_LABEL, (0, 0.5), (-10, 0), _CAPTION, ha="right")
-    left, middle, _, _ = grid.fractions(grid.left, grid.height - _FOOTER_LINE + 0.03 + _BAR_HEIGHT / 2, 0, 0)
-    rule = fit_text(result.selection, _CAPTION, grid.width - grid.left - _MARGIN)
-    figure.text(left, middle, rule, size=_CAPTION, ha="left", va="center")
+def _draw_footer(figure: Figure, grid: Grid) -> None:
+    footer, end, size = grid.footer, layout.END_GAP, layout.CAPTION
+    for number, bar in enumerate(footer.bars):
+        right = grid.width - layout.MARGIN - measure_text(bar.high, size) - end
+        top = grid.body_height + number * layout.FOOTER_LINE + 0.03
+        place = grid.fractions(right - footer.bar_width, top, footer.bar_width, layout.BAR_HEIGHT)
+        axes = figure.add_axes(place)
+        axes.set_axis_off()
+        scale = np.linspace(0, 1, 256)[None]
+        # the colours of the maps as they look over a medium grey
+        colours = _diverge(scale - 0.5, 0.5) if number else _overlay(scale, np.full((1, 256), 0.5))
+        axes.imshow(colours, extent=(0, 1, 0, 1), aspect="auto", rasterized=True)
+        _annotate(axes, bar.low, (0, 0.5), (-72 * end, 0), size, ha="right")
+        _annotate(axes, bar.high, (1, 0.5), (72 * end, 0), size, ha="left")
+        offset = end + measure_text(bar.low, size) + layout.LABEL_GAP
+        _annotate(axes, bar.label, (0, 0.5), (-72 * offset, 0), size, ha="right")
+    first = 0 if footer.beside else len(footer.bars)
+    for number, line in enumerate(footer.rule, first):
+        top = grid.body_height + number * layout.FOOTER_LINE + 0.03 + layout.BAR_HEIGHT / 2
+        left, middle, _, _ = grid.fractions(grid.left, top, 0, 0)
+        figure.text(left, middle, line, size=size, ha="left", va="center")
 
 
-def _label(result: CamResult, row: int, room: float) -> tuple[_Line, ...]:
-    if row == 0:
-        return (_Line("image", _LABEL, "bold"),)
-    name, _, rest = result.models[row - 1].partition(", ")
-    method = result.methods[row - 1]
-    lines = [
-        _Line(t, _LABEL, "bold")
-        for t in wrap_text(method_name(name), _LABEL, room, lines=2 if rest else 3, bold=True).split("\n")
-    ]
-    if rest:
-        lines.append(_Line(fit_text(rest, _CAPTION, room), _CAPTION, "normal"))
-    if set(result.methods) != {"cam"}:
-        lines.append(_Line(METHOD_NAMES.get(method, method), _CAPTION, "normal"))
-    return tuple(lines)
+def _captions(result: CamResult, row: Row, width: float) -> list[str]:
+    """The words under each picture of a row."""
+    if row.model < 0:
+        return [""] * len(result.images)
+    if row.difference:
+        change = result.energy_in_box(row.model) - result.energy_in_box(0)
+        return [
+            f"{100 * moved:.0f} % moved" + ("" if np.isnan(inside) else f"\n{_points(inside)} % in box")
+            for moved, inside in zip(result.moved_mass(row.model), change, strict=True)
+        ]
+    return [_caption(result, row.model, i, width) for i in range(len(result.images))]
 
 
-def _title(result: CamResult, image: int) -> str:
-    label = int(result.labels[image])
-    if label >= 0:
-        return _short(result.class_name(label))
-    return result.image_names[image] if result.image_names else f"#{result.indices[image]}"
+def _points(share: float) -> str:
+    """Percentage points with a sign; 0 has none."""
+    return f"{round(100 * share):+d}".replace("-", "−").replace("+0", "0")
 
 
 def _caption(result: CamResult, model: int, image: int, width: float) -> str:
     predicted, label = int(result.predictions[model, image]), int(result.labels[image])
     mark = "" if label < 0 else "✓ " if predicted == label else "✗ "
-    name = fit_text(_short(result.class_name(predicted)), _CAPTION, width)
+    name = fit_text(short_name(result.class_name(predicted)), layout.CAPTION, width)
     return f"{name}\n{mark}{result.prediction_probabilities[model, image]:.2f}"
-
-
-def _short(name: str) -> str:
-    """The first of several synonyms: WordNet separates them by commas."""
-    return name.split(",")[0].replace("_", " ").strip()
 
 
 def _annotate(
@@ -268,7 +233,7 @@ def _annotate(
     offset: tuple[float, float],
     size: float,
     *,
-    ha: Literal["center", "right"] = "center",
+    ha: Literal["left", "center", "right"] = "center",
     va: Literal["center", "top", "baseline"] = "center",
 ) -> Annotation:
     """Write beside an axes: ``at`` in its fractions, plus an offset in points."""

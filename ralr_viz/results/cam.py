@@ -8,6 +8,24 @@ from typing import ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
+from ralr_viz.results.localisation import (
+    box_area,
+    centre_energy_in_box,
+    centre_rank_accuracy,
+    energy_in_box,
+    rank_accuracy,
+)
+
+METHOD_NAMES = {
+    "cam": "CAM",
+    "gradcam": "Grad-CAM",
+    "gradcam++": "Grad-CAM++",
+    "layercam": "LayerCAM",
+    "eigencam": "Eigen-CAM",
+    "scorecam": "Score-CAM",
+}
+"""The methods and how they are written; all but the closed form ``cam`` come from the `grad-cam` package."""
 
 _EPS = np.float32(1e-7)
 """What `grad-cam` adds to the maximum before it divides; it matters for maps of that size."""
@@ -24,7 +42,7 @@ class CamResult(Result):
         boxes: (n, 4) int16 ``x0 y0 x1 y1``, inclusive pixel indices, −1 where an image has none; or None.
         class_names: Name of each class; may be empty.
         models: m names for the rows.
-        methods: m × ``cam`` or ``grad-cam``.
+        methods: m names of METHOD_NAMES.
         layers: m modules that the maps were taken from.
         map_sizes: m × (h, w) positions of a map.
         maps: All maps, flat and in the order of ``models``, (Σ n·h·w,) float32; read them with `raw_maps`.
@@ -37,6 +55,7 @@ class CamResult(Result):
         split: Name, or None likewise.
         image_names: n file names of pictures of the user's own, else empty.
         notes: What a reader should know, one sentence each.
+        difference: The figure has rows of signed differences from the first model, too.
     """
 
     kind: ClassVar[str] = "cam"
@@ -61,6 +80,7 @@ class CamResult(Result):
     split: str | None = None
     image_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    difference: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,7 +119,7 @@ class CamResult(Result):
         return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
 
     def raw_maps(self, model: int) -> np.ndarray:
-        """Signed maps (n, h, w) of one model at the network's resolution, in units of the target's logit."""
+        """Signed maps (n, h, w) of one model at the network's resolution, in the units of `Cam.raw`."""
         counts = [len(self.images) * h * w for h, w in self.map_sizes]
         start = sum(counts[:model])
         return self.maps[start : start + counts[model]].reshape(-1, *self.map_sizes[model])
@@ -108,13 +128,37 @@ class CamResult(Result):
         """Maps (n, H, W) in [0, 1] as they are drawn; see `normalise_cam`."""
         return normalise_cam(self.raw_maps(model), self.image_size)
 
+    def difference_maps(self, model: int) -> np.ndarray:
+        """Signed difference (n, H, W) of a model's `unit_mass_maps` from the first model's; each sums to 0."""
+        unit = [unit_mass_maps(self.raw_maps(m), self.image_size) for m in (0, model)]
+        return unit[1] - unit[0]
+
+    def moved_mass(self, model: int) -> np.ndarray:
+        """Share (n,) in [0, 1] of its mass that the first model's map must move to become the model's.
+
+        Half the sum of the absolute `difference_maps`: their total variation distance.
+        """
+        return np.abs(self.difference_maps(model)).sum((1, 2)) / 2
+
     def energy_in_box(self, model: int) -> np.ndarray:
         """Share (n,) of a model's positive activation inside the box; NaN where there is no proper box."""
         return energy_in_box(self.raw_maps(model), self._boxes, self.image_size)
 
+    def rank_accuracy(self, model: int) -> np.ndarray:
+        """Share (n,) of a map's highest pixels, as many as the box has, inside the box; NaN likewise."""
+        return rank_accuracy(self.raw_maps(model), self._boxes, self.image_size)
+
     def box_area(self) -> np.ndarray:
-        """Share (n,) of the image that the box covers: the energy of a map that knows nothing."""
+        """Share (n,) of the image that the box covers: both numbers of a map that knows nothing."""
         return box_area(self._boxes, self.image_size)
+
+    def centre_energy_in_box(self) -> np.ndarray:
+        """Energy (n,) of a centred Gaussian with σ = H/4, which knows that objects are in the middle."""
+        return centre_energy_in_box(self._boxes, self.image_size)
+
+    def centre_rank_accuracy(self) -> np.ndarray:
+        """Rank accuracy (n,) of that Gaussian."""
+        return centre_rank_accuracy(self._boxes, self.image_size)
 
     @property
     def _boxes(self) -> np.ndarray:
@@ -124,12 +168,12 @@ class CamResult(Result):
 def normalise_cam(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Maps as they are drawn, equal to what `grad-cam` returns.
 
-    ReLU, division by h·w (the gradient of the mean), min-max to [0, 1), bilinear interpolation to the pixels,
+    ReLU, division by h·w (which the package's maps were multiplied by), min-max to [0, 1), bilinear interpolation to the pixels,
     min-max again. A map without positive value stays zero. The scale is each image's own: colours compare
     positions within one map, not maps with each other.
 
     Args:
-        raw: (n, h, w) signed maps, in units of the target's logit.
+        raw: (n, h, w) signed maps, h·w times the package's; see `Cam.raw`.
         size: (H, W) in pixels.
 
     Returns:
@@ -141,62 +185,30 @@ def normalise_cam(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _rescale(rows @ _rescale(maps) @ columns.T)
 
 
-def bilinear_weights(n_in: int, n_out: int) -> np.ndarray:
-    """Matrix (n_out, n_in) float32 of one axis of bilinear interpolation.
-
-    Samples sit at the centres of their cells and the border is repeated: torch's ``align_corners=False``,
-    OpenCV's ``INTER_LINEAR``. Each row sums to 1.
-    """
-    position = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
-    lower = np.floor(position).astype(int)
-    upper = np.minimum(lower + 1, n_in - 1)
-    weights = np.zeros((n_out, n_in))
-    np.add.at(weights, (np.arange(n_out), lower), 1 - (position - lower))
-    np.add.at(weights, (np.arange(n_out), upper), position - lower)
-    return weights.astype(np.float32)
-
-
-def energy_in_box(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of the positive activation that lies inside the box.
-
-    With P the ReLU of the map, interpolated bilinearly to the pixels: Σ_box P / Σ P. Interpolation is
-    separable, so it is u_yᵀ·ReLU(raw)·u_x with u the sums of the interpolation's rows, exact without P.
+def unit_mass_maps(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Where the positive activation is: maps at the pixels that sum to 1 each.
 
     Args:
         raw: (n, h, w) signed maps.
-        boxes: (n, 4) ``x0 y0 x1 y1``, inclusive pixel indices.
         size: (H, W) in pixels.
 
     Returns:
-        (n,) float64 in [0, 1]. A map without positive value counts as uniform, so its share is the box's
-        area. NaN where `box_area` is.
-
-    References:
-        Wang et al., Score-CAM, CVPR workshops 2020, section 4.3 (energy-based pointing game).
+        (n, H, W) float64 ≥ 0: the ReLU of each map, interpolated bilinearly, over its sum. A map without
+        positive value counts as uniform.
     """
-    positive = np.maximum(raw, 0).astype(np.float64)
-    rows, columns = (
-        bilinear_weights(a, b).astype(np.float64) for a, b in zip(raw.shape[1:], size, strict=True)
-    )
-    y, x = np.arange(size[0]), np.arange(size[1])
-    in_rows = (y >= boxes[:, 1, None]) & (y <= boxes[:, 3, None])
-    in_columns = (x >= boxes[:, 0, None]) & (x <= boxes[:, 2, None])
-    inside = np.einsum("nh,nhw,nw->n", in_rows @ rows, positive, in_columns @ columns)
-    total = np.einsum("h,nhw,w->n", rows.sum(0), positive, columns.sum(0))
-    area = box_area(boxes, size)
-    share = np.divide(inside, total, out=area.copy(), where=total > 0)
-    return np.where(np.isnan(area), np.nan, share)
+    maps = interpolate_maps(np.maximum(raw, 0), size)
+    total = maps.sum((1, 2), keepdims=True)
+    return np.divide(maps, total, out=np.full_like(maps, 1 / (size[0] * size[1])), where=total > 0)
 
 
-def box_area(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share (n,) float64 of the image inside each box.
+def distinct_parts(a: str, b: str) -> tuple[str, str]:
+    """What tells two names apart: ``epoch 13`` and ``epoch 20`` of the same run, seed and method.
 
-    NaN where there is none inside the image, and where its width or height is zero (x1 = x0 or y1 = y0): in
-    Tiny-ImageNet these are objects that the crop removed.
+    Names are parts between commas; parts that both have are left out, unless nothing would be left.
     """
-    x0, y0, x1, y1 = boxes.astype(np.int64).T
-    proper = (x0 >= 0) & (y0 >= 0) & (x1 > x0) & (y1 > y0) & (x1 < size[1]) & (y1 < size[0])
-    return np.where(proper, (x1 - x0 + 1) * (y1 - y0 + 1) / (size[0] * size[1]), np.nan)
+    first, second = a.split(", "), b.split(", ")
+    left = [part for part in first if part not in second], [part for part in second if part not in first]
+    return (", ".join(left[0]), ", ".join(left[1])) if all(left) else (a, b)
 
 
 def _rescale(maps: np.ndarray) -> np.ndarray:

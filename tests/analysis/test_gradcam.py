@@ -1,15 +1,26 @@
-"""Grad-CAM of networks without a closed form, through the package."""
+"""Maps of networks without a closed form, through the `grad-cam` package."""
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
+import pytorch_grad_cam
 import torch
-from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ralr_viz.analysis.gradcam import find_gradient_layer, gradient_step
-from ralr_viz.results.cam import normalise_cam
+from ralr_viz.analysis.gradcam import (
+    check_layer,
+    draw_with_package,
+    find_gradient_layer,
+    package_batch,
+    package_step,
+)
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+
+METHODS = tuple(METHOD_NAMES)[1:]
 
 
 class Mlp(nn.Module):
@@ -46,11 +57,10 @@ def test_find_gradient_layer_is_the_last_map_that_runs_once(x: Tensor) -> None:
     assert find_gradient_layer(Mlp(), x) == "last"
 
 
-def test_gradient_step_equals_the_definition(x: Tensor) -> None:
+def test_package_step_equals_the_definition(x: Tensor) -> None:
     model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
     prediction = model(x).argmax(1)
-    with gradient_step(model, "last") as step:
-        raw, classes, probability, predicted, best = step(x, target)
+    raw, classes, probability, predicted, best = package_step(model, "last", "gradcam", x, target)
     assert classes.tolist() == torch.where(target < 0, prediction, target).tolist()
     expected = torch.stack([naive_grad_cam(model, x[i], int(classes[i])) for i in range(5)])
     torch.testing.assert_close(raw, expected, rtol=1e-5, atol=1e-6)
@@ -60,13 +70,102 @@ def test_gradient_step_equals_the_definition(x: Tensor) -> None:
     assert predicted.tolist() == prediction.tolist()
 
 
-def test_gradient_step_is_drawn_like_grad_cam_itself(x: Tensor) -> None:
+PEERS = {
+    "gradcam": pytorch_grad_cam.GradCAM,
+    "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
+    "layercam": pytorch_grad_cam.LayerCAM,
+    "eigencam": pytorch_grad_cam.EigenCAM,
+    "scorecam": pytorch_grad_cam.ScoreCAM,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_package_step_is_drawn_like_the_package_itself(x: Tensor, method: str) -> None:
     model = Mlp().eval()
-    with gradient_step(model, "last") as step:
-        raw = step(x.clone(), torch.tensor([0, 1, 2, 0, 1]))[0].numpy()
+    raw = package_step(model, "last", method, x.clone(), torch.tensor([0, 1, 2, 0, 1]))[0].numpy()
     targets = [ClassifierOutputTarget(c) for c in (0, 1, 2, 0, 1)]
-    expected = GradCAM(model, [model.last])(input_tensor=x, targets=targets)
+    expected = PEERS[method](model, [model.last])(input_tensor=x, targets=targets)
+    assert (expected.max((1, 2)) > 0.5).sum() >= 3
     assert abs(normalise_cam(raw, (10, 8)) - expected).max() <= 1e-5
+    assert abs(normalise_cam(raw[::-1], (10, 8)) - expected).max() > 0.1  # it can fail
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_draw_with_package_is_what_the_step_draws(x: Tensor, method: str) -> None:
+    model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
+    raw = package_step(model, "last", method, x, target)[0].numpy()
+    (drawn,) = draw_with_package(model, "last", method, x, target)
+    assert drawn.shape == (5, 10, 8)
+    assert abs(normalise_cam(raw, (10, 8)) - drawn.numpy()).max() <= 1e-5
+
+
+def naive_score_cam(model: Mlp, image: Tensor, target: int) -> Tensor:
+    """Wang et al., algorithm 1, one image, one mask at a time; the target's logit as the score."""
+    features = model.last(model.relu(model.stem(image[None])))[0]
+    scores = []
+    for channel in features:
+        mask = nn.functional.interpolate(
+            channel[None, None], image.shape[1:], mode="bilinear", align_corners=True
+        )
+        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+        scores.append(model(image[None] * mask[0])[0, target])
+    weights = torch.stack(scores).softmax(0)
+    return sum(w * channel for w, channel in zip(weights, features, strict=True)).detach()
+
+
+def test_package_step_by_score_cam_equals_the_definition_times_the_positions(x: Tensor) -> None:
+    model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
+    nn.init.normal_(model.linear.bias, 0, 0.03)  # masked copies of one image get different predictions
+    nn.init.normal_(model.linear.weight, 0, 2)
+    raw, classes, *_ = package_step(model, "last", "scorecam", x, target, masked=3)
+    assert classes.tolist() == torch.where(target < 0, model(x).argmax(1), target).tolist()
+    expected = torch.stack([naive_score_cam(model, x[i], int(classes[i])) for i in range(5)])
+    torch.testing.assert_close(raw / (5 * 4), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_package_step_by_layer_cam_equals_the_definition_times_the_positions(x: Tensor) -> None:
+    """Jiang et al., equations 5 and 6 without the ReLU."""
+    model = Mlp().eval()
+    features = model.last(model.relu(model.stem(x))).detach().requires_grad_()
+    logits = model.linear(model.relu(model.hidden(model.relu(features).flatten(1))))
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), features)
+    raw = package_step(model, "last", "layercam", x, torch.ones(5, dtype=torch.int64))[0]
+    torch.testing.assert_close(raw / (5 * 4), (gradient.relu() * features).sum(1).detach())
+
+
+def test_package_step_by_eigen_cam_ignores_the_target(x: Tensor) -> None:
+    model = Mlp().eval()
+    one, two = (
+        package_step(model, "last", "eigencam", x, torch.full((5,), c, dtype=torch.int64))[0] for c in (0, 2)
+    )
+    assert torch.equal(one, two)
+
+
+class Passes(Mlp):
+    """Notes the images of each pass, and the hooks that look at its last map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append((len(x), len(self.last._forward_hooks)))
+        return super().forward(x)
+
+
+def test_package_step_by_score_cam_bounds_its_passes_and_keeps_none(
+    x: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, bars = Passes().eval(), pytorch_grad_cam.score_cam.tqdm
+    package_step(model, "last", "scorecam", x[:1], torch.tensor([0]), masked=3)
+    # the image, which the package's two hooks keep, then its four channels, of which nothing is kept
+    assert model.seen == [(1, 3), (3, 1), (1, 1)]
+    assert capsys.readouterr() == ("", "")
+    assert pytorch_grad_cam.score_cam.tqdm is bars
+
+
+def test_package_batch_gives_score_cam_one_image_and_others_at_most_32() -> None:
+    assert [package_batch(m, b) for m in ("scorecam", "gradcam") for b in (5, 256)] == [1, 1, 5, 32]
 
 
 class InplaceEnd(Mlp):
@@ -77,14 +176,30 @@ class InplaceEnd(Mlp):
         return self.linear(self.hidden(x.flatten(1)).relu())
 
 
-def test_gradient_step_survives_an_inplace_relu(x: Tensor) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_package_step_survives_an_inplace_relu(x: Tensor, method: str) -> None:
     target = torch.tensor([0, 1, 2, 0, 1])
-    maps = []
-    for model in (Mlp().eval(), InplaceEnd().eval()):
-        with gradient_step(model, "last") as step:
-            maps.append(step(x.clone(), target)[0])
+    maps = [package_step(m.eval(), "last", method, x.clone(), target)[0] for m in (Mlp(), InplaceEnd())]
     assert maps[0].abs().max() > 0
     torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=0)
+
+
+class InplaceStart(Mlp):
+    """It overwrites the images that it is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        image = x.clone()
+        x.zero_()
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_package_step_survives_a_network_that_overwrites_its_input(x: Tensor, method: str) -> None:
+    target, before = torch.tensor([0, 1, 2, 0, 1]), x.clone()
+    maps = [package_step(m.eval(), "last", method, x, target)[0] for m in (Mlp(), InplaceStart())]
+    torch.testing.assert_close(maps[1], maps[0])
+    assert torch.equal(x, before)
+    assert not x.requires_grad
 
 
 def snapshot(model: nn.Module) -> list[object]:
@@ -94,24 +209,58 @@ def snapshot(model: nn.Module) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("fails", [False, True])
-def test_gradient_step_leaves_no_trace(x: Tensor, fails: bool) -> None:
+def test_package_step_leaves_no_trace(x: Tensor, fails: bool, method: str) -> None:
     model = Mlp()
     model(x).sum().backward()
     model.stem.weight.requires_grad_(False)
     model.eval()
     before = snapshot(model)
     try:
-        with gradient_step(model, "last") as step, torch.no_grad():
-            step(x[:, :2] if fails else x, torch.zeros(5, dtype=torch.int64))
+        with torch.no_grad():
+            package_step(model, "last", method, x[:, :2] if fails else x, torch.zeros(5, dtype=torch.int64))
     except RuntimeError:
         assert fails
     assert snapshot(model) == before
+    assert torch.is_grad_enabled()
 
 
-def test_gradient_step_does_not_swallow_an_index_error(x: Tensor) -> None:
-    with pytest.raises(IndexError), gradient_step(Mlp().eval(), "last"):
-        raise IndexError  # grad-cam's own context manager would
+class Failing(Mlp):
+    """It fails at the third image, as Score-CAM's masked copies come."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error, self.left = error, 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("error", [IndexError("mine"), RuntimeError("mine")])
+def test_package_step_does_not_swallow_errors_midway(x: Tensor, error: Exception) -> None:
+    """An IndexError least of all, which grad-cam's own context manager would."""
+    model, bars = Failing(error).eval(), pytorch_grad_cam.score_cam.tqdm
+    before = snapshot(model)
+    with pytest.raises(type(error), match="mine"):
+        package_step(model, "last", "scorecam", x[:1], torch.tensor([0]), masked=1)
+    assert model.left == -1
+    assert snapshot(model) == before
+    assert pytorch_grad_cam.score_cam.tqdm is bars
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_package_step_marks_images_with_infinite_activations(x: Tensor, method: str) -> None:
+    x = x.clone()
+    x[3, :, 5, 4] = float("inf")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        raw = package_step(Mlp().eval(), "last", method, x, torch.zeros(5, dtype=torch.int64))[0]
+    assert raw.isnan().all((1, 2)).tolist() == [False, False, False, True, False]
+    assert raw.isfinite().all((1, 2)).tolist() == [True, True, True, False, True]
 
 
 class Branches(Mlp):
@@ -153,9 +302,42 @@ def test_find_gradient_layer_of_an_mlp_is_none(x: Tensor) -> None:
     assert find_gradient_layer(nn.Sequential(nn.Flatten(), nn.Linear(240, 3)), x) is None
 
 
-def test_gradient_step_runs_where_every_parameter_is_frozen(x: Tensor) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_package_step_runs_where_every_parameter_is_frozen(x: Tensor, method: str) -> None:
     model = Mlp().eval().requires_grad_(False)
-    with gradient_step(model, find_gradient_layer(model, x)) as step:
-        raw = step(x, torch.zeros(5, dtype=torch.int64))[0]
+    raw = package_step(model, find_gradient_layer(model, x), method, x, torch.zeros(5, dtype=torch.int64))[0]
     assert raw.isfinite().all()
     assert raw.abs().max() > 0
+
+
+def test_check_layer_accepts_any_map_that_the_logits_depend_on(x: Tensor) -> None:
+    model = Branches()
+    before = snapshot(model)
+    check_layer(model, x, "last")
+    check_layer(model, x, "stem")
+    assert snapshot(model) == before
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("relu", "layer `relu` runs 2 times: choose a module that runs once"),
+        ("pair", "layer `pair` returns no single tensor, a map is"),
+        ("hidden", r"layer `hidden` returns \(5, 8\), a map is"),
+        ("auxiliary", "the logits do not depend on layer `auxiliary`: choose another"),
+    ],
+)
+def test_check_layer_refuses_what_is_no_map(x: Tensor, layer: str, message: str) -> None:
+    model = Branches()
+    before = snapshot(model)
+    with pytest.raises(InputError, match=message):
+        check_layer(model, x, layer)
+    assert snapshot(model) == before
+
+
+def test_check_layer_offers_names_of_the_depth_that_was_asked(x: Tensor) -> None:
+    model = nn.Sequential(Branches(), nn.Flatten())
+    with pytest.raises(UnknownNameError, match="did you mean `0.stem`"):
+        check_layer(model, x, "0.stam")
+    with pytest.raises(UnknownNameError, match="unknown layer `zzz`: known: 0, 1$"):
+        check_layer(model, x, "zzz")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ralr_viz.analysis.selection import select_images
+from ralr_viz.analysis.selection import select_by_outcome, select_images
 from ralr_viz.errors import InputError, UnknownNameError
 
 
@@ -76,3 +76,49 @@ def test_select_images_refuses(arguments: dict, message: str) -> None:
 def test_select_images_offers_the_nearest_rule() -> None:
     with pytest.raises(UnknownNameError, match="did you mean `random`"):
         select_images(10, 2, 0, rule="randm")
+
+
+NAMES = ("baseline", "RALR")
+FIRST = np.array([0.5, 0.75, 0.25, 0.5, 0.125, 0.5])
+SECOND = np.array([0.75, 0.125, 0.5, 0.5, np.nan, 0.75])
+
+
+def test_select_by_outcome_takes_the_largest_differences_and_says_so() -> None:
+    gain, text = select_by_outcome(FIRST, SECOND, 2, rule="gain", names=NAMES, split="cifar10 test")
+    assert gain.tolist() == [0, 2]  # 0.25 each, as the last has: the lower index first
+    assert text == (
+        "2 of 6 cifar10 test images where RALR's probability of the true class exceeds baseline's the most: "
+        "chosen by outcome, not typical"
+    )
+    loss, text = select_by_outcome(FIRST, SECOND, 2, rule="loss", names=NAMES)
+    assert loss.tolist() == [1]  # it falls short on one image only; an equal one is no loss
+    assert text == (
+        "1 of 6 test images where RALR's probability of the true class falls short of baseline's the most: "
+        "chosen by outcome, not typical"
+    )
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(2, 40), count=st.integers(1, 10))
+def test_select_by_outcome_equals_a_literal_sort(seed: int, n: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 5, (2, n)) / 4  # with ties
+    differences = sorted((-(b - a), i) for i, (a, b) in enumerate(zip(first, second, strict=True)) if b > a)
+    if not differences:
+        return
+    chosen, _ = select_by_outcome(first, second, count, rule="gain", names=NAMES)
+    assert chosen.tolist() == [i for _, i in differences[:count]]
+    assert chosen.dtype == np.int64
+    mirrored, _ = select_by_outcome(second, first, count, rule="loss", names=NAMES)
+    assert mirrored.tolist() == chosen.tolist()
+
+
+def test_select_by_outcome_refuses_where_there_is_nothing_to_show() -> None:
+    with pytest.raises(InputError) as caught:
+        select_by_outcome(FIRST, FIRST, 2, rule="gain", names=NAMES)
+    assert str(caught.value) == (
+        "on none of the 6 test images RALR's probability of the true class exceeds baseline's: choose by `random`"
+    )
+    with pytest.raises(InputError, match="number of images 0 must be at least 1"):
+        select_by_outcome(FIRST, SECOND, 0, rule="gain", names=NAMES)
+    with pytest.raises(UnknownNameError, match="did you mean `gain`"):
+        select_by_outcome(FIRST, SECOND, 2, rule="gains", names=NAMES)

@@ -108,7 +108,7 @@ def test_users_own_network_is_explained_by_the_general_grad_cam(cli, squares_roo
     monkeypatch.chdir(tmp_path)
     said = ["--arch", "my_conv_net:make", "--dataset", "squares", "--data", squares_root]
     outcome = cli("cam", "--ckpt", "w.pt", *said, "--count", 2, "--out", "out").succeeded()
-    assert "w: grad-cam at `1`" in outcome.err
+    assert "w: gradcam at `1`" in outcome.err
     assert load_result(tmp_path / "out" / "cam").models == ("w",)
 
 

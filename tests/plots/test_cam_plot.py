@@ -7,6 +7,7 @@ import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +28,12 @@ NAMES = (
     "American_Staffordshire_terrier",
     "x",
     "Donaudampfschifffahrt",
+)
+
+
+OUTCOME = (
+    "8 of 10,000 tiny-imagenet-50 test images where RALR's probability of the true class falls short of "
+    "baseline's the most: chosen by outcome, not typical"
 )
 
 
@@ -56,8 +63,8 @@ def make_result(n: int = 8, models: int = 2, size: tuple[int, int] = (16, 16), s
     )
 
 
-def draw(result: CamResult, **options: str) -> Figure:
-    with style("icml", **options), warnings.catch_warnings():
+def draw(result: CamResult, name: str = "icml", **options: str) -> Figure:
+    with style(name, **options), warnings.catch_warnings():
         warnings.simplefilter("error")  # a missing glyph is a warning
         figure = draw_cam(result)
         FigureCanvasAgg(figure).draw()
@@ -66,6 +73,10 @@ def draw(result: CamResult, **options: str) -> Figure:
 
 def picture_axes(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.axes if axes.images[0].get_array().shape[0] > 1]
+
+
+def bar_axes(figure: Figure) -> list[Axes]:
+    return [axes for axes in figure.axes if axes.images[0].get_array().shape[0] == 1]
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -82,7 +93,7 @@ CASES = [
     (make_result(5, 2, size=(12, 24)), {}),
     (make_result(5, 2, size=(24, 12)), {}),
     (
-        replace(make_result(8), methods=("cam", "grad-cam"), models=("vgg_without_any_pooling-epoch90", "b")),
+        replace(make_result(8), methods=("cam", "gradcam"), models=("vgg_without_any_pooling-epoch90", "b")),
         {},
     ),
     (
@@ -92,15 +103,41 @@ CASES = [
         {},
     ),
     (replace(make_result(8), class_names=("a very long class name with many words",) * 5), {}),
+    (replace(make_result(8, 3), difference=True), {}),
+    (replace(make_result(1, 2), difference=True, boxes=None), {}),
+    (replace(make_result(8, 2), difference=True, selection=OUTCOME), {"name": "neurips"}),
+    (replace(make_result(16, 2), difference=True, selection=OUTCOME), {"name": "ieee"}),
+    (replace(make_result(3, 2), difference=True, selection=OUTCOME), {"name": "neurips", "column": "half"}),
+    (replace(make_result(3, 2), difference=True, maps=np.ones(2 * 3 * 64, np.float32)), {"name": "ieee"}),
+    (
+        replace(
+            make_result(8, 3),
+            difference=True,
+            methods=("gradcam++", "eigencam", "scorecam"),
+            models=("cifar10-resnet20-short_baseline", "cifar10-resnet20-short_ralr", "x, seed 1, epoch 20"),
+        ),
+        {"name": "neurips"},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("result", "options"), CASES)
-def test_draw_cam_overlaps_no_text_and_stays_on_the_page(result: CamResult, options: dict[str, str]) -> None:
-    figure = draw(result, **options)
+class Drawn(NamedTuple):
+    result: CamResult
+    options: dict[str, str]
+    figure: Figure
+
+
+@pytest.fixture(scope="module", params=CASES)
+def drawn(request: pytest.FixtureRequest) -> Drawn:
+    result, options = request.param
+    return Drawn(result, options, draw(result, **options))
+
+
+def test_draw_cam_overlaps_no_text_and_stays_on_the_page(drawn: Drawn) -> None:
+    result, _, figure = drawn
     page = figure.bbox
     shown = texts(figure)
-    assert min(t.get_size() for t in shown) >= 6
+    assert min(t.get_size() for t in shown) >= 6.5
     boxes = [t.get_window_extent() for t in shown]
     for text, box in zip(shown, boxes, strict=True):
         assert page.x0 <= box.x0 and box.x1 <= page.x1, text
@@ -111,22 +148,20 @@ def test_draw_cam_overlaps_no_text_and_stays_on_the_page(result: CamResult, opti
         for axes in figure.axes:
             assert not box.padded(-1).overlaps(axes.get_window_extent().padded(-1)), (text, axes)
     pictures = [axes.get_window_extent() for axes in picture_axes(figure)]
-    assert len(pictures) == len(result.images) * (1 + len(result.models))
+    rows = 1 + len(result.models) + (len(result.models) - 1) * result.difference
+    assert len(pictures) == len(result.images) * rows
     for a, b in itertools.combinations(pictures, 2):
         assert not a.overlaps(b)
 
 
-@pytest.mark.parametrize(("result", "options"), CASES)
-def test_draw_cam_keeps_the_shape_of_the_images_and_the_width_of_the_page(
-    result: CamResult, options: dict[str, str]
-) -> None:
-    figure = draw(result, **options)
-    with style("icml", **options):
+def test_draw_cam_keeps_the_shape_of_the_images_and_the_width_of_the_page(drawn: Drawn) -> None:
+    result, options, figure = drawn
+    with style(**{"name": "icml", **options}):
         assert figure.get_figwidth() <= mpl.rcParams["figure.figsize"][0] + 1e-9
     for axes in picture_axes(figure):
         box = axes.get_window_extent()
         assert box.height / box.width == pytest.approx(result.image_size[0] / result.image_size[1])
-        assert box.width / figure.dpi >= 0.69
+        assert box.width / figure.dpi >= 0.59
 
 
 def test_draw_cam_of_eight_images_fills_one_row_of_the_page() -> None:
@@ -135,6 +170,12 @@ def test_draw_cam_of_eight_images_fills_one_row_of_the_page() -> None:
     rows = {round(axes.get_position().y0, 6) for axes in picture_axes(figure)}
     assert len(rows) == 3
     assert len({round(axes.get_position().y0, 6) for axes in picture_axes(draw(make_result(16)))}) == 6
+
+
+@pytest.mark.parametrize("name", ["icml", "neurips", "ieee"])
+def test_draw_cam_of_eight_images_is_one_block_in_every_style(name: str) -> None:
+    figure = draw(replace(make_result(8, 2), difference=True), name)
+    assert len({round(axes.get_position().y0, 6) for axes in picture_axes(figure)}) == 4
 
 
 def test_draw_cam_draws_the_image_and_the_map_over_grey() -> None:
@@ -188,7 +229,7 @@ def test_draw_cam_names_rows_rule_and_scale() -> None:
 
 
 def test_draw_cam_names_the_method_where_it_is_not_cam() -> None:
-    written = [t.get_text() for t in texts(draw(replace(make_result(8), methods=("cam", "grad-cam"))))]
+    written = [t.get_text() for t in texts(draw(replace(make_result(8), methods=("cam", "gradcam"))))]
     assert written.count("CAM") == written.count("Grad-CAM") == 1
 
 
@@ -214,6 +255,73 @@ def test_draw_cam_is_saved_the_same_twice(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
 
 
+def test_draw_cam_draws_differences_on_one_symmetric_scale() -> None:
+    result = replace(make_result(4, 3), difference=True)
+    figure = draw(result)
+    differences = [result.difference_maps(model) for model in (1, 2)]
+    # one pixel in a hundred may lie beyond the scale
+    limit = np.percentile(np.abs(differences), 99)
+    assert 0 < limit < np.abs(differences).max()
+    colours = mpl.colormaps["RdBu_r"]
+    for axes, values in zip(picture_axes(figure)[16:], np.concatenate(differences), strict=True):
+        expected = colours(np.clip(0.5 + values / (2 * limit), 0, 1))[..., :3]
+        np.testing.assert_allclose(axes.images[0].get_array(), expected)
+        assert axes.images[0].get_rasterized()
+    written = [t.get_text() for t in texts(figure)]
+    assert {f"≤ −{100 * limit:.2g}", f"≥ +{100 * limit:.2g}"} <= set(written)
+    assert "difference of maps (% of mass per pixel)" in written
+    first, second = bar_axes(figure)
+    np.testing.assert_allclose(second.images[0].get_array()[0, [0, -1]], colours([0.0, 1.0])[:, :3])
+    assert (first.images[0].get_array()[0, 0] != second.images[0].get_array()[0, 0]).any()
+
+
+def test_draw_cam_writes_what_moved_under_differences() -> None:
+    result = replace(make_result(3, 2), difference=True, models=("baseline", "ralr"))
+    boxes = result.boxes.copy()
+    boxes[2] = -1
+    maps = result.maps.copy()
+    maps[64:128] = maps[256:320] = 2.0  # the second image: equal maps
+    result = replace(result, boxes=boxes, maps=maps)
+    written = [t.get_text() for t in texts(draw(result))]
+    moved, inside = result.moved_mass(1), result.energy_in_box(1) - result.energy_in_box(0)
+    assert moved[1] == 0
+    assert f"{100 * moved[0]:.0f} % moved\n{100 * inside[0]:+.0f} % in box".replace("-", "−") in written
+    assert "0 % moved\n0 % in box" in written
+    assert f"{100 * moved[2]:.0f} % moved" in written
+    assert {"RALR", "− baseline"} <= set(written) or "RALR − baseline" in written
+
+
+def test_draw_cam_names_differences_by_what_tells_the_models_apart() -> None:
+    models = ("ralr, seed 0, epoch 13", "ralr, seed 0, epoch 20")
+    written = [t.get_text() for t in texts(draw(replace(make_result(3, 2), difference=True, models=models)))]
+    assert "epoch 20 − epoch 13" in written
+
+
+def test_draw_cam_of_equal_maps_has_a_white_difference() -> None:
+    result = replace(make_result(2, 2), difference=True, maps=np.ones(2 * 2 * 64, np.float32))
+    figure = draw(result)
+    for axes in picture_axes(figure)[6:]:
+        assert (axes.images[0].get_array() == mpl.colormaps["RdBu_r"](0.5)[:3]).all()
+    assert {"−0", "+0"} <= {t.get_text() for t in texts(figure)}
+
+
+def test_draw_cam_of_one_model_has_no_differences() -> None:
+    figure = draw(replace(make_result(2, 1), difference=True))
+    assert len(picture_axes(figure)) == 4
+    assert len(bar_axes(figure)) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"name": "neurips"}, {"name": "neurips", "column": "half"}])
+def test_draw_cam_writes_the_whole_rule(options: dict[str, str]) -> None:
+    """A warning that the choice is no sample must not be cut."""
+    result = replace(make_result(3, 2), difference=True, selection=OUTCOME)
+    written = " ".join(t.get_text() for t in texts(draw(result, **options)))
+    assert OUTCOME.replace("-", "").replace(" ", "") in written.replace("-", "").replace(" ", "")
+
+
+BOX_COLUMNS = ("box_area", "centre_energy_in_box", "centre_rank_accuracy", "energy_in_box", "rank_accuracy")
+
+
 def test_cam_table_has_the_numbers_behind_the_picture() -> None:
     result = make_result(3, 2)
     boxes = result.boxes.copy()
@@ -235,13 +343,19 @@ def test_cam_table_has_the_numbers_behind_the_picture() -> None:
             assert row["correct"] is None
         else:
             assert row["correct"] == (result.predictions[model, i] == result.labels[i])
+        moved = result.moved_mass(model)[i] if model else None
+        assert row["moved_from_first"] == moved
         if i == 2:
-            assert row["energy_in_box"] is None
-            assert row["box_area"] is None
+            assert all(row[column] is None for column in BOX_COLUMNS)
             assert [row[c] for c in ("x0", "y0", "x1", "y1")] == [4, 4, 4, 9]
         else:
-            assert row["box_area"] == result.box_area()[i]
-            assert row["energy_in_box"] == result.energy_in_box(model)[i]
+            assert [row[column] for column in BOX_COLUMNS] == [
+                result.box_area()[i],
+                result.centre_energy_in_box()[i],
+                result.centre_rank_accuracy()[i],
+                result.energy_in_box(model)[i],
+                result.rank_accuracy(model)[i],
+            ]
     assert rows[0]["energy_in_box"] == rows[0]["box_area"]  # a map without positive value counts as uniform
 
 
@@ -249,5 +363,5 @@ def test_cam_table_without_boxes_leaves_blanks() -> None:
     result = replace(make_result(2, 1), boxes=None, image_names=("a.png", "b.png"))
     rows = cam_table(result)
     assert [row["file"] for row in rows] == ["a.png", "b.png"]
-    assert all(row[c] is None for row in rows for c in ("x0", "box_area", "energy_in_box"))
+    assert all(row[c] is None for row in rows for c in ("x0", "moved_from_first", *BOX_COLUMNS))
     assert all(math.isfinite(row["prediction_probability"]) for row in rows)

@@ -8,15 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.cam import CamResult, bilinear_weights, box_area, energy_in_box, normalise_cam
-
-sizes = st.integers(1, 20)
+from ralr_viz.results.cam import (
+    CamResult,
+    distinct_parts,
+    normalise_cam,
+    unit_mass_maps,
+)
+from ralr_viz.results.interpolation import interpolate_maps
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def result() -> CamResult:
         boxes=np.array([[0, 0, 5, 7], [-1, -1, -1, -1], [3, 3, 3, 9]], dtype=np.int16),
         class_names=("cat", "dog"),
         models=("baseline", "ralr"),
-        methods=("cam", "grad-cam"),
+        methods=("cam", "gradcam"),
         layers=("layer3", "features.8"),
         map_sizes=((8, 6), (2, 3)),
         maps=rng.standard_normal(3 * (48 + 6)).astype(np.float32),
@@ -44,13 +45,6 @@ def result() -> CamResult:
         notes=("ralr: Grad-CAM at layer `features.8`",),
         provenance={"seed": 0},
     )
-
-
-@given(n_in=sizes, n_out=sizes)
-def test_bilinear_weights_equal_torch(n_in: int, n_out: int) -> None:
-    identity = torch.eye(n_in)[:, None]  # each row a signal with one peak
-    expected = torch.nn.functional.interpolate(identity, n_out, mode="linear", align_corners=False)[:, 0].T
-    np.testing.assert_allclose(bilinear_weights(n_in, n_out), expected, atol=1e-5)
 
 
 def naive_display(cam: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -82,49 +76,6 @@ def test_normalise_cam_of_a_constant_map_is_zero() -> None:
     assert (normalise_cam(np.full((1, 4, 4), 3.0, np.float32), (8, 8)) == 0).all()
 
 
-def naive_energy(cam: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> float:
-    pixels = torch.nn.functional.interpolate(
-        torch.from_numpy(np.maximum(cam, 0)).double()[None, None], size, mode="bilinear", align_corners=False
-    )[0, 0]
-    x0, y0, x1, y1 = (int(v) for v in box)
-    return float(pixels[y0 : y1 + 1, x0 : x1 + 1].sum() / pixels.sum())
-
-
-@given(seed=st.integers(0, 1000), h=st.integers(1, 9), w=st.integers(1, 9))
-def test_energy_in_box_equals_the_sum_over_pixels(seed: int, h: int, w: int) -> None:
-    rng = np.random.default_rng(seed)
-    raw = rng.standard_normal((5, h, w)).astype(np.float32) + 0.5
-    corner = rng.integers(0, [10, 14], (5, 2))
-    boxes = np.hstack([corner, corner + rng.integers(1, 6, (5, 2))])
-    energy = energy_in_box(raw, boxes, (20, 16))
-    for i in range(5):
-        if (raw[i] > 0).any():
-            assert energy[i] == pytest.approx(naive_energy(raw[i], boxes[i], (20, 16)), abs=1e-6)
-
-
-def test_energy_in_box_of_a_uniform_or_zero_map_is_the_area() -> None:
-    raw = np.stack([np.ones((4, 4)), np.zeros((4, 4)), -np.ones((4, 4))]).astype(np.float32)
-    boxes = np.array([[2, 3, 9, 12]] * 3)
-    area = 8 * 10 / (16 * 20)
-    np.testing.assert_allclose(box_area(boxes, (20, 16)), area)
-    np.testing.assert_allclose(energy_in_box(raw, boxes, (20, 16)), area, atol=1e-6)
-
-
-def test_energy_in_box_of_the_whole_image_is_one_and_halves_add_up() -> None:
-    raw = np.random.default_rng(0).standard_normal((1, 5, 5)).astype(np.float32)
-    left, right, whole = ([0, 0, 5, 15], [6, 0, 15, 15], [0, 0, 15, 15])
-    parts = [energy_in_box(raw, np.array([box]), (16, 16))[0] for box in (left, right, whole)]
-    assert parts[2] == pytest.approx(1)
-    assert parts[0] + parts[1] == pytest.approx(1)
-
-
-def test_box_area_is_nan_without_a_proper_box() -> None:
-    boxes = np.array([[-1, -1, -1, -1], [3, 2, 3, 9], [3, 9, 8, 9], [0, 0, 16, 5], [0, 0, 15, 15]], np.int16)
-    np.testing.assert_array_equal(box_area(boxes, (16, 16)), [np.nan, np.nan, np.nan, np.nan, 1.0])
-    energy = energy_in_box(np.ones((5, 2, 2), np.float32), boxes, (16, 16))
-    np.testing.assert_array_equal(np.isnan(energy), [True, True, True, True, False])
-
-
 def test_cam_result_reads_each_models_maps(result: CamResult) -> None:
     assert result.raw_maps(0).shape == (3, 8, 6)
     assert result.raw_maps(1).shape == (3, 2, 3)
@@ -132,18 +83,84 @@ def test_cam_result_reads_each_models_maps(result: CamResult) -> None:
         np.concatenate([result.raw_maps(0).ravel(), result.raw_maps(1).ravel()]), result.maps
     )
     assert result.display_maps(1).shape == (3, 16, 12)
-    np.testing.assert_array_equal(np.isnan(result.energy_in_box(0)), [False, True, True])
+    for numbers in (
+        result.energy_in_box(0),
+        result.rank_accuracy(1),
+        result.centre_energy_in_box(),
+        result.centre_rank_accuracy(),
+    ):
+        np.testing.assert_array_equal(np.isnan(numbers), [False, True, True])
     np.testing.assert_allclose(result.box_area()[0], 48 / 192)
+
+
+def test_unit_mass_maps_are_the_positive_part_over_its_sum() -> None:
+    raw = np.array([[[1.0, -3.0], [2.0, 1.0]], [[-1.0, -1.0], [0.0, -2.0]]], np.float32)
+    np.testing.assert_allclose(unit_mass_maps(raw, (2, 2))[0], [[0.25, 0], [0.5, 0.25]])
+    np.testing.assert_array_equal(unit_mass_maps(raw, (2, 4))[1], np.full((2, 4), 1 / 8))  # uniform
+    # the ReLU comes before the interpolation: the other order loses mass between positions of unlike signs
+    pixels = np.maximum(raw[:1], 0).astype(float)
+    np.testing.assert_allclose(
+        unit_mass_maps(raw, (5, 7))[0],
+        interpolate_maps(pixels, (5, 7))[0] / interpolate_maps(pixels, (5, 7)).sum(),
+    )
+
+
+def test_difference_maps_are_what_a_model_has_more_of_than_the_first(result: CamResult) -> None:
+    difference = result.difference_maps(1)
+    size = result.image_size
+    expected = unit_mass_maps(result.raw_maps(1), size) - unit_mass_maps(result.raw_maps(0), size)
+    np.testing.assert_array_equal(difference, expected)
+    np.testing.assert_allclose(difference.sum((1, 2)), 0, atol=1e-12)
+    assert (result.difference_maps(0) == 0).all()
+    # what it has more inside the box is the difference of the energies
+    np.testing.assert_allclose(
+        difference[0, :8, :6].sum(), (result.energy_in_box(1) - result.energy_in_box(0))[0], atol=1e-6
+    )
+
+
+def test_moved_mass_is_one_between_disjoint_maps_and_zero_between_scaled_ones(result: CamResult) -> None:
+    left, right = np.zeros((3, 16, 12), np.float32), np.zeros((3, 16, 12), np.float32)
+    left[:, :, :6], right[:, :, 6:] = 3, 0.1
+    left[2] = right[2] * 7
+    same = replace(result, map_sizes=((16, 12),) * 2, maps=np.concatenate([left.ravel(), right.ravel()]))
+    np.testing.assert_allclose(same.moved_mass(1), [1, 1, 0], atol=1e-7)
+    assert (same.moved_mass(0) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "parts"),
+    [
+        ("baseline", "ralr", ("baseline", "ralr")),
+        ("baseline, seed 0, epoch 20", "ralr, seed 0, epoch 20", ("baseline", "ralr")),
+        ("ralr, seed 0, epoch 13", "ralr, seed 0, epoch 20", ("epoch 13", "epoch 20")),
+        ("ralr, seed 0, epoch 13", "scaled, seed 0, epoch 20", ("ralr, epoch 13", "scaled, epoch 20")),
+        ("ralr", "ralr, seed 1", ("ralr", "ralr, seed 1")),
+        ("x", "x", ("x", "x")),
+    ],
+)
+def test_distinct_parts_leaves_out_what_two_names_share(a: str, b: str, parts: tuple[str, str]) -> None:
+    assert distinct_parts(a, b) == parts
 
 
 def test_cam_result_without_boxes_has_no_energy(result: CamResult) -> None:
     bare = replace(result, boxes=None)
     assert np.isnan(bare.energy_in_box(1)).all()
     assert np.isnan(bare.box_area()).all()
+    assert np.isnan(bare.rank_accuracy(0)).all()
 
 
 def test_cam_result_names_a_class_without_a_name_by_its_number(result: CamResult) -> None:
     assert [result.class_name(i) for i in (0, 1, 2)] == ["cat", "dog", "2"]
+
+
+def test_load_result_reads_results_from_before_differences(result: CamResult, tmp_path: Path) -> None:
+    saved = save_result(result, tmp_path / "cam")
+    manifest = saved / "manifest.json"
+    text = manifest.read_text()
+    assert '"difference": false' in text
+    manifest.write_text(text.replace(',\n    "difference": false', ""))
+    assert "difference" not in manifest.read_text()
+    assert load_result(saved) == result
 
 
 @pytest.mark.parametrize("boxes", [True, False])

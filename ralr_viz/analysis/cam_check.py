@@ -1,0 +1,162 @@
+"""Whether the maps that a figure shows are right: held against another library and an identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.cam import Cam, compute_cam
+from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.gradcam import check_layer, draw_with_package, package_batch
+from ralr_viz.analysis.head import CamHead, find_cam_head, find_logits
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
+from ralr_viz.errors import InputError
+from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.train.runtime import resolve_runtime
+
+PARITY_LIMIT = 1e-5
+"""Largest difference of drawn maps, which are in [0, 1], between two fp32 computations."""
+
+
+@dataclass(frozen=True, eq=False)
+class CamCheck:
+    """What `verify_cam` found.
+
+    Attributes:
+        cam: The maps that were verified.
+        parity: Largest absolute difference over all images and pixels between the maps as they are drawn, in
+            [0, 1], and what the `grad-cam` package draws in fp32.
+        identity: Of the closed form, the largest ``|mean(M) + b − z| / (mean(|M|) + |b|)`` over the images,
+            with M the map, b the class's bias and z its logit from a plain forward pass in fp32; else None.
+        precision: Of the verified maps.
+    """
+
+    cam: Cam
+    parity: float
+    identity: float | None
+    precision: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether parity keeps to PARITY_LIMIT; bf16's rounding is reported, not judged."""
+        return self.precision != "fp32" or self.parity <= PARITY_LIMIT  # NaN does not pass
+
+    def __str__(self) -> str:
+        n, method, layer = len(self.cam.raw), METHOD_NAMES[self.cam.method], self.cam.layer
+        peer = "Grad-CAM" if self.cam.method == "cam" else method
+        limit = f"limit {PARITY_LIMIT:g}" if self.precision == "fp32" else "no limit in bf16"
+        identity = "not in closed form, so there is no identity to check"
+        if self.identity is not None:
+            identity = f"mean(CAM) + b = logit within {self.identity:.1e} (relative)"
+        return (
+            f"{method} at `{layer}` drawn as grad-cam's {peer} within {self.parity:.1e} ({limit}); {identity}; "
+            f"{n} {'image' if n == 1 else 'images'}, {self.precision}"
+        )
+
+
+def verify_cam(
+    model: nn.Module,
+    images: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    targets: np.ndarray | None = None,
+    method: str = "cam",
+    layer: str | None = None,
+    batch: int = 256,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int], object] | None = None,
+) -> CamCheck:
+    """Compute maps and hold them against the `grad-cam` package and, in closed form, against the logits.
+
+    The package runs by itself: its own class on the same network, layer and images, then its own scaling and
+    resizing. A closed form whose map no module returns (its final ReLU is a function, say) is compared with
+    the package on that map, pooled and classified once more. TF32 is off for both, so the maps are those of
+    `compute_cam` to the bit on the CPU, and to TF32's rounding on CUDA.
+
+    Args:
+        model, images, mean, std, targets, method, layer, batch, device, precision, progress: As for
+            `compute_cam`.
+
+    Raises:
+        RalrVizError: As `compute_cam`.
+    """
+    with _without_tf32():
+        cam = compute_cam(
+            model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
+            device=device, precision=precision, progress=progress,
+        )  # fmt: skip
+        # the package has no other than fp32
+        precision = resolve_runtime(device, precision if cam.method == "cam" else "fp32").precision
+        pictures = Pictures.on_device(images, cam.target, mean, std, resolve_runtime(device, "fp32"))
+        probe, _ = pictures.load(0, PROBE_IMAGES)
+        identity = None
+        with eval_mode(model):
+            network, peer, place = model, cam.method, cam.layer
+            if cam.method == "cam":
+                head = find_cam_head(model, probe)
+                assert head is not None  # else the method would be another
+                identity = _identity_error(model, head, cam, pictures, batch)
+                peer = "gradcam"
+                if not _is_hookable(model, head, probe):
+                    network, place = _SpeltOut(model, head), "map"
+            step = partial(draw_with_package, network, place, peer, masked=batch)
+            (expected,) = pictures.run(step, package_batch(peer, batch), None)
+    drawn = normalise_cam(cam.raw, (images.shape[1], images.shape[2]))
+    return CamCheck(cam, float(np.abs(drawn - expected).max()), identity, precision)
+
+
+def _identity_error(model: nn.Module, head: CamHead, cam: Cam, pictures: Pictures, batch: int) -> float:
+    @torch.no_grad()
+    def step(x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        return (find_logits(model(x)).gather(1, target[:, None])[:, 0],)
+
+    (logit,) = pictures.run(step, batch, None)
+    bias = head.classifier(model)[1].detach().cpu().numpy()[cam.target].astype(np.float64)
+    raw = cam.raw.astype(np.float64)
+    error = np.abs(raw.mean((1, 2)) + bias - logit)
+    scale = np.abs(raw).mean((1, 2)) + np.abs(bias)
+    return float((error / np.maximum(scale, np.finfo(np.float32).tiny)).max())
+
+
+def _is_hookable(model: nn.Module, head: CamHead, probe: Tensor) -> bool:
+    """Whether a module returns the closed form's map, once and by itself."""
+    try:
+        check_layer(model, probe, head.layer)
+    except InputError:
+        return False
+    return not head.relu
+
+
+class _SpeltOut(nn.Module):
+    """The end of a network once more, after a module that returns the map, which the package can hook."""
+
+    def __init__(self, model: nn.Module, head: CamHead) -> None:
+        super().__init__()
+        self.model, self.head, self.map = model, head, nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad(), capture(self.model, [self.head.layer]) as calls:
+            self.model(x)
+        features = self.map(self.head.feature_map(calls).requires_grad_())
+        weight, bias = self.head.classifier(self.model)
+        return nn.functional.linear(features.mean((2, 3)), weight, bias)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    allowed = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        matmul.allow_tf32 = cudnn.allow_tf32 = False
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = allowed
