@@ -69,7 +69,7 @@ def activations(
     Example: ralr-viz activations --ckpt runs/R/ralr/seed0@200 --ckpt runs/R/ralr/seed0@300 --out out
     """
     from ralr_viz.analysis.activations import compute_activations
-    from ralr_viz.train.checkpoint import load_checkpoint
+    from ralr_viz.cli.inputs import load_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
     if len(ckpt) % 2:
@@ -81,15 +81,11 @@ def activations(
         raise InputError(f"`--image {image}` is one image and `--limit {limit}` several: give one of the two")
     prepare_out(out, "activations", style=style, force=force)
     resolve_runtime(device, precision)  # refuse early what is not there
-    given_mean, given_std = options.parse_three(mean, "--mean"), options.parse_three(std, "--std")
-    checkpoints = [
-        load_checkpoint(
-            c, arch=arch, num_classes=num_classes, mean=given_mean, std=given_std, dataset=dataset
-        )
-        for c in ckpt
-    ]
+    checkpoints = load_checkpoints(
+        ckpt, arch=arch, num_classes=num_classes, mean=mean, std=std, dataset=dataset
+    )
     pairs = list(zip(checkpoints[::2], checkpoints[1::2], strict=True))
-    part, scales, selection = _choose_images(checkpoints, data, split, limit, image)
+    part, scales, selection = _choose_images(checkpoints, data, split, limit, image, quiet)
     chosen = part.images if image is None else part.images[image : image + 1]
     rows, states = _name_pairs(pairs)
     with show_progress(quiet) as progress:
@@ -139,26 +135,21 @@ def activations(
 
 
 def _choose_images(
-    checkpoints: Sequence[Checkpoint], data: Path | None, split: str, limit: int | None, image: int | None
+    checkpoints: Sequence[Checkpoint],
+    data: Path | None,
+    split: str,
+    limit: int | None,
+    image: int | None,
+    quiet: bool,
 ) -> tuple[SplitImages, np.ndarray, str]:
     """The images that all checkpoints share, means and stds (pairs, 2, 2, 3), and the choice in words."""
     import numpy as np
 
-    from ralr_viz.cli.inputs import open_dataset, select_split
+    from ralr_viz.cli.inputs import select_common
 
-    names = {c.dataset for c in checkpoints}
-    if len(names) > 1:
-        shown = ", ".join(str(name) for name in sorted(names, key=str))
-        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
-    store = open_dataset(checkpoints, data)
-    part = select_split(checkpoints[0], store, split, limit)
-    scales = [(part.mean, part.std)]
-    for checkpoint in checkpoints[1:]:
-        other = select_split(checkpoint, store, split, limit)
-        if not np.array_equal(other.indices, part.indices):
-            raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
-        scales.append((other.mean, other.std))
-    n, called = len(part.labels), f"{store.name} {split} images"
+    parts = select_common(checkpoints, data, split, limit, quiet=quiet)
+    part, scales = parts[0], [(part.mean, part.std) for part in parts]
+    n, called = len(part.labels), f"{part.dataset} {split} images"
     if image is not None and image >= n:
         raise InputError(f"`--image {image}` is not there: the {called} are 0 to {n - 1}")
     selection = f"{n:,} {called}, evenly spread" if n == limit else f"all {n:,} {called}"

@@ -86,8 +86,8 @@ def cam(
     Example: ralr-viz cam --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.cam import check_method, collect_cams
+    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints
     from ralr_viz.cli.pictures import check_rule, choose_pictures, read_pictures
-    from ralr_viz.train.checkpoint import load_checkpoint
     from ralr_viz.train.runtime import resolve_runtime
 
     if more and not images:
@@ -98,27 +98,17 @@ def cam(
         raise InputError("`--difference` subtracts the first checkpoint's maps, got 1: pass --ckpt twice")
     prepare_out(out, "cam", style=style, force=force)
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
-    given_mean, given_std = options.parse_three(mean, "--mean"), options.parse_three(std, "--std")
-    checkpoints = [
-        load_checkpoint(
-            c,
-            arch=arch,
-            num_classes=num_classes,
-            image_size=size,
-            mean=given_mean,
-            std=given_std,
-            dataset=dataset,
-        )
-        for c in ckpt
-    ]
-    names = _row_names(checkpoints)
+    checkpoints = load_checkpoints(
+        ckpt, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset
+    )
+    names = name_checkpoints(checkpoints)
     with show_progress(quiet) as progress:
         if images:
             chosen = read_pictures(checkpoints, data, [*images, *(more or [])])
         else:
             chosen = choose_pictures(
                 checkpoints, data, split, limit, count, seed,
-                rule=rows, names=names, runtime=runtime, batch=batch, progress=progress,
+                rule=rows, names=names, runtime=runtime, batch=batch, progress=progress, quiet=quiet,
             )  # fmt: skip
         _say(f"images: {chosen.selection}", quiet)
         settings = {
@@ -219,16 +209,3 @@ def _sum_up(result: CamResult) -> list[str]:
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
         print(line, file=sys.stderr)
-
-
-def _row_names(checkpoints: list[Checkpoint]) -> list[str]:
-    """``baseline`` and ``RALR`` where that tells them apart, else seed and epoch too, else numbered."""
-    from ralr_viz.plots.style import method_name
-
-    for names in (
-        [method_name(c.method) if c.method else c.label for c in checkpoints],
-        [c.label for c in checkpoints],
-    ):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{c.label} ({i})" for i, c in enumerate(checkpoints, 1)]

@@ -32,19 +32,18 @@ def evaluate(
     """
     import torch
 
-    from ralr_viz.cli.inputs import open_dataset, select_split
-    from ralr_viz.train.checkpoint import load_checkpoint
+    from ralr_viz.cli.inputs import load_checkpoints, open_dataset, select_split
     from ralr_viz.train.evaluate import evaluate as evaluate_network
     from ralr_viz.train.runtime import configure, resolve_runtime
 
     runtime = resolve_runtime(device, precision)
     configure(runtime)
-    checkpoint = load_checkpoint(
-        ckpt,
+    (checkpoint,) = load_checkpoints(
+        [ckpt],
         arch=arch,
         num_classes=num_classes,
-        mean=options.parse_three(mean, "--mean"),
-        std=options.parse_three(std, "--std"),
+        mean=mean,
+        std=std,
         dataset=dataset,
     )
     images = select_split(checkpoint, open_dataset([checkpoint], data), split, limit)

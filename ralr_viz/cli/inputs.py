@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,73 @@ def open_dataset(checkpoints: Sequence[Checkpoint], data: Path | None) -> Datase
     return store
 
 
-def select_split(checkpoint: Checkpoint, store: Dataset, split: str, limit: int | None) -> SplitImages:
+def load_checkpoints(
+    specs: Sequence[str],
+    *,
+    arch: str | None,
+    num_classes: int | None,
+    mean: str | None,
+    std: str | None,
+    dataset: str | None,
+    size: int | None = None,
+) -> list[Checkpoint]:
+    """The checkpoints of ``--ckpt``; the other options hold for all of them.
+
+    Raises:
+        CheckpointError: One that cannot be used.
+        InputError: ``--mean`` or ``--std`` is not three numbers.
+    """
+    from ralr_viz.cli.options import parse_three
+    from ralr_viz.train.checkpoint import load_checkpoint
+
+    given: dict[str, Any] = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "image_size": size,
+        "mean": parse_three(mean, "--mean"),
+        "std": parse_three(std, "--std"),
+        "dataset": dataset,
+    }
+    return [load_checkpoint(spec, **given) for spec in specs]
+
+
+def name_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """``baseline`` and ``RALR`` where that tells them apart, else seed and epoch too, else numbered."""
+    from ralr_viz.plots.style import method_name
+
+    for names in (
+        [method_name(c.method) if c.method else c.label for c in checkpoints],
+        [c.label for c in checkpoints],
+    ):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{c.label} ({i})" for i, c in enumerate(checkpoints, 1)]
+
+
+def select_common(
+    checkpoints: Sequence[Checkpoint], data: Path | None, split: str, limit: int | None, *, quiet: bool
+) -> list[SplitImages]:
+    """The same images of ``--split`` and ``--limit``, as each of the checkpoints sees them.
+
+    Raises:
+        InputError: The checkpoints have different data or splits.
+    """
+    names = {c.dataset for c in checkpoints}
+    if len(names) > 1:
+        shown = ", ".join(sorted(map(str, names)))
+        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
+    store = open_dataset(checkpoints, data)
+    parts: list[SplitImages] = []
+    for checkpoint in checkpoints:  # what is said of the first holds for all
+        parts.append(select_split(checkpoint, store, split, limit, quiet=quiet or bool(parts)))
+        if not np.array_equal(parts[-1].indices, parts[0].indices):
+            raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
+    return parts
+
+
+def select_split(
+    checkpoint: Checkpoint, store: Dataset, split: str, limit: int | None, *, quiet: bool = False
+) -> SplitImages:
     """The images of ``--split`` and ``--limit``; canonical order is by hash, so evenly spread is random.
 
     Raises:
@@ -82,7 +148,7 @@ def select_split(checkpoint: Checkpoint, store: Dataset, split: str, limit: int 
     indices = np.arange(len(part.labels)) if split == "test" else _training_indices(checkpoint, store, split)
     if limit is not None and limit < len(indices):
         indices = indices[len(indices) * np.arange(limit) // limit]
-    if checkpoint.mean is None or checkpoint.std is None:
+    if (checkpoint.mean is None or checkpoint.std is None) and not quiet:
         print(
             f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with",
             file=sys.stderr,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ralr_viz.analysis.selection import OUTCOME_RULES, RULES, select_by_outcome, select_images
-from ralr_viz.cli.inputs import open_dataset, select_split
+from ralr_viz.cli.inputs import open_dataset, select_common
 from ralr_viz.cli.predictions import cached_predictions
 from ralr_viz.data import read_image_files
 from ralr_viz.errors import InputError, UnknownNameError
@@ -76,25 +76,19 @@ def choose_pictures(
     runtime: Runtime,
     batch: int,
     progress: Callable[[int, int, str], None],
+    quiet: bool,
 ) -> Pictures:
     """``count`` images of the split that all checkpoints share.
 
     The rules ``gain`` and ``loss`` look at the predictions of the first two checkpoints on the whole split
-    (or on ``limit`` images of it); for these are the arguments after ``names``.
+    (or on ``limit`` images of it); for these are ``runtime``, ``batch`` and ``progress``.
 
     Raises:
         InputError: The checkpoints have different data or splits.
     """
-    trained_on = {c.dataset for c in checkpoints}
-    if len(trained_on) > 1:
-        found = ", ".join(str(n) for n in sorted(trained_on, key=str))
-        raise InputError(f"the checkpoints were trained on different data ({found}): pass --dataset")
-    store = open_dataset(checkpoints, data)
-    parts = [select_split(c, store, split, limit) for c in checkpoints]
-    if any(not np.array_equal(p.indices, parts[0].indices) for p in parts):
-        raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
+    parts = select_common(checkpoints, data, split, limit, quiet=quiet)
     part = parts[0]
-    shown = f"{store.name} {split}"
+    shown = f"{part.dataset} {split}"
     if rule in OUTCOME_RULES:
         first, second = (
             cached_predictions(c, p, runtime, name=name, batch=batch, progress=progress).true_probability
@@ -112,7 +106,7 @@ def choose_pictures(
         class_names=part.class_names,
         selection=words,
         scales=[(p.mean, p.std) for p in parts],
-        dataset=store.name,
+        dataset=part.dataset,
         split=split,
     )
 
