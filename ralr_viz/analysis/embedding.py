@@ -1,0 +1,281 @@
+"""Maps of penultimate features by t-SNE or UMAP, made comparable between networks (paper Figure 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
+from threadpoolctl import threadpool_limits
+
+from ralr_viz.analysis.layout import Engine, Progress, displacement, lay_out
+from ralr_viz.analysis.separation import (
+    common_neighbours,
+    compute_separation,
+    group_by_class,
+    nearest_neighbours,
+)
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.embedding import EmbeddingResult
+from ralr_viz.results.predictions import PredictionsResult
+
+METHODS = ("tsne", "umap")
+ALIGNS = ("none", "init", "aligned-umap")
+
+_MOST_DIMENSIONS = 50
+_TRUST_IMAGES = 3000
+"""`trustworthiness` holds three matrices of all pairs."""
+_PACKAGES = {"tsne": ("openTSNE",), "umap": ("umap-learn", "pynndescent", "numba")}
+
+
+def compute_embedding(
+    predictions: Sequence[PredictionsResult],
+    *,
+    method: str = "tsne",
+    align: str = "init",
+    perplexity: float | None = None,
+    neighbours: int = 15,
+    k: int = 20,
+    seed: int = 0,
+    resamples: int = 2000,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> EmbeddingResult:
+    """Embed the penultimate features of several networks, and measure how their classes separate.
+
+    The features go in as they are, reduced by PCA to 50 dimensions where there are more. A map's position,
+    orientation and, in part, arrangement are arbitrary; ``align`` decides how maps are made comparable:
+
+    - ``init``: every further network starts from the first one's map (scaled down) and is fitted onto it by
+      rotation, reflection, scale and shift. Its neighbourhoods are its own, but its arrangement is biased
+      towards the first one's. The noise floor is the displacement of the first network treated likewise.
+    - ``aligned-umap``: AlignedUMAP lays all out at once and pulls an image's places together. The noise floor
+      is the displacement between the first network and itself.
+    - ``none``: maps are independent, and places in them cannot be compared.
+
+    t-SNE is openTSNE's: exact neighbours up to 20,000 images, Barnes–Hut below 10,000 and FFT from there,
+    started from the principal components, 250 iterations at exaggeration 12, then 500. For a seed the result
+    is the same to the bit with any number of threads.
+
+    Args:
+        predictions: Of one network or more, on the same images in the same order, with labels.
+        method: ``tsne`` or ``umap``.
+        align: As above; without effect for one network.
+        perplexity: Of t-SNE, at least 1 and below a third of the images; 30, or as much as few images allow,
+            when left out.
+        neighbours: Of UMAP, at least 2 and below the number of images.
+        k: Nearest others of the numbers.
+        seed: Of maps and bootstrap.
+        resamples: Of the bootstrap, 1 or more.
+        threads: Of t-SNE; as many as torch uses when left out.
+        progress: Called as ``progress(done, total, what)``.
+        provenance: Kept with the result, with the networks' own and the versions of the packages.
+
+    Raises:
+        InputError: No networks, other images or labels in one than in another, no labels, features that do
+            not vary, or an option out of its range.
+        UnknownNameError: No such method or alignment.
+
+    Example:
+        >>> a, b = (compute_predictions(m, images, labels, mean=mean, std=std) for m in models)
+        >>> result = compute_embedding([a, b])
+        >>> result.metric("compactness"), result.difference("compactness")
+
+    References:
+        Kobak and Berens, The art of using t-SNE for single-cell transcriptomics, Nat. Commun. 2019.
+        Wattenberg et al., How to Use t-SNE Effectively, Distill 2016.
+    """
+    _check_same_images(predictions)
+    first = predictions[0]
+    perplexity = default_perplexity(len(first.labels)) if perplexity is None else perplexity
+    check_options(
+        len(first.labels),
+        method,
+        align,
+        perplexity=perplexity,
+        neighbours=neighbours,
+        k=k,
+        resamples=resamples,
+    )
+    group_by_class(first.labels)  # refuse before the work
+    align = align if len(predictions) > 1 else "none"
+    engine = Engine(method, float(perplexity), neighbours, threads or torch.get_num_threads(), progress)
+    features = [p.features.astype(np.float64) for p in predictions]
+    # one thread of BLAS and OpenMP: sums in another order, and ties between neighbours, would change bits
+    with threadpool_limits(1):
+        points = [_reduce(f) for f in features]
+        maps, floor = lay_out(engine, points, [p.model for p in predictions], align, seed)
+        maps = [_finite(m, p.model) for m, p in zip(maps, predictions, strict=True)]
+        recall = np.stack([map_recall(f, m, k) for f, m in zip(features, maps, strict=True)])
+        found = compute_separation(
+            features,
+            first.labels,
+            also=[recall],
+            k=k,
+            resamples=resamples,
+            seed=seed,
+            progress=lambda done, total: engine.report(done, total, "bootstrap"),
+        )
+        trust, trust_images = _trustworthiness(features, maps, k)
+    return EmbeddingResult(
+        models=tuple(p.model for p in predictions),
+        indices=first.indices,
+        labels=first.labels,
+        predicted=np.stack([p.predicted for p in predictions]),
+        coordinates=np.stack(maps),
+        silhouette=found.silhouette.astype(np.float32),
+        knn_label=found.knn_label,
+        kept=found.kept.astype(np.float32),
+        recall=recall.astype(np.float32),
+        metrics=found.metrics,
+        differences=found.differences,
+        mean_kept=found.mean_kept,
+        trustworthiness=trust,
+        displacement=np.array([displacement(maps[0], m) for m in maps]),
+        noise_floor=floor,
+        method=method,
+        align=align,
+        perplexity=float(perplexity) if method == "tsne" else None,
+        neighbours=neighbours if method == "umap" else None,
+        k=min(k, len(first.labels) - 1),
+        seed=seed,
+        resamples=resamples,
+        trust_images=trust_images,
+        feature_widths=tuple(f.shape[1] for f in features),
+        class_names=first.class_names,
+        dataset=first.dataset,
+        split=first.split,
+        notes=(*engine.notes, *_notes(predictions, k)),
+        provenance={
+            "networks": [{"name": p.model, **p.provenance} for p in predictions],
+            "packages": _versions(method),
+            **(provenance or {}),
+        },
+    )
+
+
+def map_recall(features: np.ndarray, coordinates: np.ndarray, k: int) -> np.ndarray:
+    """Share (n,) of each image's k nearest others by features (n, d) that are so in the map (n, 2) too."""
+    near = nearest_neighbours(features, k)
+    return common_neighbours(near, nearest_neighbours(coordinates.astype(np.float64), k)) / near.shape[1]
+
+
+def default_perplexity(n: int) -> float:
+    """30, or a third of the others where there are fewer than 91 images."""
+    return min(30.0, (n - 1) / 3)
+
+
+def check_options(
+    n: int,
+    method: str,
+    align: str,
+    *,
+    perplexity: float | None = None,
+    neighbours: int = 15,
+    k: int = 20,
+    resamples: int = 2000,
+) -> None:
+    """What `compute_embedding` requires of its options for n images.
+
+    Raises:
+        InputError, UnknownNameError: As there.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("embedding method", method, METHODS)
+    if align not in ALIGNS:
+        raise UnknownNameError("alignment", align, ALIGNS)
+    if align == "aligned-umap" and method != "umap":
+        raise InputError(
+            f"alignment `aligned-umap` is of UMAP, not of `{method}`: take umap, or align by init"
+        )
+    perplexity = default_perplexity(n) if perplexity is None else perplexity
+    if method == "tsne" and not 1 <= perplexity <= (n - 1) / 3:
+        raise InputError(
+            f"`perplexity` = {perplexity:g} must be from 1 to a third of the other images, {(n - 1) / 3:.4g} of "
+            f"{n}: take more images or a lower one"
+        )
+    if method == "umap" and not 2 <= neighbours < n:
+        raise InputError(f"`neighbours` = {neighbours} must be from 2 to {n - 1}, one less than the images")
+    for name, value in {"k": k, "resamples": resamples}.items():
+        if value < 1:
+            raise InputError(f"`{name}` = {value} must be 1 or more")
+
+
+def _reduce(features: np.ndarray) -> np.ndarray:
+    """The first 50 principal components, where there are more features."""
+    if features.shape[1] <= _MOST_DIMENSIONS:
+        return features
+    size = min(_MOST_DIMENSIONS, len(features))
+    return PCA(size, svd_solver="covariance_eigh").fit_transform(features)
+
+
+def _finite(coordinates: np.ndarray, name: str) -> np.ndarray:
+    if lost := int((~np.isfinite(coordinates).all(axis=1)).sum()):
+        raise InputError(
+            f"{lost} of {len(coordinates)} images of `{name}` have no place in the map: take more neighbours or "
+            "another method"
+        )
+    return coordinates.astype(np.float32)
+
+
+def _trustworthiness(
+    features: Sequence[np.ndarray], maps: Sequence[np.ndarray], k: int
+) -> tuple[np.ndarray, int]:
+    n = len(features[0])
+    size = min(n, _TRUST_IMAGES)
+    part = n * np.arange(size) // size
+    near = min(k, (size - 1) // 2)
+    found = [trustworthiness(f[part], m[part], n_neighbors=near) for f, m in zip(features, maps, strict=True)]
+    return np.array(found), size
+
+
+def _check_same_images(predictions: Sequence[PredictionsResult]) -> None:
+    if not predictions:
+        raise InputError("`predictions` is empty: an embedding needs one network or more")
+    first = predictions[0]
+    if (first.labels < 0).any():
+        raise InputError(
+            f"`{first.model}` has predictions of images without label: give `compute_predictions` their labels"
+        )
+    for other in predictions:
+        same = (
+            (first.dataset, first.split) == (other.dataset, other.split)
+            and np.array_equal(first.indices, other.indices)
+            and np.array_equal(first.labels, other.labels)
+        )
+        if not same:
+            raise InputError(
+                f"`{first.model}` and `{other.model}` have predictions of other images or another order: "
+                "compute both on the same images of one split"
+            )
+        if other.features.shape[1] < 2 or not np.ptp(other.features, axis=0).any():
+            raise InputError(
+                f"the features of `{other.model}` ({other.features.shape[1]} an image) do not vary in two "
+                "dimensions: there is nothing to embed"
+            )
+
+
+def _notes(predictions: Sequence[PredictionsResult], k: int) -> list[str]:
+    notes = [f"{p.model}: {note}" for p in predictions for note in p.notes]
+    first = predictions[0]
+    if first.split == "train":
+        notes.append("training images: networks pull their classes together, so compare on held-out ones")
+    smallest = int(np.unique(first.labels, return_counts=True)[1].min())
+    if smallest <= k:
+        notes.append(
+            f"a class has {smallest} images, no more than the k = {k} nearest others: kNN accuracy is too low "
+            "by construction, and intervals of few images are rough"
+        )
+    empty = [(p.model, int((~p.features.any(axis=1)).sum())) for p in predictions]
+    notes += [f"{name}: all features are zero on {count} images" for name, count in empty if count]
+    return notes
+
+
+def _versions(method: str) -> dict[str, str]:
+    names = (*_PACKAGES[method], "scikit-learn", "scipy", "numpy")
+    return {name: metadata.version(name) for name in names}

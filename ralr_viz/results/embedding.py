@@ -1,0 +1,148 @@
+"""Maps of the penultimate features of several networks, and how well their classes separate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+
+METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_accuracy", "map_recall")
+"""The numbers of `EmbeddingResult.metrics`, in their order."""
+
+INTERVALS = (
+    "intervals: 95 % bootstrap over the images, drawn within each class and the same for all networks; they cover "
+    "these checkpoints and this sample of images, not the spread between training seeds; silhouettes are resampled "
+    "to first order, kNN accuracy, map recall and neighbours kept by each image's own value"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingResult(Result):
+    """Two-dimensional maps of the features of m networks on the same n images (paper Figure 4).
+
+    The map is of the penultimate features as they are. All numbers but the map's own faithfulness are of the
+    features, scaled to length 1; none is of the map's coordinates, whose distances mean little:
+
+    - ``compactness``: mean cosine similarity of two different images of one class, averaged over the images;
+      −1 to 1, 1 where each class is a point.
+    - ``separability``: Euclidean distance of a class's mean to the nearest other class mean, averaged over
+      the classes; 0 to 2. The distance's square is free of the bias of noisy means.
+    - ``scatter_ratio``: tr S_W / tr S_B, the scatter within classes over the scatter of the class means, both
+      free of the same bias; 0 where each class is a point, inf where the means do not differ.
+    - ``silhouette``: mean silhouette by cosine distance; −1 to 1.
+    - ``knn_accuracy``: per cent of the images whose class is the commonest among their ``k`` nearest others
+      (the lowest label on ties).
+    - ``map_recall``: share of an image's ``k`` nearest others by its features (as they are, Euclidean) that
+      are also among its ``k`` nearest in the map; 0 to 1. It is about the picture, not about the network.
+
+    Attributes:
+        models: m names.
+        indices: (n,) int64 positions in the split, in its canonical order.
+        labels: (n,) int64 ground truth.
+        predicted: (m, n) int64 most probable class.
+        coordinates: (m, n, 2) float32, unit and orientation arbitrary but, with alignment, common.
+        silhouette: (m, n) float32.
+        knn_label: (m, n) int64 commonest class of the nearest others.
+        kept: (m, n) float32, who moved: Jaccard overlap |A ∩ B| / |A ∪ B| of an image's ``k`` nearest others
+            in the first network (A) and in this one (B), by cosine; 1 for the first network.
+        recall: (m, n) float32 map recall.
+        metrics: (m, 6, 3) float64 in the order of `METRICS`: value, low and high end of its interval.
+        differences: (m, 6, 3) float64: minus the first network's, with paired intervals; 0 for the first.
+        mean_kept: (m, 3) float64 mean of ``kept`` with its interval.
+        trustworthiness: (m,) float64 of the map, 0 to 1, on ``trust_images`` evenly spread images.
+        displacement: (m,) float64, how far the maps differ: median distance of an image's places in the first
+            map and in this one, over the first map's RMS radius.
+        noise_floor: The same for the first network, embedded again in the same way from another seed; NaN
+            where the maps are not aligned.
+        method: ``tsne`` or ``umap``.
+        align: ``none``, ``init`` or ``aligned-umap``.
+        perplexity: Of t-SNE, else None.
+        neighbours: Of UMAP, else None.
+        k: Nearest others of the numbers.
+        seed: Of maps and intervals.
+        resamples: Of the bootstrap.
+        trust_images: See ``trustworthiness``.
+        feature_widths: m numbers of features.
+        class_names: In label order; may be empty.
+        dataset, split: Where the images come from; None for others.
+        notes: What a reader should know, one sentence each.
+    """
+
+    kind: ClassVar[str] = "embedding"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    indices: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    coordinates: np.ndarray
+    silhouette: np.ndarray
+    knn_label: np.ndarray
+    kept: np.ndarray
+    recall: np.ndarray
+    metrics: np.ndarray
+    differences: np.ndarray
+    mean_kept: np.ndarray
+    trustworthiness: np.ndarray
+    displacement: np.ndarray
+    noise_floor: float
+    method: str
+    align: str
+    perplexity: float | None
+    neighbours: int | None
+    k: int
+    seed: int
+    resamples: int
+    trust_images: int
+    feature_widths: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    dataset: str | None = None
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, n, numbers = len(self.models), len(self.labels), len(METRICS)
+        if not m or not n:
+            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
+        expected: dict[str, tuple[int, ...]] = {
+            "indices": (n,),
+            "coordinates": (m, n, 2),
+            **dict.fromkeys(("predicted", "silhouette", "knn_label", "kept", "recall"), (m, n)),
+            "metrics": (m, numbers, 3),
+            "differences": (m, numbers, 3),
+            "mean_kept": (m, 3),
+            "trustworthiness": (m,),
+            "displacement": (m,),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        if len(self.feature_widths) != m:
+            raise ValueError(f"`feature_widths` has {len(self.feature_widths)} entries for {m} models")
+
+    @property
+    def classes(self) -> np.ndarray:
+        """Labels that occur, growing, int64 (num_classes,)."""
+        return np.unique(self.labels)
+
+    def class_name(self, label: int) -> str:
+        """Name of a class, or its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    def metric(self, name: str) -> np.ndarray:
+        """Value, low and high end of one of `METRICS`, (m, 3)."""
+        return self.metrics[:, METRICS.index(name)]
+
+    def difference(self, name: str) -> np.ndarray:
+        """One of `METRICS` minus the first network's, with its paired interval, (m, 3)."""
+        return self.differences[:, METRICS.index(name)]
+
+    @property
+    def chance_kept(self) -> float:
+        """Jaccard overlap of two random sets of ``k`` of the n − 1 other images, from their mean intersection."""
+        common = self.k**2 / (len(self.labels) - 1)
+        return common / (2 * self.k - common)
