@@ -12,7 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from ralr_viz._version import __version__
-from ralr_viz.cli import activations, cam, curves, data, demo, draw, embed, evaluate, export, schedule, train
+from ralr_viz.cli import (
+    activations,
+    cam,
+    curves,
+    data,
+    demo,
+    draw,
+    embed,
+    evaluate,
+    export,
+    figures,
+    schedule,
+    train,
+)
 from ralr_viz.errors import RalrVizError
 
 app = typer.Typer(
@@ -52,6 +65,7 @@ app.command("cam")(cam.cam)
 app.command("embed")(embed.embed)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
+app.command("figures")(figures.figures)
 app.command("draw")(draw.draw)
 app.command("export")(export.export)
 

@@ -24,21 +24,19 @@ def demo(
 
     What it shows is how the tool works: a network of this size learns the digits either way.
     """
-    from ralr_viz.cli import cam, curves, schedule, train
+    from ralr_viz.cli import figures, schedule, train
     from ralr_viz.cli.output import prepare_out
 
-    figures = out / "figures"
-    for stem in (f"schedule-{RECIPE}-seed0", "curves", "cam"):
-        prepare_out(figures, stem, style="icml", force=force)
+    pictures = out / "figures"
+    for stem in (f"schedule-{RECIPE}-seed0", *figures.FIGURES):
+        prepare_out(pictures, stem, style="icml", force=force)
     runs, data = out / "runs", out / "data"
     train.pair(RECIPE, runs=runs, data=data, resume=not force, force=force, quiet=quiet)
-    arms = [runs / RECIPE / method / "seed0" for method in ("baseline", "ralr")]
-    schedule.schedule(RECIPE, out=figures, force=force)
-    curves.curves(run=arms, out=figures, force=force, quiet=quiet)
-    cam.cam(ckpt=[str(a) for a in arms], out=figures, data=data, force=force, quiet=quiet)
+    schedule.schedule(RECIPE, out=pictures, force=force)
+    figures.figures(runs=runs, data=data, out=pictures, force=force, quiet=quiet)
     if not quiet:
         print(
-            f"done: look at the PNG files in {figures}; the same with your data: ralr-viz data import, "
+            f"done: look at the PNG files in {pictures}; the same with your data: ralr-viz data import, "
             "ralr-viz pair, ralr-viz cam",
             file=sys.stderr,
         )

@@ -192,6 +192,12 @@ def resolve_checkpoint(spec: str | os.PathLike[str]) -> Path:
     )
 
 
+def saved_epochs(run: Path) -> list[int]:
+    """Epochs whose state a run directory has kept, growing."""
+    names = {file.stem for file in (run / "checkpoints").glob("epoch_*") if file.suffix in _SUFFIXES}
+    return sorted(int(name[6:]) for name in names if name[6:].isdigit())
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Whole content of one of ralr-viz's own ``.pt`` files, on the CPU.
 

@@ -7,28 +7,26 @@ from ralr_viz.cli import train as train_command
 
 
 @pytest.fixture
-def trained_in_advance(monkeypatch, runs, squares_root):
-    """The training of the demo takes minutes, so the arms are copied; the figures are drawn for real."""
+def trained_in_advance(monkeypatch, trained_pair, squares_root):
+    """The training of the demo takes minutes, so the runs are copied; the figures are drawn for real."""
     calls = []
 
-    def pair(recipe, *, runs: object, data, resume, force, quiet):
+    def pair(recipe, *, runs, data, resume, force, quiet):
         calls.append({"recipe": recipe, "resume": resume, "force": force, "quiet": quiet})
-        for method, source in arms.items():
-            shutil.copytree(source, runs / recipe / method / "seed0", dirs_exist_ok=True)
+        shutil.copytree(trained_pair, runs, dirs_exist_ok=True)
         shutil.copytree(squares_root, data, dirs_exist_ok=True)
 
-    arms = {"baseline": runs / "baseline" / "seed0", "ralr": runs / "ralr" / "seed2"}
     monkeypatch.setattr(train_command, "pair", pair)
     return calls
 
 
-def test_demo_trains_the_digits_and_draws_three_figures_once(cli, trained_in_advance, tmp_path, read_files):
+def test_demo_trains_the_digits_and_draws_all_figures_once(cli, trained_in_advance, tmp_path, read_files):
     out = tmp_path / "out"
     outcome = cli("demo", "--out", out).succeeded()
     assert trained_in_advance == [
         {"recipe": "digits-resnet20", "resume": True, "force": False, "quiet": False}
     ]
-    stems = ("schedule-digits-resnet20-seed0", "curves", "cam")
+    stems = ("schedule-digits-resnet20-seed0", "curves", "activations", "cam", "embedding")
     names = {f"{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png", "csv")} | set(stems)
     assert {path.name for path in (out / "figures").iterdir()} == names
     assert set(outcome.lines) >= {str(out / "figures" / name) for name in names}
