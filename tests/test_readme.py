@@ -5,12 +5,15 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer.main
 
+import ralr_viz
 from ralr_viz.cli.app import app
 from ralr_viz.models import build_model
+from ralr_viz.results.bundle import load_result
 from ralr_viz.results.run import load_run
 from ralr_viz.train.recipe import recipe_names
 
@@ -28,15 +31,21 @@ def test_readme_python_runs(tmp_path, monkeypatch, capsys):
         "torch": torch,
         "model": build_model("resnet20", 10),
         "images": torch.randn(2, 3, 32, 32),
+        "before": build_model("resnet20", 4),
+        "after": build_model("resnet20", 4),
+        "pictures": np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8),
+        "labels": np.arange(40) % 4,
         "train_one_epoch": lambda model, optimizer: optimizer.step(),
         "train_and_validate": lambda model: (1.0, 0.9, 60.0),
         "range": lambda *limits: builtins.range(*limits)[:3],  # three of the 300 epochs
     }
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     for block in BLOCKS:
         if "RunWriter" in block:
             seen["scheduler"].optimizer.step()
         exec(compile(block, "README.md", "exec"), seen)
+    assert load_result(tmp_path / "out/activations") == seen["result"]
+    assert len(seen["figure"].axes) == 2  # a panel for each network
     assert load_run(tmp_path / "runs/mine/ralr/seed0").values("val_acc").tolist() == [60, 60, 60]
     assert "ralr, seed 0, epoch 20" in capsys.readouterr().out
 
@@ -56,6 +65,12 @@ def test_readme_commands_and_options_exist(line):
     for name in re.findall(r"(?:cifar100?|tiny-imagenet(?:-50)?|digits)-[a-z0-9-]*[a-z0-9](?=\s|$)", line):
         if words[0] in ("pair", "train", "schedule"):
             assert name in recipe_names()
+
+
+def test_public_names_exist_and_are_those_of_their_modules():
+    for name in set(ralr_viz.__all__) - {"__version__"}:
+        assert getattr(ralr_viz, name).__name__ == name
+    assert set(ralr_viz._HOME) == set(ralr_viz.__all__) - {"__version__"}
 
 
 def test_readme_links_to_files_that_exist():
