@@ -34,6 +34,7 @@ def draw(
 
     loaded = load_result(result)
     find_drawing(loaded)  # refuse before a folder is made
-    folder, stem = out or result.resolve().parent, result.resolve().name
+    result = result if result.name else result.resolve()  # the folder itself, as `.`
+    folder, stem = out or result.parent, result.name
     prepare_figure(folder, stem, style=style, force=force)
     save_drawing(loaded, folder / stem, style=style, column=column, force=force)

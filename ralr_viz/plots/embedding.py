@@ -71,7 +71,7 @@ def embedding_table(result: EmbeddingResult) -> list[dict[str, Any]]:
     rows = []
     for i, model in enumerate(result.models):
         for j, label in enumerate(result.labels.tolist()):
-            x, y = result.coordinates[i, j].tolist()
+            x, y = result.coordinates[i, j]
             rows.append(
                 {
                     "model": model,
@@ -81,10 +81,10 @@ def embedding_table(result: EmbeddingResult) -> list[dict[str, Any]]:
                     "correct": bool(result.predicted[i, j] == label),
                     "x": x,
                     "y": y,
-                    "silhouette": float(result.silhouette[i, j]),
+                    "silhouette": result.silhouette[i, j],
                     "knn_label": result.class_name(int(result.knn_label[i, j])),
-                    "map_recall": float(result.recall[i, j]),
-                    "neighbours_kept": float(result.kept[i, j]),
+                    "map_recall": result.recall[i, j],
+                    "neighbours_kept": result.kept[i, j],
                 }
             )
     return rows

@@ -137,7 +137,7 @@ def save_figure(
         figure: What a ``draw_`` function returned.
         stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi) and ``.csv`` are appended.
         table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``). Floats
-            are written so that reading them gives the same bits; ``None`` is an empty cell.
+            are written so that reading them as their type gives the same bits; ``None`` is an empty cell.
         provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata.
         force: Replace existing files.
 
@@ -243,10 +243,10 @@ def _csv(table: Table) -> str:
 
 
 def _cell(value: Any) -> str:
-    value = value.item() if isinstance(value, np.generic) else value
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else str(value)
+    # NumPy's text has as many digits as the type needs: seven for float32, not the seventeen of its double
+    return repr(value) if type(value) is float else str(value)
 
 
 def _plain_number(value: Any) -> Any:

@@ -42,8 +42,15 @@ def test_draw_takes_style_and_column(cli, curves, tmp_path) -> None:
 
 def test_draw_beside_the_result_needs_force(cli, curves) -> None:
     cli("draw", curves, "--style", "ieee").failed(2, "exists: pass --force")
-    cli("draw", curves, "--style", "ieee", "--force").succeeded()
+    done = cli("draw", curves, "--style", "ieee", "--force").succeeded()
+    assert done.lines == [str(curves.with_suffix(f".{suffix}")) for suffix in SUFFIXES]
     assert width(curves.with_suffix(".png")) == pytest.approx(7.16, abs=0.01)
+
+
+def test_draw_takes_the_folder_it_is_in(cli, curves, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(curves)
+    cli("draw", ".", "--out", tmp_path / "here").succeeded()
+    assert (tmp_path / "here" / "curves.pdf").is_file()
 
 
 def test_draw_refuses_what_is_no_figure(cli, tmp_path) -> None:
