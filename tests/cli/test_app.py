@@ -12,7 +12,10 @@ from ralr_viz.cli.app import app
 
 HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "numpy", "PIL")
 FULL = Path("/dev/full")
-COMMANDS = ("demo", "recipes", "train", "pair", "run", "eval", "schedule", "cam", "curves", "data", "export")
+COMMANDS = (
+    *("demo", "recipes", "train", "pair", "run", "eval", "schedule", "activations", "cam", "curves", "embed"),
+    *("figures", "draw", "data", "export"),
+)
 
 
 def test_module_prints_the_version(shell):
