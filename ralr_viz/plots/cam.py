@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -11,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.text import Annotation
 
 from ralr_viz.plots import cam_layout as layout
 from ralr_viz.plots.cam_layout import Bar, Grid, Line, Row, lay_out, short_name
-from ralr_viz.plots.fit_text import fit_text, measure_text
+from ralr_viz.plots.fit_text import fit_text, measure_text, write_beside
 from ralr_viz.plots.style import GREY
 from ralr_viz.results.cam import CamResult
 
@@ -62,9 +61,9 @@ def draw_cam(result: CamResult) -> Figure:
             _frame(axes, row)
             _draw_box(axes, result, i, dark=row.difference)
             if row.model < 0:
-                _annotate(axes, grid.titles[i], (0.5, 1), (0, 4), layout.TITLE, va="baseline")
+                write_beside(axes, grid.titles[i], (0.5, 1), (0, 4), layout.TITLE, va="baseline")
             else:
-                _annotate(axes, captions[i], (0.5, 0), (0, -2), layout.CAPTION, va="top")
+                write_beside(axes, captions[i], (0.5, 0), (0, -2), layout.CAPTION, va="top")
             if i % grid.columns == 0:
                 _draw_label(axes, grid.labels[number])
     _draw_footer(figure, grid)
@@ -173,7 +172,7 @@ def _draw_label(axes: Axes, lines: tuple[Line, ...]) -> None:
     """Rotated, beside the row; the last line is nearest to it."""
     offset = -4.0
     for line in reversed(lines):
-        text = _annotate(axes, line.text, (0, 0.5), (offset, 0), line.size, ha="right")
+        text = write_beside(axes, line.text, (0, 0.5), (offset, 0), line.size, ha="right")
         text.set(rotation=90, weight=line.weight)
         offset -= line.size * layout.LINE
 
@@ -190,10 +189,10 @@ def _draw_footer(figure: Figure, grid: Grid) -> None:
         # the colours of the maps as they look over a medium grey
         colours = _diverge(scale - 0.5, 0.5) if number else _overlay(scale, np.full((1, 256), 0.5))
         axes.imshow(colours, extent=(0, 1, 0, 1), aspect="auto", rasterized=True)
-        _annotate(axes, bar.low, (0, 0.5), (-72 * end, 0), size, ha="right")
-        _annotate(axes, bar.high, (1, 0.5), (72 * end, 0), size, ha="left")
+        write_beside(axes, bar.low, (0, 0.5), (-72 * end, 0), size, ha="right")
+        write_beside(axes, bar.high, (1, 0.5), (72 * end, 0), size, ha="left")
         offset = end + measure_text(bar.low, size) + layout.LABEL_GAP
-        _annotate(axes, bar.label, (0, 0.5), (-72 * offset, 0), size, ha="right")
+        write_beside(axes, bar.label, (0, 0.5), (-72 * offset, 0), size, ha="right")
     first = 0 if footer.beside else len(footer.bars)
     for number, line in enumerate(footer.rule, first):
         top = grid.body_height + number * layout.FOOTER_LINE + 0.03 + layout.BAR_HEIGHT / 2
@@ -224,28 +223,3 @@ def _caption(result: CamResult, model: int, image: int, width: float) -> str:
     mark = "" if label < 0 else "✓ " if predicted == label else "✗ "
     name = fit_text(short_name(result.class_name(predicted)), layout.CAPTION, width)
     return f"{name}\n{mark}{result.prediction_probabilities[model, image]:.2f}"
-
-
-def _annotate(
-    axes: Axes,
-    text: str,
-    at: tuple[float, float],
-    offset: tuple[float, float],
-    size: float,
-    *,
-    ha: Literal["left", "center", "right"] = "center",
-    va: Literal["center", "top", "baseline"] = "center",
-) -> Annotation:
-    """Write beside an axes: ``at`` in its fractions, plus an offset in points."""
-    return axes.annotate(
-        text,
-        at,
-        offset,
-        xycoords="axes fraction",
-        textcoords="offset points",
-        annotation_clip=False,
-        size=size,
-        ha=ha,
-        va=va,
-        linespacing=1.0,
-    )

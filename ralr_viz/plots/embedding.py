@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
-from matplotlib.text import Annotation
 
 from ralr_viz.plots.embedding_layout import (
     GAP,
@@ -27,11 +27,12 @@ from ralr_viz.plots.embedding_layout import (
     panel_letter,
     plan_figure,
 )
-from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.fit_text import fit_text, write_beside
 from ralr_viz.plots.style import method_name
 from ralr_viz.results.embedding import EmbeddingResult
 
 _MARKERS = "os^DvPX<>p"
+_write = partial(write_beside, linespacing=None)  # None: as the font has it
 
 
 def draw_embedding(result: EmbeddingResult) -> Figure:
@@ -131,20 +132,20 @@ def _draw_title(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> 
     title = fit_text(f"({panel_letter(model)}) {method_name(name)}", TITLE, plan.side, bold=True)
     above = 3.0
     if rest:
-        _write(axes, _literal(fit_text(rest, SMALL, plan.side)), (0, 1), (0, above), ha="left", va="baseline")
+        line = _literal(fit_text(rest, SMALL, plan.side))
+        _write(axes, line, (0, 1), (0, above), SMALL, ha="left", va="baseline")
     if plan.title_lines > 1:
         above += SMALL * LINE
-    text = _write(axes, title, (0, 1), (0, above), ha="left", va="baseline")
-    text.set(size=TITLE, weight="bold")
+    _write(axes, title, (0, 1), (0, above), TITLE, ha="left", va="baseline").set(weight="bold")
 
 
 def _draw_numbers(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> None:
     below = -4.0
     for label, value in number_lines(result, model):
-        _write(axes, label, (0, 0), (0, below), ha="left", va="top")
+        _write(axes, label, (0, 0), (0, below), SMALL, ha="left", va="top")
         if plan.two_lines:
             below -= SMALL * LINE
-        _write(axes, value, (1, 0), (0, below), ha="right", va="top")
+        _write(axes, value, (1, 0), (0, below), SMALL, ha="right", va="top")
         below -= SMALL * LINE
 
 
@@ -182,20 +183,3 @@ def _draw_legend(figure: Figure, result: EmbeddingResult, plan: Plan) -> None:
 def _literal(text: str) -> str:
     """Text in which matplotlib reads no formula."""
     return text.replace("$", r"\$")
-
-
-def _write(
-    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], *, ha: Any, va: Any
-) -> Annotation:
-    """Small text beside an axes: ``at`` in its fractions, plus an offset in points."""
-    return axes.annotate(
-        text,
-        at,
-        offset,
-        xycoords="axes fraction",
-        textcoords="offset points",
-        annotation_clip=False,
-        size=SMALL,
-        ha=ha,
-        va=va,
-    )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Annotation
 
 _DPI = 720  # so fine that hinting does not matter
 
@@ -40,3 +43,29 @@ def wrap_text(text: str, size: float, width: float, *, lines: int, bold: bool = 
         else:
             done.append(piece)
     return "\n".join(fit_text(line.rstrip(), size, width, bold=bold) for line in done)
+
+
+def write_beside(
+    axes: Axes,
+    text: str,
+    at: tuple[float, float],
+    offset: tuple[float, float],
+    size: float,
+    *,
+    ha: Literal["left", "center", "right"] = "center",
+    va: Literal["center", "top", "baseline"] = "center",
+    linespacing: float | None = 1.0,
+) -> Annotation:
+    """Write ``size`` points beside an axes: ``at`` in its fractions, plus an offset in points."""
+    return axes.annotate(
+        text,
+        at,
+        offset,
+        xycoords="axes fraction",
+        textcoords="offset points",
+        annotation_clip=False,
+        size=size,
+        ha=ha,
+        va=va,
+        linespacing=linespacing,
+    )
