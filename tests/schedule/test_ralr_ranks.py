@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,14 +10,17 @@ import sys
 import pytest
 import torch.distributed
 
+from ralr_viz import amplification_factors
+
 RANK = """
+import json
 import sys
 import torch
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from ralr_viz import RALR, amplification_factors
+from ralr_viz import RALR
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -31,12 +35,9 @@ for _ in range(8):
     optimizer.step()
     trace.append(scheduler.factor)
     trace += scheduler.get_last_lr()
-    trace += [float(weight.sum()) for weight in model.parameters()]
+    trace += [float(weight.detach().sum()) for weight in model.parameters()]
     scheduler.step()
-assert trace[::4] == amplification_factors(5, 8).tolist()
-gathered = [None, None]
-dist.all_gather_object(gathered, trace)
-assert gathered[0] == gathered[1], gathered
+print(json.dumps(trace), flush=True)
 dist.destroy_process_group()
 """
 
@@ -47,6 +48,7 @@ def test_ralr_ranks_use_equal_lrs(tmp_path):
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
@@ -54,8 +56,12 @@ def test_ralr_ranks_use_equal_lrs(tmp_path):
         for rank in range(2)
     ]
     try:
-        errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+        printed = [rank.communicate(timeout=120) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(errors)
+    # Not the exit code: now and then torch aborts a rank after its work, while gloo's threads are torn down.
+    assert all(out for out, _ in printed), "\n".join(error for _, error in printed)
+    traces = [json.loads(out) for out, _ in printed]
+    assert traces[0] == traces[1]
+    assert traces[0][::4] == amplification_factors(5, 8).tolist()
