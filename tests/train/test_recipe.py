@@ -15,7 +15,8 @@ from ralr_viz.train.recipe import (
     run_folder,
 )
 
-PAPER = [n for n in recipe_names() if not n.endswith("-short") and n != "digits-resnet20"]
+LAPTOP = ("-short", "-tiny")
+PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n != "digits-resnet20"]
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -38,10 +39,16 @@ def test_short_recipe_decays_at_half_and_three_quarters_and_holds_out_a_tenth(na
     assert {round(2 / 3 * r.epochs), r.epochs} <= r.kept_epochs
 
 
+def test_tiny_recipe_flips_often_and_uses_a_stated_subset():
+    r = load_recipe("cifar10-resnet20-tiny")
+    assert max(r.milestone_epochs) >= 15
+    assert (r.subset, r.validation, r.interval) == (10_000, 0.2, 1)
+
+
 def test_recipe_names_are_dataset_and_model():
     for name in recipe_names():
         r = load_recipe(name)
-        assert name.removesuffix("-short") == f"{r.dataset}-{r.model}"
+        assert name.removesuffix("-short").removesuffix("-tiny") == f"{r.dataset}-{r.model}"
         assert r.description
 
 
@@ -117,6 +124,7 @@ def test_key_of_the_baseline_ignores_the_amplification():
 def test_key_is_pinned_so_that_published_runs_stay_valid():
     assert load_recipe("cifar10-resnet20-short").key() == "280755d5"
     assert load_recipe("tiny-imagenet-50-resnet20-short").key() == "404b216e"
+    assert load_recipe("cifar10-resnet20-tiny").key() == "c0cc93c7"
 
 
 def test_run_folder_has_the_key_only_where_the_recipe_was_changed():
