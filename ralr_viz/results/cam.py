@@ -7,15 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
-from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
-from ralr_viz.results.localisation import (
+from ralr_viz.results.box_metrics import (
     box_area,
     centre_energy_in_box,
     centre_rank_accuracy,
     energy_in_box,
     rank_accuracy,
 )
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
 
 METHOD_NAMES = {
     "cam": "CAM",

@@ -1,130 +1,183 @@
-"""How well a map points at a bounding box, and what maps that have seen no image would reach."""
+"""How well the class activation maps of several networks point at the object, beside maps that know nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
 
-_CHUNK = 256
-"""Images ranked at a time, so that a whole split needs no more memory than these."""
+METRICS = {
+    "rank": "rank accuracy",
+    "energy": "energy in the box",
+    "box": "box accuracy",
+    "pointing": "pointing game",
+    "top1": "top-1 localisation",
+}
+"""Quantities along the third axis of ``values``; the first two are primary."""
+
+STRATA = {
+    "small": "boxes below a quarter of the image",
+    "all": "all boxes",
+    "correct": "images all get right",
+}
+"""Images along the second axis of ``values``; the headline is of the first."""
+
+BASELINES = ("uniform", "centre")
+"""Maps that have seen no image, along the first axis of ``baselines``."""
+
+FAITHFULNESS = {"deletion": "deletion", "insertion": "insertion", "road": "ROAD"}
+CONTROLS = ("random", "centre")
+"""Maps that a network's own map is held against in ``faithfulness``."""
+
+SMALL_AREA = 0.25
 
 
-def box_area(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share (n,) float64 of the image inside each box; energy and rank accuracy of a uniform map.
+@dataclass(frozen=True, eq=False)
+class LocalisationResult(Result):
+    r"""Maps of the true class on n images with a box, for m networks; all shares in [0, 1].
 
-    Args:
-        boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices.
-        size: (H, W) in pixels.
+    - ``rank``: share of the map's \|B\| highest pixels inside the box B of \|B\| pixels.
+    - ``energy``: share of the positive activation inside the box; a map without any counts as uniform.
+    - ``box``: the box of the largest connected part of the map above a threshold overlaps the object's box by
+      .3, .5 and .7 (mean of the three shares). Only of the images with an odd place among the n: the
+      threshold (``thresholds``) is the best for the network on the others.
+    - ``pointing``: the map's highest pixel is inside the box.
+    - ``top1``: the prediction is right and that box overlaps by .5 or more. It grows with accuracy alone.
 
-    Returns:
-        NaN where there is no box inside the image, and where its width or height is zero (x1 = x0 or
-        y1 = y0): in Tiny-ImageNet these are objects that the crop removed.
-    """
-    x0, y0, x1, y1 = boxes.astype(np.int64).T
-    proper = (x0 >= 0) & (y0 >= 0) & (x1 > x0) & (y1 > y0) & (x1 < size[1]) & (y1 < size[0])
-    return np.where(proper, (x1 - x0 + 1) * (y1 - y0 + 1) / (size[0] * size[1]), np.nan)
-
-
-def energy_in_box(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of the positive activation that lies inside the box.
-
-    With P the ReLU of the map, interpolated bilinearly to the pixels: Σ_box P / Σ P. Interpolation is
-    separable, so it is u_yᵀ·ReLU(raw)·u_x with u the sums of the interpolation's rows, exact without P.
-
-    Args:
-        raw: (n, h, w) signed maps.
-        boxes: (n, 4) ``x0 y0 x1 y1``, inclusive pixel indices.
-        size: (H, W) in pixels.
-
-    Returns:
-        (n,) float64 in [0, 1]. A map without positive value counts as uniform, so its share is the box's
-        area. NaN where `box_area` is.
+    Attributes:
+        models: m names.
+        indices: (n,) int64 positions in the split, in its canonical order.
+        labels: (n,) int64.
+        boxes: (n, 4) int16 ``x0 y0 x1 y1``, inclusive pixel indices; all proper.
+        area: (n,) float64 share of the image inside the box.
+        correct: (m, n) bool.
+        rank, energy, pointing: (m, n) float64.
+        overlap: (m, n) float64 intersection over union of the two boxes; NaN where the threshold was chosen.
+        values: (m, strata, quantities) float64 in the order of `STRATA` and `METRICS`.
+        baselines: (2, strata, quantities) float64 of `BASELINES`. ``uniform`` is a constant map (for ``box``
+            the whole image, for ``pointing`` a random pixel), ``centre`` a Gaussian (for ``box`` the centred
+            box of the side that is best on the other images). NaN for ``top1``.
+        counts: (strata, quantities) int64 images.
+        draws: (m, strata, quantities, R) float64 of the bootstrap over images within class, common to the
+            networks and of the evaluated images; thresholds stay.
+        thresholds: (m,) float64 of the maps scaled to [0, 1].
+        centre_side: Side of the centred box over the image's.
+        zero_maps: (m,) int64 maps without a positive value.
+        dropped: Images whose box is missing, outside the image or has no width or height.
+        image_size: (H, W) in pixels.
+        map_sizes: m × (h, w).
+        sanity: (m, K, 3) float64: Spearman correlation of the signed maps with the network's own after the
+            first k stages from the head are random, mean and 95 % interval over images; NaN beyond a
+            network's stages.
+        sanity_stages: m × names of the stages in that order.
+        sanity_images: Images of ``sanity``; 0 where it was not measured.
+        faithfulness: (m, 3, 2) float64 gains of a network's map over `CONTROLS` by `FAITHFULNESS`, in
+            probability of the true class; NaN where it was not measured.
+        faithfulness_draws: (m, 3, 2, R) float64 over the same images for all networks.
+        faithfulness_images: Images of ``faithfulness``.
+        class_names: In label order; may be empty.
+        seed: Of the bootstrap and of what is random in the checks.
+        dataset, split: Where the images come from; None for others.
+        device, precision: Of the forward pass.
+        notes: What a reader should know, one sentence each.
 
     References:
-        Wang et al., Score-CAM, CVPR workshops 2020, section 4.3 (energy-based pointing game).
+        Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020 (box accuracy;
+        thresholds are chosen on other images). Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
     """
-    positive = np.maximum(raw, 0).astype(np.float64)
-    rows, columns = (
-        bilinear_weights(a, b).astype(np.float64) for a, b in zip(raw.shape[1:], size, strict=True)
-    )
-    in_rows, in_columns = _inside(boxes, size)
-    inside = np.einsum("nh,nhw,nw->n", in_rows @ rows, positive, in_columns @ columns)
-    total = np.einsum("h,nhw,w->n", rows.sum(0), positive, columns.sum(0))
-    area = box_area(boxes, size)
-    share = np.divide(inside, total, out=area.copy(), where=total > 0)
-    return np.where(np.isnan(area), np.nan, share)
 
+    kind: ClassVar[str] = "localisation"
+    schema: ClassVar[int] = 1
 
-def rank_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of the |B| highest pixels of the map that lie inside the box B of |B| pixels.
+    models: tuple[str, ...]
+    indices: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    area: np.ndarray
+    correct: np.ndarray
+    rank: np.ndarray
+    energy: np.ndarray
+    pointing: np.ndarray
+    overlap: np.ndarray
+    values: np.ndarray
+    baselines: np.ndarray
+    counts: np.ndarray
+    draws: np.ndarray
+    thresholds: np.ndarray
+    centre_side: float
+    zero_maps: np.ndarray
+    dropped: int
+    image_size: tuple[int, int]
+    map_sizes: tuple[tuple[int, int], ...]
+    sanity: np.ndarray
+    sanity_stages: tuple[tuple[str, ...], ...]
+    sanity_images: int
+    faithfulness: np.ndarray
+    faithfulness_draws: np.ndarray
+    faithfulness_images: int
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+    dataset: str | None = None
+    split: str | None = None
+    device: str = ""
+    precision: str = ""
+    notes: tuple[str, ...] = ()
 
-    The signed map is interpolated bilinearly to the pixels; no threshold and no scale enters, and as many
-    pixels are taken as the box has, so the share is precision and recall at once. Of pixels with the
-    |B|-th highest value as many count as are left over, at the expected value of a draw among them.
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, n, strata, numbers = len(self.models), len(self.labels), len(STRATA), len(METRICS)
+        if not m or not n:
+            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
+        gains = (m, len(FAITHFULNESS), len(CONTROLS))
+        expected: dict[str, tuple[int, ...]] = {
+            **dict.fromkeys(("indices", "area"), (n,)),
+            "boxes": (n, 4),
+            **dict.fromkeys(("correct", "rank", "energy", "pointing", "overlap"), (m, n)),
+            "values": (m, strata, numbers),
+            "baselines": (len(BASELINES), strata, numbers),
+            "counts": (strata, numbers),
+            "draws": (m, strata, numbers, self.draws.shape[-1]),
+            **dict.fromkeys(("thresholds", "zero_maps"), (m,)),
+            "sanity": (m, self.sanity.shape[1], 3),
+            "faithfulness": gains,
+            "faithfulness_draws": (*gains, self.faithfulness_draws.shape[-1]),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        for name in ("map_sizes", "sanity_stages"):
+            if len(getattr(self, name)) != m:
+                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {m} models")
 
-    Args:
-        raw: (n, h, w) signed maps.
-        boxes: (n, 4) ``x0 y0 x1 y1``, inclusive pixel indices.
-        size: (H, W) in pixels.
+    def measures(self) -> tuple[Measure, ...]:
+        """Rank accuracy of small boxes first, which the claim "more precise" is about; then all others."""
+        found = [self.measure(name, stratum) for stratum in STRATA for name in METRICS]
+        if self.faithfulness_images:
+            found += [self.gain(name, control) for name in FAITHFULNESS for control in CONTROLS]
+        return tuple(found)
 
-    Returns:
-        (n,) float64 in [0, 1]; of a constant map the box's area. NaN where `box_area` is.
+    def measure(self, name: str, stratum: str) -> Measure:
+        """One of `METRICS` on one of `STRATA`."""
+        at = (slice(None), list(STRATA).index(stratum), list(METRICS).index(name))
+        label = f"{METRICS[name]}, {STRATA[stratum]}"
+        return Measure(f"{name}_{stratum}", label, "", self.values[at], self.draws[at], "images")
 
-    References:
-        Arras et al., CLEVR-XAI, Information Fusion 81, 2022 (relevance rank accuracy).
-    """
-    return _rank_in_chunks(lambda chunk: interpolate_maps(raw[chunk], size), boxes)
+    def gain(self, name: str, control: str) -> Measure:
+        """Gain of each network's map over one of `CONTROLS` by one of `FAITHFULNESS`."""
+        at = (slice(None), list(FAITHFULNESS).index(name), CONTROLS.index(control))
+        label = f"{FAITHFULNESS[name]}, gain over a {control} map"
+        values, draws = self.faithfulness[at], self.faithfulness_draws[at]
+        return Measure(f"{name}_over_{control}", label, "", values, draws, "images")
 
+    def baseline(self, name: str, stratum: str) -> dict[str, float]:
+        """What the maps of `BASELINES` reach in one of `METRICS` on one of `STRATA`."""
+        at = (slice(None), list(STRATA).index(stratum), list(METRICS).index(name))
+        return dict(zip(BASELINES, self.baselines[at].tolist(), strict=True))
 
-def centre_energy_in_box(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`energy_in_box` (n,) of a Gaussian at the image's centre with σ = H/4 (W/4 along the width)."""
-    in_rows, in_columns = _inside(boxes, size)
-    inside = np.ones(len(boxes))
-    for within, n in ((in_rows, size[0]), (in_columns, size[1])):
-        weight = np.exp(-8 * _centred(n) ** 2)  # (y/σ)²/2 with σ = n/4
-        inside *= within @ weight / weight.sum()
-    return np.where(np.isnan(box_area(boxes, size)), np.nan, inside)
-
-
-def centre_rank_accuracy(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`rank_accuracy` (n,) of that Gaussian, which ranks pixels by their distance from the centre."""
-    y, x = (np.arange(n, dtype=np.int64) * 2 - (n - 1) for n in size)
-    # squared distance in units of the sides, times a constant: whole numbers, so that ties are exact
-    nearness = -((y[:, None] * size[1]) ** 2 + (x * size[0]) ** 2)
-    return _rank_in_chunks(lambda chunk: np.broadcast_to(nearness, (len(boxes[chunk]), *size)), boxes)
-
-
-def _rank_in_chunks(maps: Callable[[slice], np.ndarray], boxes: np.ndarray) -> np.ndarray:
-    chunks = (slice(start, start + _CHUNK) for start in range(0, len(boxes), _CHUNK))
-    return np.concatenate([np.zeros(0), *(_share_of_highest(maps(c), boxes[c]) for c in chunks)])
-
-
-def _share_of_highest(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """`rank_accuracy` (n,) of maps (n, H, W) at the pixels."""
-    n, size = len(maps), (maps.shape[1], maps.shape[2])
-    area = box_area(boxes, size)
-    count = np.where(np.isnan(area), 1, np.rint(area * size[0] * size[1])).astype(np.int64)
-    in_rows, in_columns = _inside(boxes, size)
-    inside = (in_rows[:, :, None] & in_columns[:, None, :]).reshape(n, -1)
-    values = maps.reshape(n, -1)
-    last = np.take_along_axis(np.sort(values, axis=1), values.shape[1] - count[:, None], axis=1)
-    above, tied = values > last, values == last
-    left = count - above.sum(1)
-    hits = (above & inside).sum(1) + left * (tied & inside).sum(1) / tied.sum(1)
-    return np.where(np.isnan(area), np.nan, hits / count)
-
-
-def _inside(boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each row (n, H) and each column (n, W) is inside the box."""
-    y, x = np.arange(size[0]), np.arange(size[1])
-    in_rows = (y >= boxes[:, 1, None]) & (y <= boxes[:, 3, None])
-    in_columns = (x >= boxes[:, 0, None]) & (x <= boxes[:, 2, None])
-    return in_rows, in_columns
-
-
-def _centred(n: int) -> np.ndarray:
-    """Positions of n pixels from the middle, in units of the whole side."""
-    return (np.arange(n) - (n - 1) / 2) / n
+    def count(self, name: str, stratum: str) -> int:
+        """Images of one of `METRICS` on one of `STRATA`."""
+        return int(self.counts[list(STRATA).index(stratum), list(METRICS).index(name)])

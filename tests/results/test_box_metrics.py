@@ -10,12 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ralr_viz.results import localisation
-from ralr_viz.results.localisation import (
+from ralr_viz.results import box_metrics
+from ralr_viz.results.box_metrics import (
     box_area,
+    box_overlap,
+    centre_box_overlap,
     centre_energy_in_box,
+    centre_pointing_accuracy,
     centre_rank_accuracy,
     energy_in_box,
+    map_box,
+    map_box_overlap,
+    pointing_accuracy,
     rank_accuracy,
 )
 
@@ -141,7 +147,7 @@ def test_rank_accuracy_does_not_depend_on_scale_or_chunks(monkeypatch: pytest.Mo
     whole = rank_accuracy(raw, boxes, (16, 16))
     np.testing.assert_array_equal(rank_accuracy(4 * raw, boxes, (16, 16)), whole)
     centre = centre_rank_accuracy(boxes, (16, 16))
-    monkeypatch.setattr(localisation, "_CHUNK", 3)
+    monkeypatch.setattr(box_metrics, "_CHUNK", 3)
     np.testing.assert_array_equal(rank_accuracy(raw, boxes, (16, 16)), whole)
     np.testing.assert_array_equal(centre_rank_accuracy(boxes, (16, 16)), centre)
     assert rank_accuracy(raw[:0], boxes[:0], (16, 16)).shape == (0,)
@@ -181,3 +187,88 @@ def test_centre_baselines_are_nan_without_a_proper_box(number) -> None:
 def test_rank_accuracy_is_nan_without_a_proper_box() -> None:
     found = rank_accuracy(np.ones((5, 2, 2), np.float32), NO_BOXES, (16, 16))
     np.testing.assert_array_equal(np.isnan(found), [True] * 4 + [False])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        # half-open [0, 10) × [0, 10) and [2, 12) × [4, 14): 8·6 / (200 − 48)
+        ([0, 0, 9, 9], [2, 4, 11, 13], 48 / 152),
+        ([0, 0, 3, 4], [1, 1, 3, 4], 12 / 20),
+        ([0, 0, 1, 3], [2, 0, 4, 3], 0),  # sides that touch
+        ([3, 3, 3, 3], [3, 3, 3, 3], 1),  # one pixel is a box of one pixel
+        ([0, 0, 5, 4], [1, 1, 4, 2], 8 / 30),
+    ],
+)
+def test_box_overlap_by_hand(a, b, expected) -> None:
+    assert box_overlap(np.array(a), np.array(b)) == pytest.approx(expected)
+    assert box_overlap(np.array(b), np.array(a)) == pytest.approx(expected)
+
+
+def test_box_overlap_equals_the_sets_of_pixels() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.integers(0, 8, (2, 50, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(0, 8, (2, 50, 2))], axis=2)
+    for a, b, found in zip(*boxes, box_overlap(*boxes), strict=True):
+        pixels = [set(itertools.product(range(x0, x1 + 1), range(y0, y1 + 1))) for x0, y0, x1, y1 in (a, b)]
+        assert found == pytest.approx(len(pixels[0] & pixels[1]) / len(pixels[0] | pixels[1]))
+
+
+def test_map_box_is_that_of_the_largest_part() -> None:
+    pixels = np.zeros((6, 8))
+    pixels[1:3, 1:3] = 0.8  # four pixels
+    pixels[3, 3] = 0.8  # touches them by a corner only
+    pixels[4:6, 4:8] = 0.6  # eight pixels, lower
+    pixels[0, 7] = 1.0
+    assert map_box(pixels, 0.7) == (1, 1, 2, 2)
+    assert map_box(pixels, 0.6) == (4, 4, 7, 5)
+    assert map_box(pixels, 1.0) == (7, 0, 7, 0)
+    assert map_box(pixels - 3, 0.7) == (1, 1, 2, 2)  # the scale is the map's own
+    assert map_box(np.full((6, 8), 2.0), 0.5) == (0, 0, 7, 5)
+
+
+def test_map_box_overlap_is_of_the_interpolated_maps() -> None:
+    raw = np.zeros((2, 4, 4), np.float32)
+    raw[0, 0, 0], raw[1] = 1, 1
+    boxes = np.array([[0, 0, 3, 3], [0, 0, 7, 15]])
+    # the corner's cell keeps its value on two pixels of four; linear from there to the next cell's middle
+    found = map_box_overlap(raw, boxes, (16, 16), np.array([0.99, 0.01]))
+    np.testing.assert_allclose(found, [[4 / 16, 16 / 36], [0.5, 0.5]])
+
+
+def test_centre_box_overlap_by_hand() -> None:
+    boxes = np.array([[2, 2, 5, 5], [0, 0, 3, 7]])
+    found = centre_box_overlap(boxes, (8, 8), np.array([0.5, 1.0]))
+    np.testing.assert_allclose(found, [[1, 16 / 64], [8 / 40, 0.5]])
+
+
+def test_pointing_accuracy_shares_ties() -> None:
+    raw = np.zeros((4, 2, 2), np.float32)
+    raw[0, 0, 0], raw[1, 1, 1], raw[2, 0] = 1, 1, 1
+    boxes = np.array([[0, 0, 3, 3]] * 4)
+    # nearest edge pixels repeat the corner's value on 2×2; the upper row's on 2 rows of 8; zeros everywhere
+    np.testing.assert_allclose(pointing_accuracy(raw, boxes, (8, 8)), [1, 0, 0.5, 0.25])
+
+
+def test_pointing_accuracy_equals_its_twin_and_is_nan_without_a_proper_box(monkeypatch) -> None:
+    monkeypatch.setattr(box_metrics, "_CHUNK", 3)
+    rng = np.random.default_rng(0)
+    raw = rng.standard_normal((20, 4, 4)).astype(np.float32)
+    corner = rng.integers(0, 8, (20, 2))
+    boxes = np.hstack([corner, corner + rng.integers(1, 8, (20, 2))])
+    found = pointing_accuracy(raw, boxes, (16, 16))
+    up = torch.nn.functional.interpolate(
+        torch.from_numpy(raw).double()[:, None], (16, 16), mode="bilinear", align_corners=False
+    )[:, 0].numpy()
+    for cam, (x0, y0, x1, y1), value in zip(up, boxes, found, strict=True):
+        rows, columns = np.nonzero(cam >= cam.max() - 1e-12)
+        inside = (rows >= y0) & (rows <= y1) & (columns >= x0) & (columns <= x1)
+        assert value == pytest.approx(inside.mean())
+    found = pointing_accuracy(np.ones((5, 2, 2), np.float32), NO_BOXES, (16, 16))
+    np.testing.assert_array_equal(np.isnan(found), [True] * 4 + [False])
+
+
+def test_centre_pointing_accuracy_of_even_and_odd_sides() -> None:
+    boxes = np.array([[0, 0, 3, 3], [0, 0, 4, 4], [5, 5, 7, 7], [0, 0, 3, 7]])
+    np.testing.assert_allclose(centre_pointing_accuracy(boxes, (8, 8)), [0.25, 1, 0, 0.5])
+    np.testing.assert_allclose(centre_pointing_accuracy(boxes[:2], (7, 7)), [1, 1])

@@ -1,0 +1,217 @@
+"""Whether a network's maps name the pixels it uses: deletion, insertion and ROAD, as gains over blind maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+from torch import Tensor, nn
+
+from ralr_viz.analysis.head import find_logits
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.errors import InputError
+from ralr_viz.results.interpolation import interpolate_maps
+from ralr_viz.results.localisation import CONTROLS
+from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.train.runtime import Runtime, resolve_runtime
+
+Score = Callable[[np.ndarray], np.ndarray]
+"""Normalised images (b, 3, H, W) float32 to a number of each, (b,)."""
+
+ROAD_SHARES = (0.2, 0.4, 0.6, 0.8)
+"""Of the pixels that are taken away."""
+_NOISE = 0.01
+_NEIGHBOURS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}
+"""Weights of the linear imputation, of one of each two opposite neighbours."""
+_STREAM = 0x46414954
+"""Second word of the seed ("FAIT")."""
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What a network's own maps gain over maps that know nothing.
+
+    Attributes:
+        gains: (3, 2, n) float64: by deletion, insertion and ROAD, over a random and a centre map, of each image;
+            in probability of the true class, positive where the own map is better.
+    """
+
+    gains: np.ndarray
+
+
+def compute_faithfulness(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    maps: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    steps: int = 10,
+    seed: int = 0,
+    batch: int = 500,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, int], object] | None = None,
+) -> Faithfulness:
+    """Gains of a network's maps over a random and a centre map of the same coarseness.
+
+    Scores of two networks differ by their confidence and robustness alone; the gain of a network's own map
+    over a blind map, by the same network on the same image, does not measure these.
+
+    Args:
+        model: Any classifier; its mode, gradients and device are left as they were.
+        images: (n, H, W, 3) uint8.
+        labels: (n,) integer classes whose probability is followed.
+        maps: (n, h, w) signed maps of these classes.
+        mean, std: Per channel, in units of [0, 1], as in training.
+        steps: Of the deletion and insertion curves, 1 or more.
+        seed: Of random maps, ties and noise.
+        batch, device, precision: As in `compute_predictions`.
+        progress: Called as ``progress(done, total)`` with the number of images.
+
+    Raises:
+        InputError: Images, labels or maps of another shape or range, or ``steps`` < 1.
+
+    References:
+        Petsiuk et al., RISE, BMVC 2018 (deletion, insertion). Rong et al., A consistent and efficient
+        evaluation strategy for attribution methods, ICML 2022 (ROAD).
+    """
+    check_images(images, batch)
+    if maps.ndim != 3 or len(maps) != len(images) or steps < 1:
+        raise InputError(
+            f"`maps` is {maps.shape}, `steps` = {steps}: one map for each of {len(images)} images, and 1 or more"
+        )
+    runtime = resolve_runtime(device, precision)
+    before = next((p.device for p in model.parameters()), torch.device("cpu"))
+    pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
+    rng = np.random.default_rng([seed, _STREAM])
+    size, imputer = images.shape[1:3], Imputer(images.shape[1:3])
+    gains = np.empty((3, len(CONTROLS), len(images)))
+    runtime.place(model)
+    try:
+        with eval_mode(model), torch.no_grad():
+            probe, _ = pictures.load(0, PROBE_IMAGES)
+            check_outputs(model, probe, pictures.targets)
+            for i in range(len(images)):
+                x, target = pictures.load(i, i + 1)
+                score = _scorer(model, int(target), runtime, batch)
+                kinds = (maps[i], rng.standard_normal(maps[i].shape), _centre(size))
+                noise = rng.standard_normal((3, *size))
+                picture, found = x[0].float().cpu().numpy(), []
+                for kind in kinds:
+                    order = pixel_order(interpolate_maps(kind, size), rng)
+                    road = road_score(picture, order, score, imputer, noise)
+                    found.append(
+                        (
+                            -deletion(picture, order, score, steps),
+                            insertion(picture, order, score, steps),
+                            road,
+                        )
+                    )
+                own, *blind = np.array(found)
+                gains[:, :, i] = np.stack([own - other for other in blind], axis=1)
+                if progress is not None:
+                    progress(i + 1, len(images))
+    finally:
+        model.to(before)
+    return Faithfulness(gains)
+
+
+def pixel_order(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flat positions of a map's pixels (H, W), the highest first; equal ones in an order at random."""
+    return np.lexsort((rng.random(pixels.size), -pixels.ravel()))
+
+
+def deletion(picture: np.ndarray, order: np.ndarray, score: Score, steps: int) -> float:
+    """Area under the score while the pixels become the mean colour (0), the first of the order first.
+
+    Args:
+        picture: (C, H, W) normalised.
+        order: (H·W,) flat positions.
+        score: Of images.
+        steps: In which as many pixels, to one, are taken away.
+    """
+    return _area(picture, np.zeros_like(picture), order, score, steps)
+
+
+def insertion(picture: np.ndarray, order: np.ndarray, score: Score, steps: int) -> float:
+    """Area under the score while the pixels come back to a picture of the mean colour (0)."""
+    return _area(np.zeros_like(picture), picture, order, score, steps)
+
+
+def road_score(
+    picture: np.ndarray, order: np.ndarray, score: Score, imputer: Imputer, noise: np.ndarray
+) -> float:
+    """Half the mean of the score without the least relevant pixels minus that without the most relevant ones.
+
+    Exactly as many pixels are taken away by rank as `ROAD_SHARES` say, so that ties cost none or all of them.
+    """
+    counts = [round(share * len(order)) for share in ROAD_SHARES]
+    removed = [gone for count in counts for gone in (order[len(order) - count :], order[:count])]
+    versions = [imputer.fill(picture, gone, noise) for gone in removed]
+    scores = score(np.stack(versions)).reshape(-1, 2)
+    return float((scores[:, 0] - scores[:, 1]).mean() / 2)
+
+
+class Imputer:
+    """Fills missing pixels with the weighted mean of their eight neighbours, solved for all at once."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        height, width = size
+        position = np.arange(height * width).reshape(height, width)
+        weights = sparse.lil_matrix((height * width,) * 2)
+        for (down, right), weight in _NEIGHBOURS.items():
+            here = position[: height - down, max(0, -right) : width - max(0, right)].ravel()
+            there = position[down:, max(0, right) : width - max(0, -right)].ravel()
+            weights[here, there] = weights[there, here] = weight
+        self._weights = weights.tocsr()
+        self._total = np.asarray(self._weights.sum(axis=1)).ravel()  # less than 1 at the border
+
+    def fill(self, picture: np.ndarray, gone: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """The picture (C, H, W) with the pixels at ``gone`` imputed, plus a hundredth of the noise (C, H, W)."""
+        flat = picture.reshape(len(picture), -1).astype(np.float64)
+        kept = np.ones(flat.shape[1], dtype=bool)
+        kept[gone] = False
+        missing = np.flatnonzero(~kept)
+        rows = self._weights[missing]
+        system = sparse.diags(self._total[missing]) - rows[:, missing]
+        solved = spsolve(system.tocsc(), rows[:, kept] @ flat[:, kept].T).reshape(len(missing), -1)
+        filled = flat.copy()
+        filled[:, missing] = solved.T + _NOISE * noise.reshape(len(picture), -1)[:, missing]
+        return filled.reshape(picture.shape).astype(np.float32)
+
+
+def _area(start: np.ndarray, end: np.ndarray, order: np.ndarray, score: Score, steps: int) -> float:
+    counts = np.rint(np.linspace(0, len(order), steps + 1)).astype(int)
+    versions = np.repeat(start[None], steps + 1, axis=0).reshape(steps + 1, len(start), -1)
+    goal = end.reshape(len(end), -1)
+    for version, count in zip(versions, counts, strict=True):
+        version[:, order[:count]] = goal[:, order[:count]]
+    scores = score(versions.reshape(steps + 1, *start.shape))
+    return float(np.trapezoid(scores, counts / len(order)))
+
+
+def _scorer(model: nn.Module, target: int, runtime: Runtime, batch: int) -> Score:
+    """Probability of a class."""
+
+    def score(pictures: np.ndarray) -> np.ndarray:
+        found: list[Tensor] = []
+        for start in range(0, len(pictures), batch):
+            x = torch.from_numpy(pictures[start : start + batch]).to(runtime.device)
+            with runtime.autocast():
+                logits = find_logits(model(x.contiguous(memory_format=runtime.memory_format)))
+            found.append(logits.float().softmax(1)[:, target])
+        return torch.cat(found).cpu().numpy().astype(np.float64)
+
+    return score
+
+
+def _centre(size: tuple[int, int]) -> np.ndarray:
+    """Minus the squared distance from the centre in units of the sides, at the pixels."""
+    y, x = (((np.arange(n) - (n - 1) / 2) / n) ** 2 for n in size)
+    return -(y[:, None] + x)

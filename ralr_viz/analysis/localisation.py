@@ -1,0 +1,285 @@
+"""Class activation maps against bounding boxes, for several networks on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ralr_viz.analysis.comparison import (
+    check_same_images,
+    describe_networks,
+    describe_runtime,
+    order_by_class,
+)
+from ralr_viz.analysis.faithfulness import Faithfulness
+from ralr_viz.analysis.localisation_sanity import Cascade
+from ralr_viz.analysis.separation import bootstrap_weights
+from ralr_viz.errors import InputError
+from ralr_viz.results.box_metrics import (
+    box_area,
+    centre_box_overlap,
+    centre_energy_in_box,
+    centre_pointing_accuracy,
+    centre_rank_accuracy,
+    energy_in_box,
+    map_box_overlap,
+    pointing_accuracy,
+    rank_accuracy,
+)
+from ralr_viz.results.localisation import (
+    BASELINES,
+    CONTROLS,
+    FAITHFULNESS,
+    METRICS,
+    SMALL_AREA,
+    STRATA,
+    LocalisationResult,
+)
+from ralr_viz.results.predictions import PredictionsResult
+
+OVERLAPS = (0.3, 0.5, 0.7)
+"""Of box accuracy, as in MaxBoxAccV2."""
+_THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
+_RESAMPLES_AT_ONCE = 64
+
+
+def compute_localisation(
+    predictions: Sequence[PredictionsResult],
+    boxes: np.ndarray,
+    image_size: tuple[int, int],
+    *,
+    sanity: Sequence[Cascade] = (),
+    faithfulness: Sequence[Faithfulness] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> LocalisationResult:
+    """Rank accuracy, energy in the box, box accuracy and pointing game; `LocalisationResult` defines each.
+
+    Every image counts, with the map of its true class, whatever the network predicts: a network that
+    classifies better must not localise better for that alone. Thresholds of the map boxes are chosen on the
+    images with an even place in canonical order, which is by hash, and used on the others. The bootstrap
+    draws images with replacement within each class, the same for all networks.
+
+    Args:
+        predictions: Of one network or more with maps, on the same labelled images in the same order.
+        boxes: (n, 4) integer ``x0 y0 x1 y1`` of these images, inclusive pixel indices, −1 where there is none.
+        image_size: (H, W) in pixels, of the images and boxes.
+        sanity: What `randomise_cascade` found for each network; or nothing.
+        faithfulness: What `compute_faithfulness` found for each network on the same images; or nothing.
+        resamples: Of the bootstrap, 2 or more.
+        seed: Of the bootstrap.
+        progress: Called as ``progress(done, total)``.
+        provenance: Kept with the result, with the networks' own.
+
+    Raises:
+        InputError: No networks, other images in one than in another, no labels, no maps, no boxes, fewer than
+            two images with a proper box, or an option out of its range.
+    """
+    _check(predictions, boxes, resamples, sanity, faithfulness)
+    every = box_area(boxes, image_size)
+    kept = np.flatnonzero(~np.isnan(every))
+    if len(kept) < 2:
+        raise InputError(
+            f"{len(kept)} of {len(every)} images have a proper box: localisation needs two or more, take more images"
+        )
+    labels, boxes, area = predictions[0].labels[kept], boxes[kept], every[kept]
+    total = len(predictions) + 1
+    tuned = np.arange(len(kept)) % 2 == 0
+    scored = []
+    for done, p in enumerate(predictions, 1):
+        scored.append(_score(p, kept, boxes, image_size, tuned))
+        if progress is not None:
+            progress(done, total)
+    correct = np.stack([(p.predicted == p.labels)[kept] for p in predictions])
+    strata = np.stack([area < SMALL_AREA, np.ones(len(kept), dtype=bool), correct.all(axis=0)])
+    each = np.stack([_quantities(s, right, tuned) for s, right in zip(scored, correct, strict=True)])
+    counts = (strata[:, None] & ~np.isnan(each[0])).sum(axis=2)
+    side, blind = _blind_quantities(boxes, image_size, area, tuned)
+
+    order, bounds, _ = order_by_class(labels)
+    draws = np.empty((len(predictions), len(STRATA), len(METRICS), resamples))
+    at = 0
+    for weights in bootstrap_weights(bounds, resamples, _RESAMPLES_AT_ONCE, seed):
+        draws[..., at : at + len(weights)] = _means(each[:, :, order], strata[:, order], weights)
+        at += len(weights)
+    if progress is not None:
+        progress(total, total)
+    once = np.ones((1, len(kept)))
+    device, precision = describe_runtime(predictions)
+    first = predictions[0]
+    zero = np.array([(p.true_maps[kept].max(axis=(1, 2)) <= 0).sum() for p in predictions])
+    return LocalisationResult(
+        models=tuple(p.model for p in predictions),
+        indices=first.indices[kept],
+        labels=labels,
+        boxes=boxes.astype(np.int16),
+        area=area,
+        correct=correct,
+        rank=np.stack([s.each["rank"] for s in scored]),
+        energy=np.stack([s.each["energy"] for s in scored]),
+        pointing=np.stack([s.each["pointing"] for s in scored]),
+        overlap=np.stack([s.overlap for s in scored]),
+        values=_means(each, strata, once)[..., 0],
+        baselines=_means(blind, strata, once)[..., 0],
+        counts=counts,
+        draws=draws,
+        thresholds=np.array([s.threshold for s in scored]),
+        centre_side=side,
+        zero_maps=zero,
+        dropped=len(every) - len(kept),
+        image_size=image_size,
+        map_sizes=tuple((int(p.true_maps.shape[1]), int(p.true_maps.shape[2])) for p in predictions),
+        **_join_sanity(sanity, len(predictions)),
+        **_join_faithfulness(faithfulness, len(predictions), resamples, seed),
+        class_names=first.class_names,
+        seed=seed,
+        dataset=first.dataset,
+        split=first.split,
+        device=device,
+        precision=precision,
+        notes=tuple(_notes(predictions, zero, len(every) - len(kept))),
+        provenance=describe_networks(predictions, provenance),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """One network's numbers of each image, its threshold and the overlap of its boxes (NaN where tuned)."""
+
+    each: Mapping[str, np.ndarray]
+    threshold: float
+    overlap: np.ndarray
+
+
+def _score(
+    p: PredictionsResult, kept: np.ndarray, boxes: np.ndarray, size: tuple[int, int], tuned: np.ndarray
+) -> _Scored:
+    maps = p.true_maps[kept]
+    numbers = {"rank": rank_accuracy, "energy": energy_in_box, "pointing": pointing_accuracy}
+    each = {name: number(maps, boxes, size) for name, number in numbers.items()}
+    reached = box_accuracy(map_box_overlap(maps[tuned], boxes[tuned], size, _THRESHOLDS)).mean(axis=0)
+    threshold = float(_THRESHOLDS[reached.argmax()])
+    overlap = np.full(len(maps), np.nan)
+    overlap[~tuned] = map_box_overlap(maps[~tuned], boxes[~tuned], size, np.array([threshold]))[:, 0]
+    return _Scored(each, threshold, overlap)
+
+
+def box_accuracy(overlap: np.ndarray) -> np.ndarray:
+    """Share of `OVERLAPS` that each overlap reaches; NaN stays."""
+    reached = (overlap[..., None] >= np.array(OVERLAPS)).mean(axis=-1)
+    return np.where(np.isnan(overlap), np.nan, reached)
+
+
+def _quantities(scored: _Scored, correct: np.ndarray, tuned: np.ndarray) -> np.ndarray:
+    """The numbers (quantities, n) of each image in the order of `METRICS`."""
+    top1 = np.where(tuned, np.nan, correct & (scored.overlap >= 0.5))
+    found = {**scored.each, "box": box_accuracy(scored.overlap), "top1": top1}
+    return np.stack([found[name] for name in METRICS])
+
+
+def _blind_quantities(
+    boxes: np.ndarray, size: tuple[int, int], area: np.ndarray, tuned: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Side of the best centred box on the tuned images, and the numbers (2, quantities, n) of `BASELINES`."""
+    overlap = centre_box_overlap(boxes, size, _THRESHOLDS)
+    best = int(box_accuracy(overlap[tuned]).mean(axis=0).argmax())
+    nothing = np.full(len(area), np.nan)
+    uniform = {
+        "rank": area,
+        "energy": area,
+        "pointing": area,
+        "box": box_accuracy(np.where(tuned, np.nan, area)),
+    }
+    centre = {
+        "rank": centre_rank_accuracy(boxes, size),
+        "energy": centre_energy_in_box(boxes, size),
+        "pointing": centre_pointing_accuracy(boxes, size),
+        "box": box_accuracy(np.where(tuned, np.nan, overlap[:, best])),
+    }
+    found = dict(zip(BASELINES, (uniform, centre), strict=True))
+    rows = [[found[blind].get(name, nothing) for name in METRICS] for blind in BASELINES]
+    return float(_THRESHOLDS[best]), np.array(rows)
+
+
+def _means(each: np.ndarray, strata: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted means (m, strata, quantities, b) of the images' numbers (m, quantities, n) that are not NaN."""
+    known = ~np.isnan(each)
+    used = strata[:, None] & known[:, None]  # (m, strata, quantities, n)
+    total = np.where(used, np.nan_to_num(each)[:, None], 0) @ weights.T
+    count = used.astype(np.float64) @ weights.T
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _join_sanity(found: Sequence[Cascade], count: int) -> dict[str, Any]:
+    most = max((len(c.stages) for c in found), default=0)
+    numbers = np.full((count, most, 3), np.nan)
+    for i, cascade in enumerate(found):
+        numbers[i, : len(cascade.stages)] = cascade.summarise()
+    return {
+        "sanity": numbers,
+        "sanity_stages": tuple(c.stages for c in found) or ((),) * count,
+        "sanity_images": found[0].spearman.shape[1] if found else 0,
+    }
+
+
+def _join_faithfulness(
+    found: Sequence[Faithfulness], count: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    shape = (count, len(FAITHFULNESS), len(CONTROLS))
+    if not found:
+        return {
+            "faithfulness": np.full(shape, np.nan),
+            "faithfulness_draws": np.zeros((*shape, 0)),
+            "faithfulness_images": 0,
+        }
+    gains = np.stack([f.gains for f in found])  # (m, 3, 2, n)
+    n = gains.shape[-1]
+    weights = np.concatenate(list(bootstrap_weights([(0, n)], resamples, _RESAMPLES_AT_ONCE, seed)))
+    return {
+        "faithfulness": gains.mean(axis=-1),
+        "faithfulness_draws": gains @ weights.T / n,
+        "faithfulness_images": n,
+    }
+
+
+def _check(
+    predictions: Sequence[PredictionsResult],
+    boxes: np.ndarray,
+    resamples: int,
+    sanity: Sequence[Cascade],
+    faithfulness: Sequence[Faithfulness],
+) -> None:
+    check_same_images(predictions)
+    if resamples < 2:
+        raise InputError(f"`resamples` = {resamples} must be 2 or more")
+    if boxes.shape != (len(predictions[0].labels), 4):
+        raise InputError(
+            f"`boxes` is {boxes.shape}: one x0 y0 x1 y1 for each of {len(predictions[0].labels)} images"
+        )
+    for p in predictions:
+        if not p.has_maps:
+            raise InputError(
+                f"`{p.model}` has no class activation maps in closed form, as its logits are no linear function of "
+                "a pooled map: compare it with `ralr-viz cam`"
+            )
+    for name, found in (("sanity", sanity), ("faithfulness", faithfulness)):
+        if len(found) not in (0, len(predictions)):
+            raise InputError(
+                f"`{name}` has {len(found)} entries for {len(predictions)} networks: give one for each"
+            )
+
+
+def _notes(predictions: Sequence[PredictionsResult], zero: np.ndarray, dropped: int) -> Iterator[str]:
+    for p, count in zip(predictions, zero.tolist(), strict=True):
+        yield from (f"{p.model}: {note}" for note in p.notes)
+        if count:
+            yield f"{p.model}: {count:,} maps have no positive value; their energy is that of a uniform map"
+    if dropped:
+        yield f"{dropped:,} images have no proper box (none, no width or no height) and are left out"
+    if predictions[0].split == "train":
+        yield "training images: networks know them, so compare on held-out ones"

@@ -1,0 +1,162 @@
+"""Whether class activation maps depend on the weights: the cascading randomisation test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import norm, rankdata
+from torch import Tensor, nn
+
+from ralr_viz.analysis.cam import closed_form_maps
+from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.head import CamHead, find_cam_head
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.errors import InputError
+from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.train.runtime import Runtime, resolve_runtime
+
+_FEWEST_STAGES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """How alike a network's maps stay while its weights become random, from the head to the stem.
+
+    Attributes:
+        stages: K modules in the order in which they became random and stayed so.
+        spearman: (K, n) float64 rank correlation of each image's signed map with the network's own after each
+            stage; 0 where a map is constant.
+    """
+
+    stages: tuple[str, ...]
+    spearman: np.ndarray
+
+    def summarise(self) -> np.ndarray:
+        """Mean over images and its 95 % normal interval after each stage, (K, 3)."""
+        n = self.spearman.shape[1]
+        mean = self.spearman.mean(axis=1)
+        half = (
+            norm.ppf(0.975) * self.spearman.std(axis=1, ddof=1) / np.sqrt(n)
+            if n > 1
+            else np.full_like(mean, np.nan)
+        )
+        return np.stack([mean, mean - half, mean + half], axis=1)
+
+
+@torch.no_grad()
+def randomise_cascade(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int = 0,
+    batch: int = 500,
+    device: str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, int], object] | None = None,
+) -> Cascade:
+    """Correlation of the true class's map with itself while stage after stage is initialised anew.
+
+    A map that explains the network must change when the network's weights are lost; one that stays would be
+    drawn by the image's edges alone. Stages are the network's children that have weights, from the last to
+    the first; where there are fewer than three, their children. It works on a deep copy.
+
+    Args:
+        model: A network that ends in global average pooling and one linear layer; nothing of it is touched.
+        images: (n, H, W, 3) uint8.
+        labels: (n,) integer classes whose maps are compared.
+        mean, std: Per channel, in units of [0, 1], as in training.
+        seed: Of the random weights.
+        batch, device, precision: As in `compute_predictions`.
+        progress: Called as ``progress(done, total)`` with the number of stages.
+
+    Raises:
+        InputError: Images or labels of another shape or range, or a network without such an end.
+
+    References:
+        Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018, section 3.1.
+    """
+    check_images(images, batch)
+    runtime = resolve_runtime(device, precision)
+    network = runtime.place(copy.deepcopy(model))
+    pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
+    probe, _ = pictures.load(0, PROBE_IMAGES)
+    with eval_mode(network):
+        check_outputs(network, probe, pictures.targets)
+        head = find_cam_head(network, probe)
+        if head is None:
+            raise InputError(
+                f"`{type(model).__name__}` does not end in global average pooling and one linear layer: its maps "
+                "have no closed form to compare"
+            )
+        original = _maps(network, head, pictures, runtime, batch)
+        stages = find_stages(network)
+        found = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for done, name in enumerate(stages, 1):
+                randomise(network.get_submodule(name))
+                found.append(map_correlation(original, _maps(network, head, pictures, runtime, batch)))
+                if progress is not None:
+                    progress(done, len(stages))
+    return Cascade(tuple(stages), np.stack(found))
+
+
+def find_stages(model: nn.Module) -> list[str]:
+    """Children with weights from the last to the first; of fewer than three, their children instead."""
+    stages = [""]
+    while True:
+        finer: list[str] = []
+        for name in stages:
+            module = model.get_submodule(name)
+            children = [
+                f"{name}.{child}" if name else child
+                for child, part in module.named_children()
+                if any(True for _ in part.parameters())
+            ]
+            finer += children or [name]
+        if finer == stages or len(finer) >= _FEWEST_STAGES:
+            return finer[::-1]
+        stages = finer
+
+
+def randomise(module: nn.Module) -> None:
+    """Initialise all weights anew: by each part's own rule, else by a shuffle of the values it has."""
+    for part in module.modules():
+        own = list(part.parameters(recurse=False))
+        if not own:
+            continue
+        if callable(reset := getattr(part, "reset_parameters", None)):
+            device = own[0].device
+            part.cpu()  # the one generator that `fork_rng` protects
+            reset()
+            part.to(device)
+        else:
+            for parameter in own:
+                order = torch.randperm(parameter.numel()).to(parameter.device)
+                parameter.data = parameter.data.flatten()[order].view_as(parameter)
+
+
+def map_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation (n,) of the values of maps (n, h, w); 0 where one is constant."""
+    ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
+    x, y = (r - r.mean(axis=1, keepdims=True) for r in ranks)
+    size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(a)), where=size > 0)
+
+
+def _maps(model: nn.Module, head: CamHead, pictures: Pictures, runtime: Runtime, batch: int) -> np.ndarray:
+    weight, _ = head.classifier(model)
+
+    def step(x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        with runtime.autocast(), capture(model, [head.layer]) as calls:
+            model(x)
+        return (closed_form_maps(head.feature_map(calls), weight, target),)
+
+    return pictures.run(step, batch, None)[0]

@@ -1,0 +1,133 @@
+"""Deletion, insertion and ROAD against hand-computed numbers and grad-cam's imputer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+from torch import nn
+
+from ralr_viz.analysis.faithfulness import (
+    Imputer,
+    compute_faithfulness,
+    deletion,
+    insertion,
+    pixel_order,
+    road_score,
+)
+from ralr_viz.errors import InputError
+from ralr_viz.models.registry import build_model
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def total(pictures):
+    return pictures.reshape(len(pictures), -1).sum(axis=1)
+
+
+def test_deletion_and_insertion_by_hand():
+    """A network that sums its pixels; two steps of two pixels each."""
+    picture = np.array([[[0.4, 0.3], [0.2, 0.1]]])
+    order = pixel_order(picture[0], np.random.default_rng(0))
+    # deletion: 1, .3, 0 and insertion: 0, .7, 1, by trapezia
+    assert deletion(picture, order, total, 2) == pytest.approx(0.4)
+    assert insertion(picture, order, total, 2) == pytest.approx(0.6)
+    assert deletion(picture, order[::-1], total, 2) == pytest.approx(0.6)
+
+
+def test_pixel_order_breaks_ties_at_random_but_not_ranks():
+    pixels = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0]])
+    orders = [pixel_order(pixels, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(order[:2].tolist() == [1, 3] for order in orders)
+    assert {order[2] for order in orders} == {0, 2, 4, 5}
+    np.testing.assert_array_equal(orders[3], pixel_order(pixels, np.random.default_rng(3)))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_imputer_equals_grad_cams(share):
+    rng = np.random.default_rng(0)
+    picture = rng.standard_normal((3, 9, 7)).astype(np.float32)
+    gone = rng.permutation(63)[: int(share * 63)]
+    mask = np.ones(63, dtype=np.float32)
+    mask[gone] = 0
+    theirs = NoisyLinearImputer(noise=0)(torch.from_numpy(picture), torch.from_numpy(mask.reshape(9, 7)))
+    ours = Imputer((9, 7)).fill(picture, gone, np.zeros((3, 9, 7)))
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def test_imputer_adds_noise_where_pixels_are_missing_only():
+    picture = np.ones((3, 6, 6), np.float32)
+    noise = np.random.default_rng(0).standard_normal((3, 6, 6))
+    filled = Imputer((6, 6)).fill(picture, np.array([7, 8]), noise)
+    np.testing.assert_allclose(
+        filled.reshape(3, -1)[:, [7, 8]], 1 + 0.01 * noise.reshape(3, -1)[:, [7, 8]], atol=1e-6
+    )
+    np.testing.assert_array_equal(np.delete(filled.reshape(3, -1), [7, 8], axis=1), 1)
+
+
+def test_road_takes_away_exactly_as_many_pixels_whatever_is_tied():
+    seen = []
+
+    def count(pictures):
+        seen.extend((pictures != 1).any(axis=1).sum(axis=(1, 2)))
+        return np.zeros(len(pictures))
+
+    picture, noise = np.ones((3, 10, 10), np.float32), np.ones((3, 10, 10))
+    order = pixel_order(np.zeros((10, 10)), np.random.default_rng(0))  # all tied, as zeros of a ReLU are
+    assert road_score(picture, order, count, Imputer((10, 10)), noise) == 0
+    assert seen == [20, 20, 40, 40, 60, 60, 80, 80]
+
+
+class Spot(nn.Module):
+    """Says class 1 the surer, the brighter the upper left quarter is."""
+
+    def forward(self, x):
+        bright = x[:, :, :4, :4].mean((1, 2, 3))
+        return torch.stack([-2 * bright, 2 * bright], 1)
+
+
+def test_faithful_maps_gain_and_others_lose():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 80, (6, 8, 8, 3), dtype=np.uint8)
+    images[:, :4, :4] += 170
+    maps = np.zeros((6, 4, 4), np.float32)
+    maps[:, :2, :2] = 1
+    settings = {"mean": MEAN, "std": STD}
+    found = compute_faithfulness(Spot(), images, np.ones(6, int), maps, **settings)
+    assert found.gains.shape == (3, 2, 6)
+    assert (found.gains.mean(axis=2) > 0.05).all()
+    worst = compute_faithfulness(Spot(), images, np.ones(6, int), -maps, **settings)
+    assert (worst.gains.mean(axis=2)[:2] < 0).all() and worst.gains.mean(axis=2)[2, 0] < 0
+
+
+def test_faithfulness_is_the_same_for_a_seed_and_leaves_no_trace():
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    maps = np.random.default_rng(1).standard_normal((3, 4, 4)).astype(np.float32)
+    model = build_model("resnet20", 4).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    settings = {"mean": MEAN, "std": STD, "steps": 3}
+    first = compute_faithfulness(model, images, np.zeros(3, int), maps, **settings)
+    again = compute_faithfulness(model, images, np.zeros(3, int), maps, batch=2, **settings)
+    np.testing.assert_allclose(first.gains, again.gains, atol=1e-5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.training and all(p.grad is None for p in model.parameters())
+    with pytest.raises(RuntimeError, match="stop"):
+        compute_faithfulness(model, images, np.zeros(3, int), maps, **settings, progress=stop)
+    assert model.training and all(module.training for module in model.modules())
+
+
+def stop(done, total):
+    raise RuntimeError("stop")
+
+
+def test_faithfulness_refuses_other_maps_and_steps():
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    with pytest.raises(
+        InputError, match=r"`maps` is \(1, 4, 4\), `steps` = 10: one map for each of 2 images"
+    ):
+        compute_faithfulness(Spot(), images, np.ones(2, int), np.zeros((1, 4, 4)), mean=MEAN, std=STD)
+    with pytest.raises(InputError, match="`steps` = 0"):
+        compute_faithfulness(
+            Spot(), images, np.ones(2, int), np.zeros((2, 4, 4)), mean=MEAN, std=STD, steps=0
+        )

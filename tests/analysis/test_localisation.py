@@ -1,0 +1,178 @@
+"""Localisation of maps that are known against boxes that are known."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ralr_viz.analysis.faithfulness import Faithfulness
+from ralr_viz.analysis.localisation import box_accuracy, compute_localisation
+from ralr_viz.analysis.localisation_sanity import Cascade
+from ralr_viz.errors import InputError
+from ralr_viz.results.box_metrics import energy_in_box, rank_accuracy
+from ralr_viz.results.localisation import METRICS, STRATA
+from ralr_viz.results.predictions import PredictionsResult
+
+SIZE = (16, 16)
+
+
+def predictions(
+    maps: np.ndarray, labels: np.ndarray, decided: np.ndarray, **changes: object
+) -> PredictionsResult:
+    n = len(labels)
+    values: dict = {
+        "model": "net",
+        "indices": np.arange(n) * 2,
+        "labels": labels,
+        "logits": np.eye(3, dtype=np.float32)[decided],
+        "features": np.zeros((n, 2), np.float32),
+        "feature_layer": "fc",
+        "true_maps": maps.astype(np.float32),
+        "predicted_maps": maps.astype(np.float32),
+        "map_layer": "layer3",
+    }
+    return PredictionsResult(**(values | changes))
+
+
+def scene(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes on a grid of 4×4 cells of 4 pixels, maps that are 1 inside, and labels."""
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 3, (n, 2))
+    size = rng.integers(1, 3, (n, 2))
+    boxes = np.hstack([4 * corner, 4 * np.minimum(corner + size, 4) - 1]).astype(np.int16)
+    maps = np.zeros((n, 4, 4))
+    for cam, (x0, y0, x1, y1) in zip(maps, boxes // 4, strict=True):
+        cam[y0 : y1 + 1, x0 : x1 + 1] = 1
+    return boxes, maps, np.arange(n) % 3
+
+
+def test_localisation_of_perfect_maps_beats_every_blind_map():
+    boxes, maps, labels = scene()
+    result = compute_localisation([predictions(maps, labels, labels)], boxes, SIZE, resamples=50)
+    for stratum in STRATA:
+        for name in ("rank", "energy", "pointing"):
+            value = result.measure(name, stratum).values[0]
+            assert (
+                value > 0.9 * (name != "energy")
+                and value > max(result.baseline(name, stratum).values()) + 0.1
+            )
+        assert result.measure("box", stratum).values[0] > 0.9
+        assert result.measure("top1", stratum).values[0] > 0.9
+
+
+def test_localisation_strata_and_their_means():
+    boxes, maps, labels = scene()
+    decided = np.where(np.arange(60) % 4 == 0, (labels + 1) % 3, labels)
+    a, b = predictions(maps, labels, labels, model="a"), predictions(maps[::-1], labels, decided, model="b")
+    result = compute_localisation([a, b], boxes, SIZE, resamples=5)
+    area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1) / 256
+    masks = {"small": area < 0.25, "all": area > 0, "correct": decided == labels}
+    for stratum, mask in masks.items():
+        assert result.count("rank", stratum) == mask.sum()
+        assert result.count("box", stratum) == mask[1::2].sum()  # the other half chose the threshold
+        for i, p in enumerate((a, b)):
+            rank = rank_accuracy(p.true_maps, boxes, SIZE)[mask].mean()
+            energy = energy_in_box(p.true_maps, boxes, SIZE)[mask].mean()
+            assert result.measure("rank", stratum).values[i] == pytest.approx(rank)
+            assert result.measure("energy", stratum).values[i] == pytest.approx(energy)
+        assert result.baseline("energy", stratum)["uniform"] == pytest.approx(area[mask].mean())
+    assert result.measures()[0].name == "rank_small"
+    # with a wrong prediction there is no top-1 localisation
+    box = box_accuracy(result.overlap[1])
+    right = (result.overlap[1] >= 0.5) & result.correct[1]
+    assert result.measure("top1", "all").values[1] == pytest.approx(right[1::2].mean())
+    assert result.measure("box", "all").values[1] == pytest.approx(np.nanmean(box))
+
+
+def test_localisation_threshold_is_chosen_on_the_other_half():
+    boxes, maps, labels = scene()
+    # the tuned half's maps are a frame of .5 around a core of 1 that is the object; the others' are the reverse
+    low = np.where(maps > 0, 1.0, 0.5)
+    tuned = np.arange(60) % 2 == 0
+    other = np.zeros_like(maps)
+    mixed = np.where(tuned[:, None, None], low - 0.5, other)
+    result = compute_localisation([predictions(mixed, labels, labels)], boxes, SIZE, resamples=5)
+    changed = np.where(tuned[:, None, None], low - 0.5, np.random.default_rng(0).random(maps.shape))
+    again = compute_localisation([predictions(changed, labels, labels)], boxes, SIZE, resamples=5)
+    assert result.thresholds == again.thresholds  # whatever the evaluated half is
+    assert np.isnan(result.overlap[0, tuned]).all() and np.isfinite(result.overlap[0, ~tuned]).all()
+    # constant maps of the evaluated half are the whole image
+    np.testing.assert_allclose(result.overlap[0, ~tuned], result.area[~tuned])
+
+
+def test_localisation_drops_improper_boxes_and_counts_zero_maps():
+    boxes, maps, labels = scene()
+    boxes[3], boxes[4], boxes[5] = -1, (5, 2, 5, 9), (0, 0, 16, 3)
+    maps[10], maps[11], maps[3] = 0, -1, 0
+    result = compute_localisation([predictions(maps, labels, labels)], boxes, SIZE, resamples=5)
+    assert result.dropped == 3 and len(result.labels) == 57
+    assert result.zero_maps.tolist() == [2]  # the third was dropped
+    np.testing.assert_array_equal(result.indices, np.delete(np.arange(60) * 2, [3, 4, 5]))
+    for position in (10 - 3, 11 - 3):
+        assert result.energy[0, position] == pytest.approx(result.area[position])
+    assert any("2 maps have no positive value" in note for note in result.notes)
+    assert any("3 images have no proper box" in note for note in result.notes)
+
+
+def test_localisation_draws_are_common_and_cover_the_mean():
+    boxes, maps, labels = scene(n=90)
+    noisy = maps + np.random.default_rng(1).standard_normal(maps.shape)
+    a, b = predictions(noisy, labels, labels, model="a"), predictions(3 * noisy, labels, labels, model="b")
+    result = compute_localisation([a, b], boxes, SIZE, resamples=300)
+    rank = result.measure("rank", "all")
+    assert rank.difference(0, 1) == pytest.approx((0, 0, 0), abs=1e-9)  # no scale enters
+    spread = result.rank[0].std() / np.sqrt(90)
+    _, low, high = rank.interval(0)
+    assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.2)
+    assert compute_localisation([a, b], boxes, SIZE, resamples=300) == result
+
+
+def test_localisation_keeps_the_checks():
+    boxes, maps, labels = scene()
+    p = predictions(maps, labels, labels)
+    q = predictions(maps, labels, labels, model="other")
+    cascades = [
+        Cascade(("fc", "layer2", "layer1"), np.full((3, 4), 0.5)),
+        Cascade(("fc", "conv"), np.array([[1, 0.5], [0, 0.5]])),
+    ]
+    gains = np.random.default_rng(0).standard_normal((2, 3, 2, 8))
+    result = compute_localisation(
+        [p, q], boxes, SIZE, sanity=cascades, faithfulness=[Faithfulness(g) for g in gains], resamples=20
+    )
+    assert result.sanity_stages == (("fc", "layer2", "layer1"), ("fc", "conv"))
+    np.testing.assert_allclose(result.sanity[0, :, 0], 0.5)
+    np.testing.assert_allclose(result.sanity[1, :2, 0], [0.75, 0.25])
+    assert np.isnan(result.sanity[1, 2]).all()
+    np.testing.assert_allclose(result.faithfulness, gains.mean(axis=3))
+    assert result.gain("road", "centre").draws.shape == (2, 20)
+    assert [m.name for m in result.measures()][-1] == "road_over_centre"
+    assert len(result.measures()) == len(STRATA) * len(METRICS) + 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predictions": []}, "`predictions` is empty"),
+        ({"resamples": 1}, "`resamples` = 1 must be 2 or more"),
+        ({"boxes": np.zeros((3, 4), int)}, r"`boxes` is \(3, 4\): one x0 y0 x1 y1 for each of 60"),
+        ({"boxes": np.full((60, 4), -1)}, "0 of 60 images have a proper box"),
+        ({"sanity": [None, None]}, "`sanity` has 2 entries for 1 networks"),
+    ],
+)
+def test_localisation_refuses_in_one_line(change, message):
+    boxes, maps, labels = scene()
+    arguments: dict = {"predictions": [predictions(maps, labels, labels)], "boxes": boxes, "image_size": SIZE}
+    with pytest.raises(InputError, match=message) as caught:
+        compute_localisation(**(arguments | change))
+    assert "\n" not in str(caught.value)
+
+
+def test_localisation_refuses_a_network_without_maps():
+    boxes, maps, labels = scene()
+    p = dataclasses.replace(
+        predictions(maps, labels, labels), true_maps=np.zeros((60, 0, 0)), predicted_maps=np.zeros((60, 0, 0))
+    )
+    with pytest.raises(InputError, match="`net` has no class activation maps in closed form"):
+        compute_localisation([p], boxes, SIZE)

@@ -1,0 +1,117 @@
+"""Weight randomisation: what it must find, and that it leaves the network alone."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from ralr_viz.analysis.localisation_sanity import find_stages, map_correlation, randomise, randomise_cascade
+from ralr_viz.errors import InputError
+from ralr_viz.models.registry import build_model
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_map_correlation_equals_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 5, 4, 3)).round(1)
+    expected = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(map_correlation(a, b), expected)
+    np.testing.assert_allclose(map_correlation(a, 3 * a + 1), 1)
+    np.testing.assert_allclose(map_correlation(a, -a), -1)
+    np.testing.assert_array_equal(map_correlation(a, np.ones_like(a)), 0)
+
+
+def test_randomise_cascade_goes_from_the_head_to_the_stem_and_loses_the_maps(images):
+    model = build_model("resnet20", 4).eval()
+    labels = np.arange(12) % 4
+    seen = []
+    found = randomise_cascade(
+        model, images, labels, mean=MEAN, std=STD, progress=lambda done, total: seen.append((done, total))
+    )
+    assert found.stages == ("linear", "layer3", "layer2", "layer1", "bn1", "conv1")
+    assert found.spearman.shape == (6, 12) and seen[-1] == (6, 6)
+    summary = found.summarise()
+    assert summary.shape == (6, 3)
+    assert (summary[:, 1] <= summary[:, 0]).all() and (summary[:, 0] <= summary[:, 2]).all()
+    assert np.abs(summary[:, 0]).max() < 0.9  # the network's own maps correlate by 1
+    again = randomise_cascade(model, images, labels, mean=MEAN, std=STD, batch=5)
+    np.testing.assert_allclose(again.spearman, found.spearman, atol=0.02)  # but for rounding among near ties
+    other = randomise_cascade(model, images, labels, mean=MEAN, std=STD, seed=1)
+    assert np.abs(other.spearman - found.spearman).max() > 0.1
+
+
+def test_randomise_cascade_compares_each_map_with_its_own(images, monkeypatch):
+    from ralr_viz.analysis import localisation_sanity
+
+    monkeypatch.setattr(localisation_sanity, "randomise", lambda module: None)
+    found = randomise_cascade(
+        build_model("resnet20", 4), images, np.arange(12) % 4, mean=MEAN, std=STD, batch=5
+    )
+    np.testing.assert_allclose(found.spearman, 1)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_randomise_cascade_leaves_no_trace(images, broken, monkeypatch):
+    from ralr_viz.analysis import localisation_sanity
+
+    model = build_model("resnet20", 4).train()
+    model.bn1.eval()
+    next(model.parameters()).requires_grad_(False)
+    before, modes = state(model), [module.training for module in model.modules()]
+    drawn = torch.random.get_rng_state()
+    if broken:
+
+        def fail(*arguments):
+            raise RuntimeError("stop")
+
+        monkeypatch.setattr(localisation_sanity, "map_correlation", fail)
+        with pytest.raises(RuntimeError, match="stop"):
+            randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
+    else:
+        randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
+    assert [module.training for module in model.modules()] == modes
+    assert not any(module._forward_hooks for module in model.modules())
+    assert [p.requires_grad for p in model.parameters()][:2] == [False, True]
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
+def test_randomise_shuffles_what_has_no_rule_of_its_own():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.arange(50.0))
+
+    part = Scale()
+    randomise(part)
+    assert not torch.equal(part.weight, torch.arange(50.0))
+    assert torch.equal(part.weight.sort().values, torch.arange(50.0))
+
+
+def test_find_stages_goes_deeper_where_there_are_few():
+    wrapped = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), nn.Linear(4, 2))
+    assert find_stages(wrapped) == ["1", "0.2", "0.0"]
+    assert find_stages(nn.Sequential(nn.Linear(3, 3))) == ["0"]
+
+
+def test_randomise_cascade_refuses_a_network_without_closed_form(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 4))
+    model = copy.deepcopy(model)
+    with pytest.raises(InputError, match="`Sequential` does not end in global average pooling"):
+        randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
