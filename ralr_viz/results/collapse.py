@@ -1,0 +1,127 @@
+"""Neural collapse of several networks: how tight classes are for their distance, on training and test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+METRICS = {
+    "nc1": "NC1, spread within over between classes",
+    "nc2_norms": "NC2, coefficient of variation of the means' lengths",
+    "nc2_angles": "NC2, mean |cos + 1/(C − 1)| of the means",
+    "nc3": "NC3, distance of classifier and means",
+    "nc4": "NC4, nearest class mean is not the decision",
+    "silhouette": "silhouette",
+    "davies_bouldin": "Davies–Bouldin index",
+    "knn_accuracy": "kNN accuracy",
+}
+"""Quantities along the third axis of ``values``, and what a table calls them."""
+
+UNITS = {"nc4": "%", "knn_accuracy": "%"}
+"""Of those that are no pure numbers."""
+
+SPLITS = ("test", "train")
+"""Along the second axis of ``values``; the claim is about the first."""
+
+
+@dataclass(frozen=True, eq=False)
+class CollapseResult(Result):
+    r"""NC1–NC4 and three measures of class separation of the penultimate features of m networks.
+
+    With :math:`\mu_c` the mean feature of class c, :math:`\bar\mu` the mean of the C class means and every
+    class counting the same, :math:`\Sigma_W = \frac1C\sum_c \mathrm{Cov}_c` and
+    :math:`\Sigma_B = \frac1C\sum_c (\mu_c-\bar\mu)(\mu_c-\bar\mu)^\top`:
+
+    - ``nc1``: :math:`\mathrm{tr}(\Sigma_W\Sigma_B^+)/C`. 0 where every class is a point.
+    - ``nc2_norms``, ``nc2_angles``: coefficient of variation of :math:`\|\mu_c-\bar\mu\|`; mean of
+      :math:`|\cos(\mu_c-\bar\mu, \mu_d-\bar\mu) + 1/(C-1)|` over pairs. 0 for a simplex ETF.
+    - ``nc3``: :math:`\|W^\top/\|W\|_F - M/\|M\|_F\|_F^2` of the classifier's weight W and the centred class
+      means M, from 0 (aligned) to 4. NaN where no linear layer gives the logits.
+    - ``nc4``: per cent of the images whose nearest class mean *of the training images* is not the network's
+      decision.
+    - ``silhouette``: mean, by cosine distance. ``davies_bouldin``: by Euclidean distance, low where classes are
+      apart. ``knn_accuracy``: per cent of the images whose k nearest others, by cosine, vote for their class.
+
+    Means and covariances of a split are those of its own images, except in ``nc4``. Lower is tighter and
+    further apart for all but ``silhouette`` and ``knn_accuracy``.
+
+    Attributes:
+        models: m names.
+        values: (m, splits, quantities) float64 in the order of `SPLITS` and `METRICS`.
+        draws: (m, splits, quantities, R) float64 of the bootstrap over images within classes; draw r is of
+            the same images for all networks. See ``draw_ratio``.
+        draw_ratio: (m, splits, quantities) float64: mean of the draws over the value before the draws were
+            divided by it. A resample's class means are noisier than the sample's, which changes NC1–NC3 and
+            Davies–Bouldin systematically; the draws keep their spread and are put around the value.
+        images: Images of each split.
+        subset: Images of each split that ``silhouette`` and ``knn_accuracy`` are of.
+        classes: (C,) int64 labels that occur.
+        feature_widths: m numbers of features.
+        k: Nearest others that vote.
+        seed: Of the bootstrap and the subset.
+        dataset: Where the images come from; None for others.
+        device, precision: Of the forward pass.
+        notes: What a reader should know, one sentence each.
+
+    References:
+        Papyan, Han and Donoho, Prevalence of neural collapse during the terminal phase of deep learning
+        training, PNAS 2020. Hui, Belkin and Nakkiran, Limitations of neural collapse for understanding
+        generalization in deep learning, 2022. Davies and Bouldin, A cluster separation measure, TPAMI 1979.
+    """
+
+    kind: ClassVar[str] = "collapse"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    values: np.ndarray
+    draws: np.ndarray
+    draw_ratio: np.ndarray
+    images: tuple[int, int]
+    subset: tuple[int, int]
+    classes: np.ndarray
+    feature_widths: tuple[int, ...]
+    k: int
+    seed: int
+    dataset: str | None = None
+    device: str = ""
+    precision: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (len(self.models), len(SPLITS), len(METRICS))
+        if not self.models:
+            raise ValueError("`models` is empty: expects one or more")
+        for name in ("values", "draw_ratio"):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        if self.draws.ndim != 4 or self.draws.shape[:3] != shape:
+            raise ValueError(f"`draws` is {self.draws.shape}, expects {(*shape, 'R')}")
+        for name, count in {
+            "images": len(SPLITS),
+            "subset": len(SPLITS),
+            "feature_widths": shape[0],
+        }.items():
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries, expects {count}")
+
+    def measures(self) -> tuple[Measure, ...]:
+        """NC1 of the test images first, which the claim "tighter and further apart" is about, then the others."""
+        return tuple(self.measure(name, split) for split in SPLITS for name in METRICS)
+
+    def measure(self, name: str, split: str) -> Measure:
+        """One of `METRICS` on one of `SPLITS`."""
+        at = (slice(None), SPLITS.index(split), list(METRICS).index(name))
+        return Measure(
+            name=f"{name}_{split}",
+            label=f"{METRICS[name]}, {split}",
+            unit=UNITS.get(name, ""),
+            values=self.values[at],
+            draws=self.draws[at],
+            resampled="images",
+        )
