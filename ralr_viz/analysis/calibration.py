@@ -1,0 +1,196 @@
+"""Calibration of several networks on the same images, and which images and classes changed hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from ralr_viz.analysis.comparison import (
+    check_same_images,
+    describe_networks,
+    describe_runtime,
+    order_by_class,
+)
+from ralr_viz.analysis.separation import bootstrap_weights
+from ralr_viz.errors import InputError
+from ralr_viz.results.calibration import METRICS, CalibrationResult
+from ralr_viz.results.predictions import PredictionsResult
+
+_RESAMPLES_AT_ONCE = 64
+_ECE = list(METRICS).index("ece")
+_FLOOR = 0x45434546
+"""Second word of the seed ("ECEF") of the labels that the floor is drawn from."""
+
+
+def compute_calibration(
+    predictions: Sequence[PredictionsResult],
+    *,
+    bins: int = 15,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> CalibrationResult:
+    """NLL, Brier score, equal-mass ECE beside its floor, accuracy, and what changed hands.
+
+    `CalibrationResult` defines each number. The bootstrap draws images with replacement within each class,
+    the same for all networks.
+
+    Args:
+        predictions: Of one network or more, on the same labelled images in the same order.
+        bins: Of the ECE; fewer where there are fewer images.
+        resamples: Of the bootstrap and of the floor, 2 or more.
+        seed: Of both.
+        progress: Called as ``progress(done, total)`` with the number of resamples.
+        provenance: Kept with the result, with the networks' own.
+
+    Raises:
+        InputError: No networks, other images in one than in another, no labels, or an option out of its range.
+    """
+    for name, value, least in (("bins", bins, 1), ("resamples", resamples, 2)):
+        if value < least:
+            raise InputError(f"`{name}` = {value} must be {least} or more")
+    check_same_images(predictions)
+    first = predictions[0]
+    n, m = len(first.labels), len(predictions)
+    bins = min(bins, n)
+    order, bounds, classes = order_by_class(first.labels)
+    correct = np.stack([(p.predicted == p.labels)[order] for p in predictions]).astype(np.float64)
+    confidence = np.stack([p.probabilities.max(axis=1)[order] for p in predictions])
+    each = np.stack([_scores(p)[:, order] for p in predictions])  # (m, 2, n)
+
+    def numbers(weights: np.ndarray) -> np.ndarray:
+        means = np.concatenate([each, 100 * correct[:, None]], axis=1) @ weights / n
+        ece = [
+            100 * expected_calibration_error(p, hit, bins, weights)
+            for p, hit in zip(confidence, correct, strict=True)
+        ]
+        return np.insert(means, _ECE, ece, axis=1)
+
+    values = numbers(np.ones(n))
+    draws = np.empty((m, len(METRICS), resamples))
+    class_draws = np.empty((m, len(classes), resamples))
+    starts = [start for start, _ in bounds]
+    counts = np.diff([*starts, n])
+    done = 0
+    for rows in bootstrap_weights(bounds, resamples, _RESAMPLES_AT_ONCE, seed):
+        for row in rows:
+            draws[:, :, done] = numbers(row)
+            gained = 100 * (correct - correct[0]) * row
+            class_draws[:, :, done] = np.add.reduceat(gained, starts, axis=1) / counts
+            done += 1
+        if progress is not None:
+            progress(done, resamples)
+    ratio = np.array([_ratio(d[_ECE].mean(), v[_ECE]) for d, v in zip(draws, values, strict=True)])
+    draws[:, _ECE] /= ratio[:, None]
+
+    class_accuracy = 100 * np.add.reduceat(correct, starts, axis=1) / counts
+    ends = np.percentile(class_draws, (2.5, 97.5), axis=2)
+    bin_confidence, bin_accuracy = np.array(
+        [bin_means(p, hit, bins) for p, hit in zip(confidence, correct, strict=True)]
+    ).transpose(1, 0, 2)
+    low, high = wilson_interval(bin_accuracy, n / bins)
+    device, precision = describe_runtime(predictions)
+    return CalibrationResult(
+        models=tuple(p.model for p in predictions),
+        indices=first.indices,
+        labels=first.labels,
+        predicted=np.stack([p.predicted for p in predictions]),
+        values=values,
+        draws=draws,
+        ece_ratio=ratio,
+        ece_floor=np.array([ece_floor(p, bins, resamples, seed) for p in confidence]),
+        bin_confidence=bin_confidence,
+        bin_accuracy=bin_accuracy,
+        bin_low=low,
+        bin_high=high,
+        classes=classes,
+        class_accuracy=class_accuracy,
+        class_difference=np.stack([class_accuracy - class_accuracy[0], *ends], axis=2),
+        class_names=first.class_names,
+        seed=seed,
+        dataset=first.dataset,
+        split=first.split,
+        device=device,
+        precision=precision,
+        notes=tuple(_notes(predictions, int(counts.min()))),
+        provenance=describe_networks(predictions, provenance),
+    )
+
+
+def expected_calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, bins: int, weights: np.ndarray | None = None
+) -> float:
+    """Equal-mass ECE in [0, 1].
+
+    Args:
+        confidence: (n,) probability of the predicted class.
+        correct: (n,) 1 where it is right, else 0.
+        bins: Each of 1/bins of the mass; an image on a border counts in both bins by its shares.
+        weights: (n,) how often each image counts; once when left out.
+    """
+    sums = _bin_sums(confidence, correct, bins, weights)
+    return float(np.abs(sums[0] - sums[1]).sum())
+
+
+def bin_means(confidence: np.ndarray, correct: np.ndarray, bins: int) -> np.ndarray:
+    """Mean confidence and accuracy (2, bins) of the bins of `expected_calibration_error`."""
+    return _bin_sums(confidence, correct, bins, None) * bins
+
+
+def ece_floor(confidence: np.ndarray, bins: int, draws: int, seed: int) -> tuple[float, float]:
+    """Mean and 97.5th percentile of the ECE, per cent, if each confidence were the probability of being right."""
+    rng = np.random.default_rng([seed, _FLOOR])
+    ranked = np.sort(confidence)
+    found = [expected_calibration_error(ranked, rng.random(len(ranked)) < ranked, bins) for _ in range(draws)]
+    return 100 * float(np.mean(found)), 100 * float(np.percentile(found, 97.5))
+
+
+def wilson_interval(share: np.ndarray, count: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % score interval of shares of ``count`` images.
+
+    References:
+        Wilson, Probable inference, JASA 1927.
+    """
+    z = norm.ppf(0.975)
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+
+
+def _bin_sums(
+    confidence: np.ndarray, correct: np.ndarray, bins: int, weights: np.ndarray | None
+) -> np.ndarray:
+    """Sums of confidence and correctness (2, bins) in each bin, over all mass."""
+    order = np.argsort(confidence, kind="stable")
+    mass = np.ones(len(order)) if weights is None else weights[order]
+    until = np.concatenate([[0.0], np.cumsum(mass)])
+    borders = until[-1] * np.arange(bins + 1) / bins
+    # a bin's sum is a difference of the running sum, which is linear in the mass within each image
+    values = np.stack([confidence[order], correct[order].astype(np.float64)]) * mass
+    running = np.concatenate([np.zeros((2, 1)), np.cumsum(values, axis=1)], axis=1)
+    return np.stack([np.diff(np.interp(borders, until, r)) for r in running]) / until[-1]
+
+
+def _scores(predictions: PredictionsResult) -> np.ndarray:
+    """NLL and Brier score of each image, (2, n)."""
+    p = predictions.probabilities
+    at_label = np.take_along_axis(p, predictions.labels[:, None], axis=1)[:, 0]
+    # Σ_k (p_k − y_k)² = Σ_k p_k² − 2 p_y + 1
+    return np.stack([predictions.loss, np.square(p).sum(axis=1) - 2 * at_label + 1])
+
+
+def _ratio(mean: float, value: float) -> float:
+    return mean / value if value > 0 and mean > 0 else 1.0
+
+
+def _notes(predictions: Sequence[PredictionsResult], smallest: int) -> Iterator[str]:
+    for p in predictions:
+        yield from (f"{p.model}: {note}" for note in p.notes)
+    if predictions[0].split == "train":
+        yield "training images: networks are surer of them than of others, so calibration is of held-out images"
+    if smallest < 20:
+        yield f"a class has {smallest} images: its interval is rough"

@@ -1,0 +1,139 @@
+"""How far several networks' probabilities can be trusted, and which images and classes changed hands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.stats import binomtest
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+METRICS = {
+    "nll": ("negative log-likelihood", "nats"),
+    "brier": ("Brier score", ""),
+    "ece": ("expected calibration error", "%"),
+    "accuracy": ("top-1 accuracy", "%"),
+}
+"""Quantities along the second axis of ``values``: what a table calls them, and their unit."""
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationResult(Result):
+    r"""Calibration of m networks and their errors on the same n images.
+
+    - ``nll``: mean of :math:`-\log p_{y}`. ``brier``: mean of :math:`\sum_k (p_k - [k = y])^2`, from 0 to 2.
+    - ``ece``: with images sorted by the probability of the predicted class (confidence) and cut into bins of
+      equal mass, :math:`\sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|`. It is never 0
+      for a finite sample: ``ece_floor`` is what it would be if the confidences were right.
+
+    Attributes:
+        models: m names; differences are from the first.
+        indices: (n,) int64 positions in the split, in its canonical order.
+        labels: (n,) int64.
+        predicted: (m, n) int64.
+        values: (m, quantities) float64 in the order of `METRICS`.
+        draws: (m, quantities, R) float64 of the bootstrap over images within class, common to the networks.
+            Those of ``ece``, which resampling makes larger, are divided by ``ece_ratio``.
+        ece_ratio: (m,) float64: mean of these draws over the value.
+        ece_floor: (m, 2) float64, per cent: mean and 97.5th percentile of the ECE when each prediction is
+            right with the probability of its own confidence.
+        bin_confidence, bin_accuracy: (m, bins) float64 means in bins of equal mass, in growing confidence.
+        bin_low, bin_high: (m, bins) float64 ends of the 95 % Wilson interval of ``bin_accuracy``.
+        classes: (C,) int64 labels that occur.
+        class_accuracy: (m, C) float64, per cent.
+        class_difference: (m, C, 3) float64, per cent: minus the first network's, with the paired interval.
+        class_names: In label order; may be empty.
+        seed: Of bootstrap and floor.
+        dataset, split: Where the images come from; None for others.
+        device, precision: Of the forward pass.
+        notes: What a reader should know, one sentence each.
+
+    References:
+        Guo et al., On calibration of modern neural networks, ICML 2017. Nixon et al., Measuring calibration in
+        deep learning, CVPR workshops 2019 (bins of equal mass). Brier, Verification of forecasts, 1950.
+        McNemar, Psychometrika 1947.
+    """
+
+    kind: ClassVar[str] = "calibration"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    indices: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    values: np.ndarray
+    draws: np.ndarray
+    ece_ratio: np.ndarray
+    ece_floor: np.ndarray
+    bin_confidence: np.ndarray
+    bin_accuracy: np.ndarray
+    bin_low: np.ndarray
+    bin_high: np.ndarray
+    classes: np.ndarray
+    class_accuracy: np.ndarray
+    class_difference: np.ndarray
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+    dataset: str | None = None
+    split: str | None = None
+    device: str = ""
+    precision: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, n, c = len(self.models), len(self.labels), len(self.classes)
+        if not m or not n:
+            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
+        bins = self.bin_confidence.shape[-1]
+        expected: dict[str, tuple[int, ...]] = {
+            "indices": (n,),
+            "predicted": (m, n),
+            "values": (m, len(METRICS)),
+            "ece_ratio": (m,),
+            "ece_floor": (m, 2),
+            **dict.fromkeys(("bin_confidence", "bin_accuracy", "bin_low", "bin_high"), (m, bins)),
+            "class_accuracy": (m, c),
+            "class_difference": (m, c, 3),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        if self.draws.ndim != 3 or self.draws.shape[:2] != (m, len(METRICS)):
+            raise ValueError(f"`draws` is {self.draws.shape}, expects {(m, len(METRICS), 'R')}")
+
+    def measures(self) -> tuple[Measure, ...]:
+        """One measure for each of `METRICS`."""
+        return tuple(
+            Measure(name, label, unit, self.values[:, q], self.draws[:, q], "images")
+            for q, (name, (label, unit)) in enumerate(METRICS.items())
+        )
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each network's prediction is right, bool (m, n)."""
+        return self.predicted == self.labels
+
+    def fixed(self, model: int) -> np.ndarray:
+        """Positions in the split of the images that the first network gets wrong and this one right."""
+        return self.indices[~self.correct[0] & self.correct[model]]
+
+    def broken(self, model: int) -> np.ndarray:
+        """Positions in the split of the images that the first network gets right and this one wrong."""
+        return self.indices[self.correct[0] & ~self.correct[model]]
+
+    def mcnemar_p(self, model: int) -> float:
+        """Exact two-sided p that as many images are fixed as broken.
+
+        It is about this pair of checkpoints on images like these; another training of either may differ by
+        more. 1 where no image changed hands.
+        """
+        fixed, broken = len(self.fixed(model)), len(self.broken(model))
+        return float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+
+    def class_name(self, label: int) -> str:
+        """Name of a class, or its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
