@@ -1,0 +1,147 @@
+"""What one amplification does to the epochs after it, estimated from the draws of the runs themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+
+LEVEL = 0.95
+"""Of the simultaneous bands; 1 − LEVEL is the level of the tests."""
+POWER = 0.8
+"""Probability with which the minimum detectable effect would be found."""
+
+FEW_DRAWS = 40
+"""Below so many at lag 0 a band's level is not to be relied on where draws differ in their effect."""
+
+
+class Outcome(NamedTuple):
+    """How an outcome is written."""
+
+    label: str
+    unit: str
+
+
+OUTCOMES = {
+    "train_loss_eval": Outcome("training loss", "nats"),
+    "val_loss": Outcome("validation loss", "nats"),
+    "test_loss": Outcome("test loss", "nats"),
+    "val_acc": Outcome("validation accuracy", "points"),
+    "test_acc": Outcome("test accuracy", "points"),
+    "step_length": Outcome("weight step", "ln"),
+}
+"""The outcomes, named as in the metrics; losses in nats, accuracies in percentage points. Of the length of an
+epoch's weight step the natural logarithm is taken: it spans the decades that the base LR does."""
+
+
+@dataclass(frozen=True, eq=False)
+class EffectResult(Result):
+    """Effect of one unit of dose (LR × 2 instead of × 1 for one draw), for m outcomes and L lags.
+
+    Arrays of shape (m, L) are float64, NaN where a lag cannot be estimated, unless another type is named.
+
+    Attributes:
+        outcomes: m names of OUTCOMES.
+        lag: Epochs from the (first) epoch of the draw to the one after which the outcome is measured, int64
+            (L,): 0, 1, …
+        estimate: Change of the outcome per unit of dose, averaged over draws and phases.
+        error: Its heteroscedasticity-robust standard error (HC2), (m, L).
+        low, high: Ends of the band that covers all lags of an outcome with probability LEVEL, (m, L).
+        mde: Minimum detectable effect, > 0: in a share POWER of redrawn experiments with this effect the test
+            over all lags would find it at this lag, (m, L).
+        p: p-value of each lag, adjusted for looking at all lags of the outcome (max-|t|), in (0, 1]: the level
+            at which the band would reach 0.
+        rows: Draws that the estimate rests on, int64 (m, L).
+        parameters: Of the regression, int64 (m, L); 0 where it was not made.
+        critical: |t| at which the band ends, (m,).
+        overall_p: p-value of no effect at any lag, (m,): exact, up to the number of redraws, where no draw
+            changes the outcome at all, so that it may reject where a band, which assumes more, does not.
+            Over the outcomes, all measured on the same weights, nothing is corrected.
+        runs: S names, without a path.
+        draws, amplified: Draws of each run, and how many of them changed the LR, int64 (S,).
+        law: ``low``, ``high``, ``probability``, ``draw`` and ``interval`` (epochs per draw).
+        schedule: The phases in words.
+        resamples: Redraws of all flips.
+        seed: Of the redraws.
+        notes: What a reader should know of these runs.
+    """
+
+    kind: ClassVar[str] = "effect"
+    schema: ClassVar[int] = 1
+
+    outcomes: tuple[str, ...]
+    lag: np.ndarray
+    estimate: np.ndarray
+    error: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mde: np.ndarray
+    p: np.ndarray
+    rows: np.ndarray
+    parameters: np.ndarray
+    critical: np.ndarray
+    overall_p: np.ndarray
+    runs: tuple[str, ...]
+    draws: np.ndarray
+    amplified: np.ndarray
+    law: dict[str, Any]
+    schedule: str
+    resamples: int
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (len(self.outcomes), len(self.lag))
+        expected = dict.fromkeys(
+            ("estimate", "error", "low", "high", "mde", "p", "rows", "parameters"), shape
+        ) | {
+            "critical": shape[:1],
+            "overall_p": shape[:1],
+            "draws": (len(self.runs),),
+            "amplified": (len(self.runs),),
+        }
+        for name, wanted in expected.items():
+            if getattr(self, name).shape != wanted:
+                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
+        unknown = set(self.outcomes) - set(OUTCOMES)
+        if unknown:
+            raise ValueError(f"`outcomes` holds {sorted(unknown)}, not among {sorted(OUTCOMES)}")
+
+    @property
+    def estimable(self) -> np.ndarray:
+        """Whether a lag has an estimate, bool (m, L)."""
+        return np.isfinite(self.estimate)
+
+    @property
+    def few_draws(self) -> bool:
+        """Whether no outcome has FEW_DRAWS draws at the first lag."""
+        return int(self.rows[:, 0].max(initial=0)) < FEW_DRAWS
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row for each outcome and lag.
+
+        Returns:
+            Rows with ``outcome, label, unit, lag``; ``n`` (draws in the estimate), ``runs``, ``parameters``;
+            ``estimate, error, low, high`` per unit of dose; ``p`` (of the lag), ``overall_p`` (of all
+            lags) and ``mde``. NaN where not estimable.
+        """
+        return [
+            {
+                "outcome": name,
+                "label": OUTCOMES[name].label,
+                "unit": OUTCOMES[name].unit,
+                "lag": int(lag),
+                "n": int(self.rows[i, j]),
+                "runs": len(self.runs),
+                "parameters": int(self.parameters[i, j]),
+                **{key: float(getattr(self, key)[i, j]) for key in ("estimate", "error", "low", "high", "p")},
+                "overall_p": float(self.overall_p[i]),
+                "mde": float(self.mde[i, j]),
+            }
+            for i, name in enumerate(self.outcomes)
+            for j, lag in enumerate(self.lag)
+        ]
