@@ -1,0 +1,212 @@
+"""How far the weights of several runs moved, when, and for how much learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+DRAWS = 1000
+"""Bootstrap resamples of the images for the churn."""
+_CHUNK = 1 << 22  # numbers of a chunk of resamples
+_CURVES = ("step_length", "distance", "weight_norm", "lr", "angle")
+
+
+def late_start(epochs: int) -> int:
+    """The epoch after which a training of that length is late: two thirds of it, rounded as `keep` does."""
+    return max(1, round(2 / 3 * epochs))
+
+
+@dataclass(frozen=True, eq=False)
+class MovementResult(Result):
+    r"""Weights of m runs from epoch to epoch, w_e being all trained weights after e epochs as one vector.
+
+    Path lengths are sums of :math:`\|w_e - w_{e-1}\|` over whole epochs, which is at most the length of the
+    path of the single steps. The late phase is the epochs after ``late_after``. All lengths are in units of
+    the weights; arrays are float64, NaN where something was not recorded or kept.
+
+    Attributes:
+        models: m unique names.
+        methods: Method of each, for its looks.
+        epoch: (num_epochs,) int64, growing.
+        step_length: (m, num_epochs) ‖w_e − w_{e−1}‖.
+        distance: (m, num_epochs) ‖w_e − w_0‖.
+        weight_norm: (m, num_epochs) ‖w_e‖.
+        lr: (m, num_epochs) learning rate in use during the epoch, amplification included.
+        angle: (m, num_epochs) degrees between w_e − w_{e−1} and w_{e−1} − w_{e−2}: 0 straight on, 90
+            unrelated, 180 back.
+        late_after: (m,) int64 epoch that the late phase begins after, 2/3·E.
+        last_epoch: (m,) int64 E, as the recipe says.
+        late_net: (m,) ‖w_E − w_{2/3·E}‖.
+        late_norm: (m,) ‖w_{2/3·E}‖.
+        layers: L weight matrices and kernels, in the network's order; empty where no states were kept.
+        layer_net: (m, L) distance of each between the two states.
+        layer_norm: (m, L) norm of each at 2/3·E.
+        filter_angle: (m, F) float32 degrees between the two states of each filter (row of a matrix), which a
+            change of its length leaves alone.
+        filter_layer: (F,) int64 place of the filter's layer in ``layers``.
+        changed: (m, n) int8 whether the prediction of an image changed between the two states, −1 where it
+            was not looked at; n = 0 without images.
+        dataset, split: Where these come from.
+        seed: Of the bootstrap over these.
+        notes: What could not be measured and why, a sentence each.
+    """
+
+    kind: ClassVar[str] = "movement"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    epoch: np.ndarray
+    step_length: np.ndarray
+    distance: np.ndarray
+    weight_norm: np.ndarray
+    lr: np.ndarray
+    angle: np.ndarray
+    late_after: np.ndarray
+    last_epoch: np.ndarray
+    late_net: np.ndarray
+    late_norm: np.ndarray
+    layers: tuple[str, ...]
+    layer_net: np.ndarray
+    layer_norm: np.ndarray
+    filter_angle: np.ndarray
+    filter_layer: np.ndarray
+    changed: np.ndarray
+    dataset: str | None = None
+    split: str | None = None
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, layers, filters = len(self.models), len(self.layers), len(self.filter_layer)
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_CURVES, (m, len(self.epoch)))
+        shapes |= dict.fromkeys(("late_after", "last_epoch", "late_net", "late_norm"), (m,))
+        shapes |= {"layer_net": (m, layers), "layer_norm": (m, layers), "filter_angle": (m, filters)}
+        shapes["changed"] = (m, self.num_images)
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        if len(self.methods) != m or len(set(self.models)) != m:
+            raise ValueError(f"`models` {self.models} must be unique, with a method each")
+
+    @property
+    def num_images(self) -> int:
+        """n, whose predictions were looked at."""
+        return self.changed.shape[-1]
+
+    @property
+    def step_per_lr(self) -> np.ndarray:
+        """‖w_e − w_{e−1}‖ over the epoch's learning rate, (m, num_epochs)."""
+        return _divide(self.step_length, self.lr)
+
+    @property
+    def relative_change(self) -> np.ndarray:
+        """‖w_E − w_{2/3·E}‖ / ‖w_{2/3·E}‖ of each layer in per cent, (m, L)."""
+        return 100 * _divide(self.layer_net, self.layer_norm)
+
+    @property
+    def layer_angle(self) -> np.ndarray:
+        """Median angle of each layer's filters in degrees, (m, L)."""
+        angles = np.full(self.layer_net.shape, np.nan)
+        for i in range(len(self.layers)):
+            angles[:, i] = np.median(self.filter_angle[:, self.filter_layer == i], axis=1)
+        return angles
+
+    def path(self, *, late: bool) -> np.ndarray:
+        """Σ‖w_e − w_{e−1}‖ over the late phase or the whole run, (m,); NaN where an epoch is missing."""
+        return self._sum(self.step_length, late)
+
+    def sum_lr(self, *, late: bool) -> np.ndarray:
+        """Σ of the learning rates of the phase's epochs, (m,); NaN where an epoch is missing."""
+        return self._sum(self.lr, late)
+
+    def churn_draws(self) -> np.ndarray:
+        """Churn in per cent on resampled images, (m, DRAWS), the same images for all; NaN where not measured."""
+        n, rng = self.num_images, np.random.default_rng(self.seed)
+        draws = np.empty((len(self.models), DRAWS))
+        size = max(_CHUNK // max(n, 1), 1)
+        for first in range(0, DRAWS, size):
+            rows = min(size, DRAWS - first)
+            chosen = rng.integers(n, size=(rows, n))
+            counts = np.bincount((chosen + n * np.arange(rows)[:, None]).ravel(), minlength=rows * n)
+            draws[:, first : first + rows] = self.changed @ counts.reshape(rows, n).T.astype(np.float64)
+        unknown = np.any(self.changed < 0, axis=1)
+        return np.where(unknown[:, None], np.nan, 100 * draws / n)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """The numbers of a table, the late path per Σ LR first; only the churn rests on sampled images."""
+        late_path, late_lr, path = self.path(late=True), self.sum_lr(late=True), self.path(late=False)
+        end = np.array([self._at(self.distance, i, e) for i, e in enumerate(self.last_epoch)])
+        relative = 100 * _divide(self.step_length, self.weight_norm)
+        span = self.last_epoch - self.late_after
+        exact = [
+            ("late_path_per_lr", "late path / Σ LR", "", _divide(late_path, late_lr)),
+            ("late_path", "late path", "", late_path),
+            ("path_per_lr", "path / Σ LR, whole run", "", _divide(path, self.sum_lr(late=False))),
+            ("path", "path, whole run", "", path),
+            ("late_net", "late net distance", "", self.late_net),
+            ("late_net_per_lr", "late net distance / Σ LR", "", _divide(self.late_net, late_lr)),
+            ("late_path_net_ratio", "late path / net distance", "", _divide(late_path, self.late_net)),
+            ("path_net_ratio", "path / net distance, whole run", "", _divide(path, end)),
+            ("late_relative_step", "late step / norm, mean of epochs", "%", self._sum(relative, True) / span),
+            ("late_relative_change", "late net distance / norm", "%", self._late_change()),
+            ("late_angle", "late angle of successive epochs", "degrees", self._late_angle()),
+            ("late_filter_angle", "late angle of filters, median", "degrees", self._filter_median()),
+            ("late_sum_lr", "Σ LR, late", "", late_lr),
+        ]
+        measures = [Measure(name, label, unit, values) for name, label, unit, values in exact]
+        if self.num_images:
+            looked = (self.changed >= 0).all(axis=1)
+            churn = np.where(looked, 100 * self.changed.mean(axis=1), np.nan)
+            draws = self.churn_draws()
+            measures += [
+                Measure("churn", "predictions changed, late", "%", churn, draws, "images"),
+                Measure(
+                    "churn_per_lr",
+                    "predictions changed / Σ LR, late",
+                    "%",
+                    _divide(churn, late_lr),
+                    _divide(draws, late_lr[:, None]),
+                    "images",
+                ),
+            ]
+        return tuple(measures)
+
+    def _sum(self, values: np.ndarray, late: bool) -> np.ndarray:
+        first = self.late_after if late else np.zeros_like(self.late_after)
+        inside = (self.epoch > first[:, None]) & (self.epoch <= self.last_epoch[:, None])
+        whole = (inside & np.isfinite(values)).sum(axis=1) == self.last_epoch - first
+        sums = np.where(inside, values, 0).sum(axis=1)
+        return np.where(whole & (self.last_epoch > first), sums, np.nan)
+
+    def _at(self, values: np.ndarray, i: int, epoch: int) -> float:
+        found = values[i, self.epoch == epoch]
+        return float(found[0]) if len(found) else np.nan
+
+    def _late_change(self) -> np.ndarray:
+        return 100 * _divide(self.late_net, self.late_norm)
+
+    def _late_angle(self) -> np.ndarray:
+        """Mean over the pairs of steps that are both late; NaN where one is missing or there is none."""
+        inside = (self.epoch >= self.late_after[:, None] + 2) & (self.epoch <= self.last_epoch[:, None])
+        count = self.last_epoch - self.late_after - 1
+        whole = ((inside & np.isfinite(self.angle)).sum(axis=1) == count) & (count > 0)
+        sums = np.where(inside, self.angle, 0).sum(axis=1)
+        return np.where(whole, sums / np.maximum(count, 1), np.nan)
+
+    def _filter_median(self) -> np.ndarray:
+        if not self.filter_angle.shape[1]:
+            return np.full(len(self.models), np.nan)
+        return np.median(self.filter_angle, axis=1).astype(np.float64)
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, NaN where b is 0 or NaN."""
+    a, b = np.broadcast_arrays(a, b)
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=(b != 0) & np.isfinite(b))
