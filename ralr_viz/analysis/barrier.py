@@ -1,0 +1,220 @@
+"""The loss on the straight line between two networks: whether they lie in one basin (the paper's "escapes")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.head import find_logits
+from ralr_viz.analysis.objective import Objective
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.barrier import STATISTICS, BarrierResult, line_gap
+from ralr_viz.train.runtime import resolve_runtime
+
+POINTS = 11
+"""Points of the line, both ends among them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolation:
+    """One pair of networks.
+
+    Attributes:
+        alphas: (A,) float64, 0 to 1.
+        losses: (A, n) float32 nats.
+        correct: (A, n) bool.
+        distance: ‖w₂ − w₁‖.
+    """
+
+    alphas: np.ndarray
+    losses: np.ndarray
+    correct: np.ndarray
+    distance: float
+
+    @property
+    def barrier(self) -> float:
+        """max over α of L(α) − (1 − α)L(0) − αL(1) in nats, at least 0."""
+        return float(line_gap(self.alphas, self.losses.mean(axis=1, dtype=np.float64)).max())
+
+
+def measure_barrier(
+    objective: Objective,
+    first: nn.Module,
+    second: nn.Module,
+    *,
+    points: int = POINTS,
+    statistics: str = "recomputed",
+    progress: Callable[[int, int], object] | None = None,
+) -> Interpolation:
+    """Loss of each image at points of the straight line between two networks' weights.
+
+    Args:
+        objective: Images, labels and a private copy of a network of this architecture; it is left at the
+            second network's weights.
+        first, second: The ends; they are only read.
+        points: An odd number ≥ 3, evenly spread with both ends.
+        statistics: ``recomputed``: BatchNorm's running statistics are measured at every point, the ends too;
+            those of another point would make a barrier of their own. ``interpolated``: as the weights are.
+        progress: Called as ``progress(done, points)``.
+
+    Raises:
+        InputError: An even number of points, or ends of another architecture.
+        UnknownNameError: No such ``statistics``.
+
+    Example:
+        >>> objective = Objective(first, images, labels, mean=mean, std=std, runtime=runtime)
+        >>> measure_barrier(objective, first, second).barrier
+    """
+    _check_points(points)
+    if statistics not in STATISTICS:
+        raise UnknownNameError("statistics", statistics, STATISTICS)
+    ends = [_tensors(objective, network) for network in (first, second)]
+    alphas = np.arange(points) / (points - 1)
+    losses, correct = [], []
+    for done, alpha in enumerate(alphas, 1):
+        mixed = {name: _mix(a, ends[1][name], float(alpha)) for name, a in ends[0].items()}
+        objective.move_to([mixed[name] for name in objective.names])
+        if statistics == "recomputed":
+            objective.recompute_statistics()
+        else:
+            with torch.no_grad():
+                for name, buffer in _buffers(objective.model).items():
+                    buffer.copy_(mixed[name])
+        columns = _evaluate_images(objective)
+        losses.append(columns[0])
+        correct.append(columns[1])
+        if progress is not None:
+            progress(done, points)
+    squares = [((ends[1][name] - ends[0][name]).double() ** 2).sum() for name in objective.names]
+    distance = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    return Interpolation(alphas, np.stack(losses), np.stack(correct), distance)
+
+
+def compute_barrier(
+    pairs: Sequence[tuple[nn.Module, nn.Module]],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    names: Sequence[str] | None = None,
+    states: Sequence[tuple[str, str]] | None = None,
+    points: int = POINTS,
+    statistics: str = "recomputed",
+    indices: np.ndarray | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    batch: int = 500,
+    device: str = "cpu",
+    precision: str = "fp32",
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> BarrierResult:
+    r"""Loss barriers :math:`\max_\alpha L((1-\alpha)w_1 + \alpha w_2) - (1-\alpha)L_1 - \alpha L_2`.
+
+    Args:
+        pairs: (first, second) networks, each pair of one architecture; they are left as they were.
+        images: (n, H, W, 3) uint8 training images, unaugmented.
+        labels: (n,) integer ground truth.
+        mean, std: Per channel, in units of [0, 1], as in training; of all networks.
+        names: Of the pairs, unique; ``pair 1`` and so on when left out.
+        states: What the two ends of each are.
+        points, statistics: As in `measure_barrier`.
+        indices: Positions of the images in the split; 0 … n − 1 when left out.
+        dataset, split: As in `BarrierResult`.
+        batch: Images per forward pass; statistics are the mean over the full batches, so give no less than
+            training's.
+        device, precision: As ``--device``, ``--precision``.
+        seed: Of the bootstrap over images.
+        progress: Called as ``progress(done, total)`` with the number of points.
+        provenance: As in `Result`.
+
+    Raises:
+        InputError: No pair, one of two architectures, images or labels of another shape or range, or a loss
+            that is not finite.
+        UnknownNameError: No such ``statistics``.
+
+    References:
+        Garipov et al. 2018, section 3; Frankle et al. 2020, section 2. Jordan et al. 2023 (REPAIR) on why
+        statistics have to be recomputed.
+    """
+    if not pairs:
+        raise InputError("no pair of networks was given: name two checkpoints")
+    _check_points(points)
+    runtime = resolve_runtime(device, precision)
+    rows = tuple(names) if names is not None else tuple(f"pair {i}" for i in range(1, len(pairs) + 1))
+    found, has_statistics = [], False
+    for i, (row, (first, second)) in enumerate(zip(rows, pairs, strict=True)):
+        objective = Objective(first, images, labels, mean=mean, std=std, runtime=runtime, batch=batch)
+        has_statistics |= objective.has_statistics
+        report = None if progress is None else _shift(progress, i * points, len(pairs) * points)
+        one = measure_barrier(objective, first, second, points=points, statistics=statistics, progress=report)
+        if not np.isfinite(one.losses).all():
+            raise InputError(
+                f"the loss of `{row}` is not finite on the line: a checkpoint has diverged, choose an earlier one"
+            )
+        found.append(one)
+    return BarrierResult(
+        models=rows,
+        states=tuple(states or [("first", "second")] * len(rows)),
+        alphas=found[0].alphas,
+        losses=np.stack([one.losses for one in found]),
+        correct=np.stack([one.correct for one in found]),
+        distances=np.array([one.distance for one in found]),
+        statistics=statistics if has_statistics else "",
+        indices=np.arange(len(images)) if indices is None else indices,
+        dataset=dataset,
+        split=split,
+        device=str(runtime.device),
+        precision=runtime.precision,
+        seed=seed,
+        provenance=provenance or {},
+    )
+
+
+@torch.no_grad()
+def _evaluate_images(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """Loss (n,) float32 in nats and whether the class is predicted (n,) of every image."""
+    losses, correct = [], []
+    for x, y in objective.batches():
+        with objective.runtime.autocast():
+            logits = find_logits(objective.model(x))
+        losses.append(nn.functional.cross_entropy(logits.double(), y, reduction="none").float())
+        correct.append(logits.argmax(1) == y)
+    return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
+
+
+def _tensors(objective: Objective, network: nn.Module) -> dict[str, Tensor]:
+    """Copies of the network's parameters and float buffers, placed as the objective's."""
+    own = dict(network.named_parameters()) | _buffers(network)
+    like = dict(objective.model.named_parameters()) | _buffers(objective.model)
+    if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in like.items()}:
+        raise InputError(
+            f"`{type(network).__name__}` has other weights than the network at the other end of the line: "
+            "pair two states of one architecture"
+        )
+    return {name: own[name].detach().clone().to(like[name]) for name in like}
+
+
+def _buffers(network: nn.Module) -> dict[str, Tensor]:
+    return {name: buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
+
+
+def _mix(first: Tensor, second: Tensor, alpha: float) -> Tensor:
+    # the ends exactly, and a tensor with itself stays itself
+    return first if alpha == 0 else second if alpha == 1 else first + alpha * (second - first)
+
+
+def _check_points(points: int) -> None:
+    if points < 3 or points % 2 == 0:
+        raise InputError(f"`points` = {points} must be odd and at least 3, so that the middle is one of them")
+
+
+def _shift(progress: Callable[[int, int], object], before: int, total: int) -> Callable[[int, int], object]:
+    return lambda done, _: progress(before + done, total)
