@@ -1,0 +1,152 @@
+"""Draw how alike two networks' layers are: a map for each pair, and same layers against depth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
+from ralr_viz.plots.style import method_name, new_figure
+from ralr_viz.results.similarity import DRAWS, SimilarityResult
+
+_TITLE, _TICK = 7.5, 6.5  # points
+_TICK_SPACE = 0.14  # inches
+_LABELS, _BAR, _LARGEST = 0.8, 0.65, 1.75  # inches: layers, colour bar, side of a map
+_MAP = "viridis"
+
+
+def draw_similarity(result: SimilarityResult) -> Figure:
+    """Draw CKA of every two layers of each pair, 0 to 1 in all panels, and that of same layers over depth.
+
+    Args:
+        result: What `compute_similarity` returned.
+
+    Returns:
+        A figure of the current style's width.
+    """
+    count = len(result.models)
+    rows = -(-count // (3 if is_wide() else 2))
+    columns = -(-count // rows)
+    width = mpl.rcParams["figure.figsize"][0]
+    side = min((width - _LABELS - _BAR) / columns - 0.2, _LARGEST)
+    figure = new_figure(rows * (side + 0.25) + 0.75 + 1.75 + 0.75 + 0.1 * count)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[side] * rows + [1.35])
+    maps = []
+    for i in range(count):
+        panel = figure.add_subplot(grid[divmod(i, columns)])
+        is_last_row = i + columns >= count
+        _draw_map(panel, result, i, left=i % columns == 0, bottom=is_last_row, room=side)
+        maps.append(panel)
+    scale = ScalarMappable(Normalize(0, 1), _MAP)
+    figure.colorbar(scale, ax=maps, label="CKA", fraction=0.05, pad=0.02, aspect=25)
+    below = figure.add_subplot(grid[rows, :])
+    _draw_diagonals(below, result)
+    below.set_title(f"({_letter(count)}) same layers", fontsize=_TITLE)
+    add_model_legend(figure, result.models, hollow=False)
+    add_note(figure, similarity_note(result))
+    return figure
+
+
+def similarity_table(result: SimilarityResult) -> list[dict[str, Any]]:
+    """The drawn numbers, a row for each pair and two layers; same layers have 95 % intervals."""
+    low, high = result.diagonal_interval()
+    return [
+        {
+            "pair": name,
+            "null": result.null[i],
+            "first": result.states[i][0],
+            "second": result.states[i][1],
+            "first_layer": first,
+            "second_layer": second,
+            "cka": float(result.cka[i, j, k]),
+            "low": float(low[i, j]) if j == k else np.nan,
+            "high": float(high[i, j]) if j == k else np.nan,
+        }
+        for i, name in enumerate(result.models)
+        for j, first in enumerate(result.layers)
+        for k, second in enumerate(result.layers)
+    ]
+
+
+def similarity_note(result: SimilarityResult) -> str:
+    """What the numbers are of, and what may not be concluded from them."""
+    where = " ".join(str(part) for part in (result.dataset, result.split) if part)
+    run = ", ".join(part for part in (result.device, result.precision) if part)
+    ends = "; ".join(
+        f"{name}: {first} to {second}"
+        for name, (first, second) in zip(result.models, result.states, strict=True)
+    )
+    null = (
+        "A pair differs by more than seeds do only where it lies below the null; arms of one seed share initial "
+        "weights and data order, seeds do not, so most pairs lie above"
+        if any(result.null)
+        else "No null pair was given: two seeds of one method are not alike either, so no value here is low or "
+        "high by itself"
+    )
+    return (
+        f"{ends}. Linear CKA, unbiased, in minibatches of {result.minibatch} of {result.num_images:,} {where} images, "
+        f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated. Bands: 95 % of "
+        f"{DRAWS:,} bootstraps over the {result.num_batches} minibatches, the same for all pairs; of these networks, "
+        f"not over trainings. {null}."
+    )
+
+
+def _draw_map(
+    panel: Axes, result: SimilarityResult, i: int, *, left: bool, bottom: bool, room: float
+) -> None:
+    panel.imshow(result.cka[i], vmin=0, vmax=1, cmap=_MAP, origin="lower", gid=f"cka:{result.models[i]}")
+    panel.grid(False)
+    at = _spread(len(result.layers), room)
+    labels = [fit_text(result.layers[j], _TICK, 0.8) for j in at]
+    panel.set_xticks(at, labels if bottom else [""] * len(at), rotation=90, size=_TICK)
+    panel.set_yticks(at, labels if left else [""] * len(at), size=_TICK)
+    panel.tick_params(length=1.5)
+    first, second = result.states[i]
+    # under the maps are the columns' layers: of the second network
+    if bottom:
+        panel.set_xlabel(_fit(second, room), size=_TICK)
+    if left:
+        panel.set_ylabel(_fit(first, room), size=_TICK)
+    title = fit_text(
+        f"({_letter(i)}) {method_name(result.models[i])}", _TITLE, room if is_wide() else 0.65 * room
+    )
+    panel.set_title(title, fontsize=_TITLE)
+
+
+def _draw_diagonals(panel: Axes, result: SimilarityResult) -> None:
+    low, high = result.diagonal_interval()
+    x = np.arange(len(result.layers))
+    for i, (name, (color, marker)) in enumerate(model_marks(result.models).items()):
+        band: dict[str, Any] = {"color": color, "alpha": 0.18, "lw": 0, "gid": f"band:{name}"}
+        panel.fill_between(x, low[i], high[i], **band)
+        look: dict[str, Any] = {"color": color, "marker": marker, "ms": 3, "mew": 0, "lw": 1.0}
+        # a null is dashed: what differs anyway
+        line = (0, (3, 1.5)) if result.null[i] else "-"
+        panel.plot(x, result.diagonal[i], ls=line, gid=f"diagonal:{name}", **look)
+    at = _spread(len(x), mpl.rcParams["figure.figsize"][0] - _LABELS)
+    panel.set_xticks(at, [fit_text(result.layers[j], _TICK, 0.8) for j in at], size=_TICK)
+    if len(at) > 6:
+        panel.tick_params(axis="x", labelrotation=90)
+    panel.set_xlim(-0.3, len(x) - 0.7)
+    panel.set_ylim(min(0.0, float(np.nanmin(low, initial=0))), 1.02)
+    panel.set_ylabel("CKA")
+
+
+def _spread(count: int, room: float) -> np.ndarray:
+    """As many of ``count`` places as have room for a label, evenly spread."""
+    return np.arange(0, count, -(-count * _TICK_SPACE // room)).astype(int)
+
+
+def _fit(text: str, room: float) -> str:
+    return fit_text(text, _TICK, room).replace("$", r"\$")
+
+
+def _letter(index: int) -> str:
+    return "abcdefghijklmnopqrstuvwxyz"[index] if index < 26 else str(index + 1)

@@ -1,0 +1,134 @@
+"""How alike the representations of two networks are, layer by layer, of several pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+DRAWS = 1000
+"""Bootstrap resamples of the minibatches."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityResult(Result):
+    r"""Unbiased linear HSIC of every two layers of m pairs of networks, on B minibatches of the same images.
+
+    The similarity of layer i of the first and j of the second network is the minibatch CKA
+
+    .. math:: \sum_b H_b(K_i, L_j) \Big/ \sqrt{\sum_b H_b(K_i, K_i) \sum_b H_b(L_j, L_j)},
+
+    1 for representations that differ by a rotation and a scale only, 0 on average for unrelated ones (an
+    estimate may lie a little below 0).
+
+    Attributes:
+        models: m unique names of the pairs.
+        states: m × (first, second) what the two networks are.
+        null: m, whether a pair shows what differs without the change that is studied, such as two seeds.
+        layers: L modules, in order of execution.
+        cross: (m, B, L, L) float64 unbiased HSIC of first network's layers (rows) and second's (columns).
+        first_self, second_self: (m, B, L) float64 unbiased HSIC of each layer with itself.
+        minibatch: Images of each.
+        indices: (n,) int64 positions of the images in the split, n = B·minibatch.
+        dataset, split: Where they come from; None for others.
+        device, precision: Of the forward passes.
+        seed: Of the bootstrap over minibatches.
+
+    References:
+        Nguyen, Raghu, Kornblith: Do wide and deep networks learn the same things?, ICLR 2021, equation 2.
+    """
+
+    kind: ClassVar[str] = "similarity"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    states: tuple[tuple[str, str], ...]
+    null: tuple[bool, ...]
+    layers: tuple[str, ...]
+    cross: np.ndarray
+    first_self: np.ndarray
+    second_self: np.ndarray
+    minibatch: int
+    indices: np.ndarray
+    dataset: str | None = None
+    split: str | None = None
+    device: str = ""
+    precision: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (len(self.models), self.cross.shape[1], len(self.layers))
+        expected = {"cross": (*shape, shape[2]), "first_self": shape, "second_self": shape}
+        for name, wanted in expected.items():
+            if getattr(self, name).shape != wanted:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {wanted}")
+        if len(self.states) != shape[0] or len(self.null) != shape[0] or len(set(self.models)) != shape[0]:
+            raise ValueError(f"`models` {self.models} must be unique, with `states` and `null` for each")
+        if len(self.indices) != shape[1] * self.minibatch:
+            raise ValueError(f"`indices` has {len(self.indices)} images for {shape[1]} of {self.minibatch}")
+
+    @property
+    def num_images(self) -> int:
+        """n."""
+        return len(self.indices)
+
+    @property
+    def num_batches(self) -> int:
+        """B."""
+        return self.cross.shape[1]
+
+    @property
+    def cka(self) -> np.ndarray:
+        """Similarity of every two layers, (m, L, L); NaN where a layer does not vary."""
+        return _cka(self.cross.sum(axis=1), self.first_self.sum(axis=1), self.second_self.sum(axis=1))
+
+    @property
+    def diagonal(self) -> np.ndarray:
+        """Similarity of each layer with the same layer of the other network, (m, L)."""
+        return np.diagonal(self.cka, axis1=1, axis2=2).copy()
+
+    def diagonal_draws(self) -> np.ndarray:
+        """`diagonal` on resampled minibatches, (m, DRAWS, L); the same minibatches for all pairs."""
+        count, rng = self.num_batches, np.random.default_rng(self.seed)
+        weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+        same = np.diagonal(self.cross, axis1=2, axis2=3)
+        sums = [
+            np.einsum("rb,mbl->mrl", weights, values) for values in (same, self.first_self, self.second_self)
+        ]
+        return _ratio(*sums)
+
+    def diagonal_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the pointwise percentile interval of `diagonal`, each (m, L); NaN for one minibatch."""
+        draws = self.diagonal_draws()
+        if self.num_batches < 2:
+            draws = np.full_like(draws, np.nan)
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=1)
+        return low, high
+
+    def measures(self) -> tuple[Measure, ...]:
+        """Mean similarity of same layers, then that of the last and of the first layer."""
+        values, draws = self.diagonal, self.diagonal_draws()
+        if self.num_batches < 2:
+            draws = draws[:, :0]
+        rows = [
+            ("cka", "CKA, mean of layers", values.mean(axis=1), draws.mean(axis=2)),
+            ("cka_last", f"CKA, {self.layers[-1]}", values[:, -1], draws[..., -1]),
+            ("cka_first", f"CKA, {self.layers[0]}", values[:, 0], draws[..., 0]),
+        ]
+        return tuple(Measure(name, label, "", v, d, "minibatches") for name, label, v, d in rows)
+
+
+def _cka(cross: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """CKA (..., L, L) of sums of HSIC (..., L, L), (..., L) and (..., L)."""
+    return _ratio(cross, first[..., :, None], second[..., None, :])
+
+
+def _ratio(cross: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    # the product of roots, not the root of the product, which may overflow or vanish
+    scale = np.broadcast_to(np.sqrt(np.maximum(first, 0)) * np.sqrt(np.maximum(second, 0)), cross.shape)
+    return np.divide(cross, scale, out=np.full(cross.shape, np.nan), where=scale > 0)
