@@ -1,0 +1,155 @@
+"""From the diagnostics of each seed to a verdict on each of the paper's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ralr_viz.analysis.paired import compare_paired, holm, seed_image_interval
+from ralr_viz.errors import InputError
+from ralr_viz.results.measure import Measure
+from ralr_viz.results.why import CLAIMS, COMPARISONS, Claim, WhyResult
+
+_ALPHA = 0.05
+_FEWEST_SEEDS = 3
+"""Below this the table speaks of the checkpoints at hand, not of the method."""
+
+_PAIRS = ((0, 1), (2, 1), (0, 2))
+"""From which arm to which, of `COMPARISONS`."""
+
+
+def compute_why(
+    measures: Mapping[str, Sequence[Sequence[Measure]]],
+    *,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    notes: Sequence[str] = (),
+    provenance: dict[str, Any] | None = None,
+) -> WhyResult:
+    """Compare two methods, and a control, over seeds, and judge the four primary claims.
+
+    A claim is *supported* where the paired t test over seeds finds its sign at p < .05 after Holm's correction
+    over the four, and B against the control has that sign too, with a 95 % t interval that excludes 0;
+    *contradicted* where it finds the opposite sign at that level; *not shown* otherwise. With fewer than
+    three seeds nothing is said of the method, only what these checkpoints show.
+
+    Args:
+        measures: Of each diagnostic, for each seed, its measures; each of one value for each arm.
+        arms: Names of A, B and, as a third, the control.
+        seeds: In the order of the measures.
+        notes, provenance: Kept with the result.
+
+    Raises:
+        InputError: No measure at all.
+        ValueError: Measures that differ from seed to seed, or of another number of arms.
+    """
+    columns = [
+        (diagnostic, tuple(per_seed[i] for per_seed in of_seeds))
+        for diagnostic, of_seeds in measures.items()
+        for i in range(len(of_seeds[0]))
+    ]
+    if not columns:
+        raise InputError("no diagnostic gave a measure: choose others by --only, or give runs that allow one")
+    pairs = _PAIRS if len(arms) == 3 else _PAIRS[:1]
+    values = np.full((len(columns), len(arms), len(seeds)), np.nan)
+    within = np.full((len(columns), len(pairs), len(seeds), 2), np.nan)
+    differences = np.full((len(columns), len(pairs), 3), np.nan)
+    p, flips = np.full((2, len(columns), len(pairs)), np.nan)
+    bootstrap = np.full((len(columns), len(pairs), 2), np.nan)
+    for m, (diagnostic, of_seeds) in enumerate(columns):
+        _check_measures(diagnostic, of_seeds, len(arms), len(seeds))
+        values[m] = np.stack([measure.values for measure in of_seeds], axis=1)
+        for c, (i, j) in enumerate(pairs):
+            within[m, c] = [measure.difference(i, j)[1:] for measure in of_seeds]
+            found = compare_paired(values[m, j] - values[m, i])
+            differences[m, c] = found[:3]
+            p[m, c], flips[m, c] = found.p, found.sign_flip_p
+            bootstrap[m, c] = _bootstrap(of_seeds, i, j)
+    keys = [(diagnostic, of_seeds[0].name) for diagnostic, of_seeds in columns]
+    places = [keys.index(key) if (key := (c.diagnostic, c.measure)) in keys else None for c in CLAIMS]
+    tested = [np.nan if at is None or len(seeds) < _FEWEST_SEEDS else p[at, 0] for at in places]
+    corrected = holm(tested)
+    verdicts = [
+        "not measured"
+        if at is None or np.isnan(differences[at, 0, 0])
+        else _judge(claim, differences[at], within[at], float(corrected[k]), tuple(arms), len(seeds))
+        for k, (claim, at) in enumerate(zip(CLAIMS, places, strict=True))
+    ]
+    return WhyResult(
+        arms=tuple(arms),
+        seeds=tuple(seeds),
+        diagnostics=tuple(diagnostic for diagnostic, _ in columns),
+        names=tuple(of_seeds[0].name for _, of_seeds in columns),
+        labels=tuple(of_seeds[0].label for _, of_seeds in columns),
+        units=tuple(of_seeds[0].unit for _, of_seeds in columns),
+        resampled=tuple(of_seeds[0].resampled for _, of_seeds in columns),
+        values=values,
+        within=within,
+        differences=differences,
+        p=p,
+        sign_flip_p=flips,
+        sign_flip_floor=2.0 ** (1 - len(seeds)),
+        bootstrap=bootstrap,
+        corrected_p=corrected,
+        verdicts=tuple(verdicts),
+        notes=tuple(notes),
+        provenance=provenance or {},
+    )
+
+
+def _judge(
+    claim: Claim,
+    differences: np.ndarray,
+    within: np.ndarray,
+    corrected: float,
+    arms: tuple[str, ...],
+    num_seeds: int,
+) -> str:
+    """The verdict on one claim, by the rules of `compute_why`.
+
+    Args:
+        differences: (C, 3) mean, low, high of each comparison.
+        within: (C, S, 2) intervals of each seed's difference.
+        corrected: p after Holm's correction.
+    """
+    agrees = claim.sign * differences[0, 0] > 0
+    if num_seeds < _FEWEST_SEEDS:
+        shown = _describe_sign(claim, float(differences[0, 0]), within[0])
+        return f"not testable at n = {num_seeds}; these checkpoints: {shown}"
+    if corrected >= _ALPHA:
+        return "not shown"
+    if not agrees:
+        return "contradicted"
+    if len(differences) < len(COMPARISONS):
+        return f"not shown ({arms[1]} differs from {arms[0]}, but no control was given)"
+    _, low, high = (claim.sign * differences[1]).tolist()
+    return "supported" if min(low, high) > 0 else "not shown (no more than in the control)"
+
+
+def _describe_sign(claim: Claim, mean: float, within: np.ndarray) -> str:
+    """What the difference and its intervals (S, 2) at the checkpoints at hand say."""
+    if np.isnan(within).any():
+        return f"{'as claimed' if claim.sign * mean > 0 else 'opposite'} in sign, without an interval"
+    low, high = np.sort(claim.sign * within, axis=1).T
+    if (low > 0).all():
+        return "as claimed"
+    return "opposite" if (high < 0).all() else "unclear"
+
+
+def _bootstrap(of_seeds: Sequence[Measure], i: int, j: int) -> tuple[float, float]:
+    counts = {measure.draws.shape[1] for measure in of_seeds}
+    if len(counts) != 1:
+        return np.nan, np.nan
+    return seed_image_interval(np.stack([measure.draws[j] - measure.draws[i] for measure in of_seeds]))
+
+
+def _check_measures(diagnostic: str, of_seeds: Sequence[Measure], num_arms: int, num_seeds: int) -> None:
+    names = {measure.name for measure in of_seeds}
+    if len(names) != 1 or len(of_seeds) != num_seeds:
+        raise ValueError(
+            f"`{diagnostic}` gave {sorted(names)} for {len(of_seeds)} of {num_seeds} seeds, expects one"
+        )
+    if any(len(measure.values) != num_arms for measure in of_seeds):
+        raise ValueError(f"`{diagnostic}` has measures of another number of networks than {num_arms} arms")

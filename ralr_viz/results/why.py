@@ -1,0 +1,139 @@
+"""What the diagnostics say of two methods and a control over training seeds, and the verdict on each claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+
+
+class Claim(NamedTuple):
+    """One of the paper's explanations as a test that was stated before looking.
+
+    Attributes:
+        text: What A's change is claimed to do.
+        diagnostic, measure: Where the one number that decides is.
+        sign: +1 where the claim says that it grows, −1 where it falls.
+    """
+
+    text: str
+    diagnostic: str
+    measure: str
+    sign: int
+
+
+CLAIMS = (
+    Claim("flatter minima", "sharpness", "sharpness", -1),
+    Claim("weights still move late", "movement", "late_path_per_lr", 1),
+    Claim("more precise class activation maps", "localisation", "rank_small", 1),
+    Claim("classes tighter and further apart", "collapse", "nc1_test", -1),
+)
+"""The four primary claims; Holm's correction is over these. All other measures explore."""
+
+COMPARISONS = ("b − a", "b − control", "control − a")
+
+
+@dataclass(frozen=True, eq=False)
+class WhyResult(Result):
+    """M measures of two or three arms (A, B and perhaps a control) at S training seeds.
+
+    Comparisons are the differences of `COMPARISONS`, paired by seed; without a control only the first, C = 1.
+
+    Attributes:
+        arms: Names of A, B and the control, where there is one.
+        seeds: Paired training seeds.
+        diagnostics: Of each measure, the diagnostic that gave it; a name such as ``sharpness, matched loss``
+            where one ran twice.
+        names, labels, units: Of each measure, see `Measure`.
+        resampled: Of each measure, what its draws resample; empty where there are none.
+        values: (M, arms, S) float64; NaN where not measured.
+        within: (M, C, S, 2) float64 ends of the 95 % interval of each seed's own difference over resampled
+            images or directions: what is known of *these checkpoints*.
+        differences: (M, C, 3) float64 mean over the seeds and the ends of its 95 % t interval.
+        p, sign_flip_p: (M, C) float64 of the paired t test, and exact over sign flips.
+        sign_flip_floor: The smallest that ``sign_flip_p`` can be with S seeds.
+        bootstrap: (M, C, 2) float64 ends of the 95 % interval over resampled seeds × images.
+        corrected_p: (4,) float64 of `CLAIMS`, by Holm; NaN where a claim was not tested.
+        verdicts: Of `CLAIMS`: ``supported``, ``contradicted``, ``not shown``, ``not testable …``, ``not measured``,
+            or what these checkpoints show.
+        notes: What a reader should know, a sentence each.
+    """
+
+    kind: ClassVar[str] = "why"
+    schema: ClassVar[int] = 1
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    diagnostics: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    resampled: tuple[str, ...]
+    values: np.ndarray
+    within: np.ndarray
+    differences: np.ndarray
+    p: np.ndarray
+    sign_flip_p: np.ndarray
+    sign_flip_floor: float
+    bootstrap: np.ndarray
+    corrected_p: np.ndarray
+    verdicts: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, s = len(self.names), len(self.seeds)
+        c = len(self.comparisons)
+        expected = {
+            "values": (m, len(self.arms), s),
+            "within": (m, c, s, 2),
+            "differences": (m, c, 3),
+            "p": (m, c),
+            "sign_flip_p": (m, c),
+            "bootstrap": (m, c, 2),
+            "corrected_p": (len(CLAIMS),),
+        }
+        if len(self.arms) not in (2, 3) or not s:
+            raise ValueError(f"{len(self.arms)} arms and {s} seeds: expects 2 or 3 arms and a seed or more")
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        for name in ("diagnostics", "labels", "units", "resampled"):
+            if len(getattr(self, name)) != m:
+                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {m} measures")
+        if len(self.verdicts) != len(CLAIMS):
+            raise ValueError(f"`verdicts` has {len(self.verdicts)} entries for {len(CLAIMS)} claims")
+
+    @property
+    def comparisons(self) -> tuple[str, ...]:
+        """The comparisons that these arms allow."""
+        return COMPARISONS if len(self.arms) == 3 else COMPARISONS[:1]
+
+    def find(self, diagnostic: str, name: str) -> int | None:
+        """Index of a measure, or None where it was not measured."""
+        for i, key in enumerate(zip(self.diagnostics, self.names, strict=True)):
+            if key == (diagnostic, name):
+                return i
+        return None
+
+    def claim_of(self, measure: int) -> int | None:
+        """Index in `CLAIMS` of the claim that a measure decides, else None."""
+        for k, claim in enumerate(CLAIMS):
+            if (claim.diagnostic, claim.measure) == (self.diagnostics[measure], self.names[measure]):
+                return k
+        return None
+
+    def interval(self, measure: int, comparison: int) -> tuple[float, float, float, str]:
+        """Mean difference, the ends of its interval and over what it is taken.
+
+        Over seeds by the t distribution where there are two or more, else over the images or directions of
+        the one pair of checkpoints.
+        """
+        mean, low, high = self.differences[measure, comparison].tolist()
+        if len(self.seeds) > 1:
+            return mean, low, high, "seeds"
+        low, high = self.within[measure, comparison, 0].tolist()
+        return mean, low, high, self.resampled[measure]
