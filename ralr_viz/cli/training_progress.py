@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ralr_viz.train.loop import Report, StepReport
+    from ralr_viz.train.training import Report, StepReport
 
 # Lines of a whole training where there is no terminal to draw a bar on.
 _LINES = 50

@@ -1,65 +1,25 @@
-"""The training loop. One loop; the method is a schedule handed to it."""
+"""The training of a run directory: epoch after epoch, saved after each, resumed where it stopped."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from ralr_viz.data import Dataset, Split, load_dataset
-from ralr_viz.data.augment import EpochPlan, crop_batch, normalise_batch, pad_images, plan_epoch
-from ralr_viz.data.split import split_train
-from ralr_viz.errors import (
-    CheckpointError,
-    DataError,
-    DivergedError,
-    InputError,
-    InterruptedRunError,
-    RalrVizError,
-)
-from ralr_viz.models import build_model
-from ralr_viz.train.evaluate import evaluate
-from ralr_viz.train.optim import build_optimizer, build_scheduler
+from ralr_viz.data import load_dataset
+from ralr_viz.errors import DataError, DivergedError, InterruptedRunError, RalrVizError
 from ralr_viz.train.prepare import read_prepared_run
-from ralr_viz.train.recipe import Recipe
 from ralr_viz.train.run import RunWriter
 from ralr_viz.train.runtime import (
-    Runtime,
     StopSignal,
     catch_stop_signals,
     configure,
     describe_environment,
     resolve_runtime,
 )
-
-# Steps between two looks at the running loss: each look waits for the device.
-LOOK_EVERY = 25
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What a progress bar shows: ``epoch`` is 1-based, ``loss`` the epoch's running mean in nats."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    lr: float
-    factor: float
-    loss: float
-    images_per_second: float
-    record: dict[str, Any] | None = None
-
-
-Report = Callable[[StepReport], None]
+from ralr_viz.train.training import EpochStoppedError, Report, Training
 
 
 def train_run(
@@ -121,7 +81,7 @@ def train_run(
         if run.restored is not None:  # another machine's "auto" must not change the arithmetic midway
             runtime = dataclasses.replace(runtime, precision=run.restored["header"]["precision"])
         try:
-            return _Training(run, recipe, method, seed, dataset, runtime).run_epochs(stop, report)
+            return _Loop(run, Training(recipe, method, seed, dataset, runtime)).run_epochs(stop, report)
         except torch.OutOfMemoryError:
             raise RalrVizError(
                 f"{runtime.device} is out of memory at `batch` = {recipe.batch}: lower it by --set batch, "
@@ -129,254 +89,53 @@ def train_run(
             ) from None
 
 
-def train_step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    totals: Tensor,
-    runtime: Runtime,
-) -> None:
-    """One optimizer step on the mean cross-entropy; nothing in it waits for the device.
+class _Loop:
+    """A training and the run directory that it is written to."""
 
-    Args:
-        network: In training mode.
-        optimizer: Of its parameters, with no gradients left from before.
-        x: (b, 3, H, W) float32 normalised images.
-        y: (b,) int64 labels.
-        totals: (3,) float32, to which Σ loss (nats), the number of correct predictions and the norm of the
-            gradient are added.
-        runtime: Where and in which precision.
-    """
-    with runtime.autocast():
-        logits = network(x)
-    logits = logits.float()
-    loss = nn.functional.cross_entropy(logits, y)
-    loss.backward()
-    with torch.no_grad():
-        gradients = [
-            p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
-        norm = nn.utils.get_total_norm(gradients)
-        totals += torch.stack([loss * len(y), (logits.argmax(1) == y).sum().float(), norm])
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
-class _Training:
-    """State of one run between its epochs."""
-
-    def __init__(
-        self, run: RunWriter, recipe: Recipe, method: str, seed: int, dataset: Dataset, runtime: Runtime
-    ) -> None:
-        self.run, self.recipe, self.method, self.seed, self.runtime = run, recipe, method, seed, runtime
-        device = runtime.device
-        train, held = split_train(
-            dataset.train.labels, validation=recipe.validation, subset=recipe.subset, seed=recipe.split_seed
-        )
-        if recipe.drop_last and len(train) < recipe.batch:
-            raise InputError(
-                f"`batch` = {recipe.batch} is more than the {len(train)} training images: lower it"
-            )
-        # uint8 on the device: a quarter of float32, and the whole of CIFAR is 150 MB
-        images, self.labels = _to_device(dataset.train, train, device)
-        self.padded = pad_images(images, recipe.crop_padding)
-        self.eval_sets = {
-            "train": _to_device(dataset.train, _spread(train, recipe.train_sample), device),
-            "test": _to_device(dataset.test, np.arange(len(dataset.test.labels)), device),
-        }
-        if len(held):
-            self.eval_sets["val"] = _to_device(dataset.train, held, device)
-        self.mean = torch.tensor(dataset.mean, dtype=torch.float32, device=device)
-        self.std = torch.tensor(dataset.std, dtype=torch.float32, device=device)
-
-        torch.manual_seed(seed)  # the same initial weights in every method
-        self.model = runtime.place(build_model(recipe.model, dataset.num_classes))
-        if runtime.compile:
-            self.model.compile(dynamic=False)  # in place, so the state dict keeps its keys
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.initial = self._weights()
-        self.optimizer = build_optimizer(recipe, self.model)
-        self.scheduler = build_scheduler(recipe, method, seed, self.optimizer)
-        self.epoch = 0
-        self.partial: dict[str, Any] | None = None
+    def __init__(self, run: RunWriter, training: Training) -> None:
+        self.run, self.training = run, training
         if run.restored is not None:
-            self._restore(run.restored)
+            training.restore(run.restored, run.checkpoints / run.restored["source"])
+            within = " (and part of the next)" if training.partial else ""
+            run.say(f"resuming after epoch {training.epoch}{within}")
 
     def run_epochs(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
-        recipe, n = self.recipe, len(self.labels)
-        steps = n // recipe.batch if recipe.drop_last else math.ceil(n / recipe.batch)
-        for epoch in range(self.epoch, recipe.epochs):
-            plan = plan_epoch(self.seed, epoch, n, padding=recipe.crop_padding, flip=recipe.flip)
-            trained = self._train_epoch(epoch, steps, plan.to(self.runtime.device), stop, report)
-            record = self._measure(epoch, trained)
-            self.scheduler.step()
-            self.epoch = epoch + 1
+        training, epochs = self.training, self.training.recipe.epochs
+        for epoch in range(training.epoch, epochs):
+            record = self._next_epoch(stop, report)
             self.run.log(**record)
-            self.run.save(self.model, self.optimizer, self.scheduler, rng=self._rng_state())
+            self._save()
             self.run.say(_log_line(record))
             if report is not None:
-                report(
-                    self._step_report(
-                        epoch, steps, steps, record["train_loss"], record["images_per_second"], record
-                    )
-                )
-            if stop.number is not None and self.epoch < recipe.epochs:
+                loss, rate = record["train_loss"], record["images_per_second"]
+                report(training.step_report(epoch, training.steps, loss, rate, record))
+            if stop.number is not None and training.epoch < epochs:
                 self._interrupt(stop)
         return self.run.finish()
 
-    def _train_epoch(
-        self, epoch: int, steps: int, plan: EpochPlan, stop: StopSignal, report: Report | None
-    ) -> dict[str, float]:
-        """Train one epoch, or the rest of an interrupted one; returns its running means."""
-        recipe, device = self.recipe, self.runtime.device
-        first, before = 0, self._weights()
-        totals = torch.zeros(3, device=device)  # Σ loss, Σ correct, Σ gradient norm
-        spent = 0.0
-        if self.partial is not None:
-            first, spent = int(self.partial["step"]), float(self.partial["seconds"])
-            before, totals = self.partial["before"].to(device), self.partial["totals"].to(device)
-            self.partial = None
-        self.model.train()
-        begin = time.perf_counter()
-        for step in range(first, steps):
-            start, done = step * recipe.batch, step + 1
-            x, y = self._load_batch(plan, start, min(start + recipe.batch, len(self.labels)))
-            train_step(self.model, self.optimizer, x, y, totals, self.runtime)
-            if stop.number is not None and done < steps:
-                self._check_finite(epoch, totals)
-                partial = {
-                    "step": done,
-                    "seconds": spent + time.perf_counter() - begin,
-                    "before": before.cpu(),
-                    "totals": totals.cpu(),
-                }
-                self.run.save(
-                    self.model, self.optimizer, self.scheduler, rng=self._rng_state(), partial=partial
-                )
-                self._interrupt(stop)
-            if done % LOOK_EVERY == 0 or done == steps:
-                loss = self._check_finite(epoch, totals) / min(done * recipe.batch, len(self.labels))
-                if report is not None and done < steps:
-                    rate = (done - first) * recipe.batch / (time.perf_counter() - begin)
-                    report(self._step_report(epoch, done, steps, loss, rate))
-        loss_sum, correct, norm_sum = totals.tolist()
-        seconds = spent + time.perf_counter() - begin
-        shown = min(steps * recipe.batch, len(self.labels))
-        return {
-            "train_loss": loss_sum / shown,
-            "train_acc": 100 * correct / shown,
-            "grad_norm": norm_sum / steps,
-            "step_length": float((self._weights() - before).norm()),
-            "seconds": seconds,
-            "images_per_second": shown / seconds,
-        }
-
-    def _load_batch(self, plan: EpochPlan, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        cropped = crop_batch(self.padded, plan, start, stop, self.recipe.crop_padding)
-        x = normalise_batch(cropped, self.mean, self.std)
-        return x.contiguous(memory_format=self.runtime.memory_format), self.labels[plan.order[start:stop]]
-
-    def _measure(self, epoch: int, trained: dict[str, float]) -> dict[str, Any]:
-        """The epoch's record (contract of ``metrics.jsonl``)."""
-        weights = self._weights()
-        record: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "base_lr": self.scheduler.base_lr[0],
-            "factor": self.scheduler.factor,
-            "lr": float(self.scheduler.get_last_lr()[0]),
-            **trained,
-            "distance_from_init": float((weights - self.initial).norm()),
-            "weight_norm": float(weights.norm()),
-            "val_loss": None,
-            "val_acc": None,
-        }
-        for name, (images, labels) in self.eval_sets.items():
-            result = evaluate(self.model, images, labels, self.mean, self.std, self.runtime)
-            if name == "train":
-                record["train_loss_eval"] = result.loss
-            else:
-                record |= {f"{name}_loss": result.loss, f"{name}_acc": result.top1}
-        return record
-
-    def _check_finite(self, epoch: int, totals: Tensor) -> float:
-        """Sum of the losses so far.
-
-        Raises:
-            DivergedError: It is NaN or infinite; the state on disk is the last finite one.
-        """
-        total = float(totals[0])
-        if not math.isfinite(total):
-            kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
-            message = (
-                f"the loss is not finite in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
-                f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
-            )
-            self.run.say(f"diverged: {message}")
-            self.run.finish("diverged", message)
-            raise DivergedError(message)
-        return total
-
-    def _interrupt(self, stop: StopSignal) -> None:
-        assert stop.number is not None
-        message = f"stopped in epoch {min(self.epoch + 1, self.recipe.epochs)}; the state is saved: --resume goes on"
-        self.run.say(message)
-        raise InterruptedRunError(message, stop.number)
-
-    def _weights(self) -> Tensor:
-        """All parameters as one vector."""
-        return torch.cat([p.detach().flatten() for p in self.parameters])
-
-    def _rng_state(self) -> dict[str, Tensor]:
-        """For networks with dropout; order and augmentation do not need it."""
-        state = {"cpu": torch.get_rng_state()}
-        if self.runtime.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.runtime.device)
-        return state
-
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            torch.set_rng_state(state["rng"]["cpu"])
-            if "cuda" in state["rng"] and self.runtime.device.type == "cuda":
-                torch.cuda.set_rng_state(state["rng"]["cuda"], self.runtime.device)
-            self.epoch = int(state["header"]["epoch"])
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"`{self.run.checkpoints / state['source']}` lacks what training needs to go on "
-                f"({type(error).__name__}): train again with --force"
-            ) from None
-        self.partial = state.get("partial")
-        self.run.say(
-            f"resuming after epoch {self.epoch}" + (" (and part of the next)" if self.partial else "")
+            return self.training.next_epoch(stop, report)
+        except EpochStoppedError as stopped:
+            self._save(partial=stopped.partial)
+            self._interrupt(stop)
+        except DivergedError as error:  # what is on disk is the last finite state
+            self.run.say(f"diverged: {error}")
+            self.run.finish("diverged", str(error))
+            raise
+
+    def _save(self, **state: Any) -> None:
+        training = self.training
+        self.run.save(
+            training.model, training.optimizer, training.scheduler, rng=training.rng_state(), **state
         )
 
-    def _step_report(
-        self,
-        epoch: int,
-        step: int,
-        steps: int,
-        loss: float,
-        rate: float,
-        record: dict[str, Any] | None = None,
-    ) -> StepReport:
-        lr, factor = float(self.scheduler.get_last_lr()[0]), self.scheduler.factor
-        if record is not None:  # the scheduler is one epoch ahead already
-            lr, factor = record["lr"], record["factor"]
-        return StepReport(epoch + 1, self.recipe.epochs, step, steps, lr, factor, loss, rate, record)
-
-
-def _to_device(split: Split, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images (n, H, W, 3) uint8 and labels (n,) int64 of the indices."""
-    images = torch.from_numpy(split.images[indices])
-    return images.to(device), torch.from_numpy(split.labels[indices].astype(np.int64)).to(device)
-
-
-def _spread(indices: np.ndarray, count: int) -> np.ndarray:
-    """``count`` of the indices, evenly spread: canonical order is by hash, so this is a random sample."""
-    return indices if count >= len(indices) else indices[len(indices) * np.arange(count) // count]
+    def _interrupt(self, stop: StopSignal) -> NoReturn:
+        assert stop.number is not None
+        epoch = min(self.training.epoch + 1, self.training.recipe.epochs)
+        message = f"stopped in epoch {epoch}; the state is saved: --resume goes on"
+        self.run.say(message)
+        raise InterruptedRunError(message, stop.number)
 
 
 def _log_line(record: dict[str, Any]) -> str:

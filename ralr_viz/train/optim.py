@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,28 @@ def build_scheduler(recipe: Recipe, method: str, seed: int, optimizer: torch.opt
     if method == "scaled":
         constant = mean_factor(recipe.low, recipe.high, recipe.probability, recipe.draw)
     return RALR(base, constant, constant, 1.0, seed)
+
+
+def hold_factor(scheduler: RALR, factor: float) -> RALR:
+    """A schedule that takes over another's base scheduler where that is, at one factor from here on.
+
+    The optimizer's LRs are the base's times ``factor`` afterwards; step the returned schedule only.
+
+    Args:
+        scheduler: Of any factors.
+        factor: Finite, > 0.
+
+    Raises:
+        InputError: A factor outside this.
+    """
+    saved = scheduler.state_dict()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`low` is", UserWarning)  # a factor below 1 is meant
+        held = RALR(scheduler.base_scheduler, factor, factor, 1.0)
+    # at its making it took the amplified LRs for the base's own
+    taken = {name: saved[name] for name in ("steps", "clean_lrs", "momenta", "base")}
+    held.load_state_dict(held.state_dict() | taken)
+    return held
 
 
 def preview_lr(recipe: Recipe, method: str, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
 from ralr_viz.train.evaluate import eval_mode, evaluate
-from ralr_viz.train.loop import train_step
 from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.training import train_step
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])

@@ -170,10 +170,10 @@ def test_train_run_stops_as_diverged_and_keeps_the_last_finite_state(prepare, sq
 
 
 def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_root, monkeypatch):
-    from ralr_viz.train import loop
+    from ralr_viz.train import training
 
     directory = prepare(epochs=3, keep_every=1)
-    real, calls = loop.train_step, []
+    real, calls = training.train_step, []
 
     def poisoned(network, optimizer, x, y, totals, runtime):
         calls.append(1)
@@ -181,7 +181,7 @@ def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_ro
         if len(calls) == 7:  # in the second epoch
             totals[0] = torch.nan
 
-    monkeypatch.setattr(loop, "train_step", poisoned)
+    monkeypatch.setattr(training, "train_step", poisoned)
     with pytest.raises(DivergedError, match="epoch 2 at factor 1 .* after epoch 1 is kept"):
         train_run(directory, squares_root, device="cpu")
     assert_same(weights_of(directory), weights_of(directory, "epoch_0001"))
@@ -216,12 +216,12 @@ def test_train_run_refuses_a_channel_that_never_changes(prepare, squares_root, m
 
 
 def test_out_of_memory_is_one_line(prepare, squares_root, monkeypatch):
-    from ralr_viz.train import loop
+    from ralr_viz.train import training
 
     def exhaust(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nlots")
 
-    monkeypatch.setattr(loop, "train_step", exhaust)
+    monkeypatch.setattr(training, "train_step", exhaust)
     with pytest.raises(
         RalrVizError, match="out of memory at `batch` = 16: lower it by --set batch"
     ) as caught:

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from ralr_viz.errors import UnknownNameError
+from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.schedule import amplification_factors
-from ralr_viz.train.optim import build_optimizer, build_scheduler, preview_lr
+from ralr_viz.train.optim import build_optimizer, build_scheduler, hold_factor, preview_lr
 from ralr_viz.train.recipe import load_recipe
 
 
@@ -65,3 +65,26 @@ def test_build_scheduler_refuses_an_unknown_method():
     recipe = load_recipe("cifar10-resnet20")
     with pytest.raises(UnknownNameError, match="unknown method `rarl`: did you mean `ralr`"):
         build_scheduler(recipe, "rarl", 0, build_optimizer(recipe, nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_hold_factor_goes_on_with_the_base_schedule(make_recipe, factor):
+    """Against the base LRs by hand: neither the old factor nor the new one leaks into them."""
+    model = nn.Linear(2, 2)
+    recipe = make_recipe(epochs=6, milestones=(3, 4), lr=0.8)
+    optimizer = build_optimizer(recipe, model)
+    scheduler = build_scheduler(recipe, "ralr", 2, optimizer)  # seed 2 amplifies its first epochs
+    assert scheduler.factor > 1
+    optimizer.step()
+    scheduler.step()
+    base = [0.8, 0.8, 0.08, 0.008]  # of epochs 1 … 4
+    for epoch in range(1, 5):
+        if epoch in (1, 3):
+            scheduler = hold_factor(scheduler, factor if epoch == 1 else 1.0)
+        now = factor if epoch < 3 else 1.0
+        assert scheduler.factor == now
+        assert scheduler.base_lr == pytest.approx([base[epoch - 1]])
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(base[epoch - 1] * now)
+        scheduler.step()
+    with pytest.raises(InputError):
+        hold_factor(scheduler, 0.0)

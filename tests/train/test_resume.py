@@ -23,7 +23,7 @@ DRIVER = textwrap.dedent(
     torch.set_num_threads(1)
     from pathlib import Path
     from ralr_viz.errors import RalrVizError
-    from ralr_viz.train import loop, run, storage
+    from ralr_viz.train import run, storage, training
     from ralr_viz.train.loop import train_run
 
     directory, data = Path(sys.argv[1]), Path(sys.argv[2])
@@ -114,12 +114,12 @@ def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run,
         # Moments are counted in steps, not in seconds: a faster machine must not finish before the last kill.
         def die_soon_after(step, delay):
             def arm():
-                real, steps = loop.train_step, iter(range(1, 10_000))
+                real, steps = training.train_step, iter(range(1, 10_000))
                 def counted(*arguments):
                     real(*arguments)
                     if next(steps) == step:
                         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-                loop.train_step = counted
+                training.train_step = counted
             return arm
 
         rng, kills = random.Random(0), 0
