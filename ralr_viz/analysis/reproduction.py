@@ -1,0 +1,111 @@
+"""Whether a continuation in a run's own order and factors is that run, bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ralr_viz.analysis.branch import BranchOutcome, digest_state
+from ralr_viz.errors import InputError
+from ralr_viz.results.run import load_run
+from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
+
+SETTINGS = ("torch", "platform", "device", "threads", "precision", "deterministic", "compile")
+"""What the last bit of a training depends on, beside the recipe."""
+_TIMES = ("seconds", "images_per_second")
+
+
+class Reproduction(NamedTuple):
+    """``reproduced``, ``differs``, ``not comparable`` or ``nothing to compare``, and a sentence."""
+
+    outcome: str
+    note: str
+
+
+def recorded_epochs(directory: Path | None, after: int) -> list[dict[str, float]]:
+    """The run's records of the epochs ``after + 1``, … without a gap; empty where there are none."""
+    if directory is None:
+        return []
+    try:
+        run = load_run(directory)
+    except InputError:
+        return []
+    rows = {
+        int(e): {n: float(v[i]) for n, v in run.metrics.items()} | {"epoch": float(e)}
+        for i, e in enumerate(run.epoch)
+    }
+    found = []
+    while after + 1 in rows:
+        after += 1
+        found.append(rows[after])
+    return found
+
+
+def compare_with_run(
+    outcome: BranchOutcome,
+    recorded: Sequence[Mapping[str, float]],
+    directory: Path | None,
+    environment: Mapping[str, Any],
+) -> Reproduction:
+    """Compare records and weights.
+
+    Args:
+        outcome: Of the branch in the run's own order and factors; as far as it went, at most as the run.
+        recorded: The run's records of the same epochs.
+        directory: The run.
+        environment: Of the branch, as in ``env.json``.
+    """
+    if directory is None or not recorded:
+        return Reproduction("nothing to compare", "the run has no record of an epoch after the checkpoint")
+    epochs = min(len(recorded), len(outcome.records))
+    if not epochs:
+        return Reproduction("nothing to compare", "the branch diverged in its first epoch")
+    first, last = int(recorded[0]["epoch"]), int(recorded[epochs - 1]["epoch"])
+    where = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+    difference = _find_difference(outcome, recorded, epochs)
+    kept = [e for e in saved_epochs(directory) if first <= e <= last]
+    if not difference:
+        for epoch in kept:
+            weights = load_checkpoint(f"{directory}@{epoch}").weights
+            if digest_state(weights) != outcome.digests[epoch - first]:
+                difference = f"the weights after epoch {epoch}"
+                break
+    also = f" and the weights of {len(kept)} of them" if epochs > 1 else " and its weights"
+    compared = f"every number of {where}" + also * bool(kept)
+    if not difference:
+        return Reproduction("reproduced", f"{compared}: equal to the last bit")
+    changed = _changed_settings(directory, environment)
+    found = f"first difference: {difference}"
+    if changed:
+        return Reproduction(
+            "not comparable", f"{found}; but the settings differ too ({changed}), so nothing is claimed"
+        )
+    return Reproduction("differs", f"{found}; the settings agree")
+
+
+def _find_difference(
+    outcome: BranchOutcome, recorded: Sequence[Mapping[str, float]], epochs: int
+) -> str | None:
+    for ours, theirs in zip(outcome.records[:epochs], recorded, strict=False):
+        for name, value in theirs.items():
+            if name in _TIMES or name not in ours:
+                continue
+            if ours[name] != value and not (math.isnan(ours[name]) and math.isnan(value)):
+                return f"`{name}` of epoch {int(theirs['epoch'])} ({ours[name]:.9g}, not {value:.9g})"
+    return None
+
+
+def _changed_settings(directory: Path, environment: Mapping[str, Any]) -> str:
+    """``threads 1, not 2, …``; empty where all that is known agrees."""
+    before = load_run(directory).env
+    if before is None:
+        return "env.json is missing"
+    changed = [
+        f"{name} {environment[name]}, not {before[name]}"
+        for name in SETTINGS
+        if name in before and before[name] != environment[name]
+    ]
+    cuda = environment["device"] not in ("cpu", "mps") and not environment["deterministic"]
+    return ", ".join(changed + ["CUDA without --deterministic"] * cuda)

@@ -1,0 +1,249 @@
+"""One checkpoint, continued at several learning rates: what followed from each factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import stats
+
+from ralr_viz.results.bundle import Result
+
+CURVES = (
+    "lr",
+    "sum_lr",
+    "train_loss",
+    "val_loss",
+    "val_acc",
+    "test_loss",
+    "test_acc",
+    "distance",
+    "step_length",
+)
+"""Quantities that are measured after each epoch since the fork."""
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class ForkResult(Result):
+    r"""B continuations (branches) of one checkpoint, T epochs each.
+
+    A branch trains the first K epochs at the scheduled learning rate times its factor, the others at factor 1;
+    the base schedule goes on, its decays included. Repeat 0 is trained in the run's own order and
+    augmentation; every other repeat has an order and augmentation of its own, the same for all factors, so
+    that differences between factors are paired over the repeats. The branch ``recorded`` replays the factors
+    that the run itself drew, as far as the run went on.
+
+    Arrays of shape (B, T + 1) are float64; column k is after k epochs since the fork, column 0 the checkpoint
+    itself. NaN where nothing was measured: after a divergence, beyond the run's own end for the recorded
+    branch, of a quantity that is one epoch's in column 0, and without a validation part.
+
+    Attributes:
+        run: Name of the checkpoint: method, seed and epoch.
+        start_epoch: Finished epochs of the checkpoint.
+        amplified_epochs: K.
+        factor: (B,) float64 factor of the first K epochs; NaN for the recorded branch.
+        repeat: (B,) int64.
+        status: ``finished`` or ``diverged``, for each branch.
+        base_lr: (T,) float64 scheduled learning rate of each epoch.
+        lr: (B, T + 1) learning rate in use.
+        sum_lr: (B, T + 1) Σ of it over the epochs since the fork.
+        train_loss: (B, T + 1) nats, eval mode, without augmentation, on a fixed sample of training images.
+        val_loss, val_acc, test_loss, test_acc: (B, T + 1) nats and per cent.
+        distance: (B, T + 1) ‖w − w_fork‖ over all trained weights.
+        step_length: (B, T + 1) ‖w_k − w_{k−1}‖.
+        sharpness: (B, 2) float64 after K epochs and after the last: average filter-normalised sharpness in
+            nats; (B, 0) where it was not measured.
+        barrier: (B, 2) the loss barrier on the straight line back to the checkpoint, in nats; or (B, 0).
+        start_sharpness: Of the checkpoint; NaN where it was not measured.
+        probe: How sharpness and barrier were measured, a sentence each; empty where they were not.
+        images: Number of images behind ``train``, ``val`` and ``test``.
+        dataset: Its name.
+        reproduction: Whether the branch in the run's own order and factors is the run: ``reproduced``,
+            ``differs``, ``not comparable`` (another machine or setting) or ``nothing to compare``.
+        reproduction_note: What was compared, and what was found.
+        notes: What a reader should know, a sentence each.
+
+    Raises:
+        ValueError: Shapes that do not fit together.
+    """
+
+    kind: ClassVar[str] = "fork"
+    schema: ClassVar[int] = 1
+
+    run: str
+    start_epoch: int
+    amplified_epochs: int
+    factor: np.ndarray
+    repeat: np.ndarray
+    status: tuple[str, ...]
+    base_lr: np.ndarray
+    lr: np.ndarray
+    sum_lr: np.ndarray
+    train_loss: np.ndarray
+    val_loss: np.ndarray
+    val_acc: np.ndarray
+    test_loss: np.ndarray
+    test_acc: np.ndarray
+    distance: np.ndarray
+    step_length: np.ndarray
+    sharpness: np.ndarray
+    barrier: np.ndarray
+    start_sharpness: float
+    probe: tuple[str, ...]
+    images: dict[str, int]
+    dataset: str
+    reproduction: str
+    reproduction_note: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        branches, epochs = len(self.factor), len(self.base_lr)
+        for name in CURVES:
+            if getattr(self, name).shape != (branches, epochs + 1):
+                raise ValueError(
+                    f"`{name}` has shape {getattr(self, name).shape}, not {(branches, epochs + 1)}"
+                )
+        for name in ("sharpness", "barrier"):
+            if getattr(self, name).shape not in ((branches, 2), (branches, 0)):
+                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {(branches, 2)}")
+        if not len(self.repeat) == len(self.status) == branches:
+            raise ValueError(f"`repeat` and `status` must have {branches} entries, one a branch")
+        if 1.0 not in self.factors:
+            raise ValueError("`factor` must contain 1, which the others are compared with")
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The F different factors, growing."""
+        return tuple(np.unique(self.factor[np.isfinite(self.factor)]).tolist())
+
+    @property
+    def repeats(self) -> int:
+        """R."""
+        return int(self.repeat.max()) + 1
+
+    @property
+    def epoch(self) -> np.ndarray:
+        """(T + 1,) int64 epochs since the fork."""
+        return np.arange(len(self.base_lr) + 1)
+
+    @property
+    def split(self) -> str:
+        """``val``, or ``test`` where nothing was held out."""
+        return "val" if np.isfinite(self.val_loss).any() else "test"
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether sharpness and barrier were measured."""
+        return bool(self.sharpness.shape[1])
+
+    @property
+    def decays(self) -> tuple[int, ...]:
+        """Epochs since the fork after which the base LR changes."""
+        return tuple((np.flatnonzero(np.diff(self.base_lr)) + 1).tolist())
+
+    def row(self, factor: float | None, repeat: int = 0) -> int | None:
+        """Place of a branch; ``None`` is the recorded one, which there need not be."""
+        same = np.isnan(self.factor) if factor is None else self.factor == factor
+        found = np.flatnonzero(same & (self.repeat == repeat))
+        return int(found[0]) if len(found) else None
+
+    def outcome(self, quantity: str) -> np.ndarray:
+        """A quantity as (F, R, columns): by factor, repeat, and epoch (or the two moments of a probe)."""
+        values = getattr(self, quantity)
+        places = [[self.row(f, r) for r in range(self.repeats)] for f in self.factors]
+        return np.stack([[values[i] for i in rows] for rows in places])
+
+    def planned_sum_lr(self, factor: float) -> np.ndarray:
+        """(T + 1,) Σ LR of a branch since the fork, also where it diverged."""
+        lr = self.base_lr * np.where(np.arange(len(self.base_lr)) < self.amplified_epochs, factor, 1.0)
+        return np.concatenate([[0.0], np.cumsum(lr)])
+
+    @property
+    def common_sum_lr(self) -> np.ndarray:
+        """(T + 1,) Σ LR after each epoch of the smallest factor: all factors reach each of them."""
+        return self.planned_sum_lr(min(self.factors))
+
+    def at_sum_lr(self, quantity: str) -> np.ndarray:
+        """A quantity at `common_sum_lr`, (F, R, T + 1), linearly interpolated between epochs.
+
+        The larger a factor, the fewer epochs it has had there, and the more of them at the amplified LR.
+        """
+        values = self.outcome(quantity)
+        grid = self.common_sum_lr
+        return np.stack(
+            [
+                [_interpolate(grid, self.planned_sum_lr(factor), curve) for curve in curves]
+                for factor, curves in zip(self.factors, values, strict=True)
+            ]
+        )
+
+    def epochs_at_sum_lr(self, factor: float) -> float:
+        """Epochs after which a factor has the largest common Σ LR."""
+        return float(np.interp(self.common_sum_lr[-1], self.planned_sum_lr(factor), self.epoch))
+
+    def differences(self, values: np.ndarray) -> np.ndarray:
+        """Outcomes (F, R, …) minus those of factor 1 in the same repeat."""
+        return values - values[self.factors.index(1.0)]
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One row for each quantity, moment and factor.
+
+        Returns:
+            Rows with ``quantity``, ``at`` (``after the amplified epochs``, ``at the end``, ``at equal sum of
+            LR``), ``factor``, ``repeats``, ``mean``, ``difference`` (from factor 1) and, for two repeats and
+            more, ``low`` and ``high``, the ends of its paired 95 % t interval over the repeats (NaN else).
+            The recorded branch is not among them.
+        """
+        rows = []
+        for quantity, at, values in self._moments():
+            for i, factor in enumerate(self.factors):
+                mean, low, high = t_interval(self.differences(values)[i])
+                rows.append(
+                    {
+                        "quantity": quantity,
+                        "at": at,
+                        "factor": factor,
+                        "repeats": self.repeats,
+                        "mean": float(values[i].mean()),
+                        "difference": mean,
+                        "low": low,
+                        "high": high,
+                    }
+                )
+        return rows
+
+    def _moments(self) -> list[tuple[str, str, np.ndarray]]:
+        """(quantity, moment, (F, R) values)."""
+        names = [name for name in CURVES if name not in ("lr", "sum_lr", "step_length")]
+        names = [name for name in names if np.isfinite(getattr(self, name)).any()]
+        found = []
+        for name in names:
+            values = self.outcome(name)
+            found.append((name, "after the amplified epochs", values[..., self.amplified_epochs]))
+            found.append((name, "at the end", values[..., -1]))
+            found.append((name, "at equal sum of LR", self.at_sum_lr(name)[..., -1]))
+        for name in ("sharpness", "barrier") if self.has_probes else ():
+            values = self.outcome(name)
+            found.append((name, "after the amplified epochs", values[..., 0]))
+            found.append((name, "at the end", values[..., 1]))
+        return found
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of (n,) values and the ends of its 95 % t interval; NaN ends for one value, NaN for a NaN."""
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def _interpolate(x: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values at x; NaN beyond the last epoch that was measured."""
+    measured = np.isfinite(values)
+    if not measured.any():
+        return np.full(len(x), np.nan)
+    return np.interp(x, known[measured], values[measured], right=np.nan)
