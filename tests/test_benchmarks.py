@@ -292,6 +292,17 @@ def test_ingest_takes_an_archive(bench, load, tmp_path):
     assert "60 images of mine.zip" in bench("ingest", "--from", archive, "--repeats=1", "--starts=1")
 
 
+def test_hessian_prints_the_ratios_of_its_times(bench, tiny_cifar10):
+    out = bench("hessian", "--data", tiny_cifar10, "--images=6", "--batch=4", "--repeats=2")
+    rows = read_table(out)
+    forward, package, again, kept = (number(row["seconds"]) for row in rows)
+    for row, seconds in zip(rows, (forward, package, again, kept), strict=True):
+        assert number(row["against curvlinops"]) == pytest.approx(seconds / package, rel=3e-3, abs=6e-4)
+        assert number(row["forward passes"]) == pytest.approx(seconds / forward, rel=3e-3, abs=6e-3)
+    assert check_verdicts(out, 1) == pytest.approx([package / kept], rel=3e-3)
+    assert float(re.search(r"largest difference of the products.*: ([\d.e-]+)", out).group(1)) < 1e-2
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # it compiles
 def test_training_compiled_prints_its_share_and_targets(bench, tiny_cifar10):

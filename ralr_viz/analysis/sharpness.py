@@ -1,0 +1,258 @@
+"""Filter-normalised sharpness: how fast the training loss rises around a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.directions import filter_norms, normalise_filters, random_direction, step
+from ralr_viz.analysis.objective import Objective, Weights
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.sharpness import BATCHNORM, SharpnessResult
+from ralr_viz.train.runtime import resolve_runtime
+
+RADII = (0.1, 0.2, 0.4)
+"""Chosen on the published CIFAR-10 baseline alone: at the middle one its loss of 0.3 rises by about 0.1."""
+WORST_RADII = (0.005,)
+"""Chosen on the same network alone: the worst direction is so much worse that the ball must be smaller."""
+
+Progress = Callable[[int, int], object]
+
+
+class _Found(NamedTuple):
+    losses: np.ndarray
+    accuracies: np.ndarray
+    centre: tuple[float, float]
+    given_loss: float
+    worst_losses: np.ndarray
+    worst_accuracies: np.ndarray
+
+
+def compute_sharpness(
+    models: Sequence[nn.Module],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    names: Sequence[str] | None = None,
+    radii: Sequence[float] = RADII,
+    directions: int = 8,
+    worst_radii: Sequence[float] = WORST_RADII,
+    worst_starts: int = 2,
+    worst_steps: int = 3,
+    batchnorm: str = "batch",
+    batch: int = 500,
+    device: str = "auto",
+    precision: str = "fp32",
+    seed: int = 0,
+    resamples: int = 1000,
+    dataset: str | None = None,
+    split: str | None = None,
+    augmentation: str = "",
+    progress: Progress | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> SharpnessResult:
+    r"""Average and worst-case rise of the loss around several networks, in units of their own filters.
+
+    The average is :math:`E_d[L(w + \rho d) - L(w)]` over Gaussian directions whose filters are scaled to the
+    norms of the network's filters, so that a filter moves by ρ times its norm. Each direction is taken with
+    both signs: the slope's share, which is 0 on average, then cancels in each. For small ρ the average is
+    :math:`\frac12\rho^2 E[d^\top H d]`. The worst case is the highest loss with every filter's step at most ρ
+    times its norm, as found by ``worst_steps`` steps to the end of the ball that the gradient points to,
+    :math:`\epsilon_f \leftarrow \rho\lVert w_f\rVert g_f/\lVert g_f\rVert`, from the network itself and from
+    random points on the ball: a lower bound. Neither changes when a filter before BatchNorm is rescaled; the
+    eigenvalues of the Hessian do. Biases and BatchNorm's own parameters stay in both.
+
+    BatchNorm: moved weights have other activations, and with the old running statistics most of the rise
+    would be that mismatch, which one pass over the images removes, and which depends on how old the running
+    means are, that is on the learning rate. Therefore each batch is normalised by its own statistics, as in
+    training, also at the centre (``batch``); ``frozen`` keeps the running ones. Since statistics belong to the
+    images that a network was trained on, give images with the augmentation of training
+    (`objective.augment_once`). Both depend on the scale of the logits: compare networks at matched loss, too.
+
+    Args:
+        models: One classifier or more; private copies are moved.
+        images: (n, H, W, 3) uint8, common to the networks.
+        labels: (n,) classes.
+        mean, std: Per channel, in units of [0, 1].
+        names: Of the networks; numbered when left out.
+        radii: Of the average, each > 0; the middle one is the headline.
+        directions: K ≥ 2, common to networks and radii; each costs two passes a radius.
+        worst_radii: Of the worst case, each > 0; may be empty.
+        worst_starts: 1 or more, the first from the network itself.
+        worst_steps: 1 or more gradients a start.
+        batchnorm: ``batch`` or ``frozen``.
+        batch: Most images a forward pass; all batches get about the same size.
+        device, precision: As everywhere; with ``bf16`` single rises are off by some 1e-4 nats.
+        seed: Of directions and bootstrap.
+        resamples: Of the bootstrap over the directions.
+        dataset, split, augmentation: For the figure.
+        progress: Called as ``progress(done, total)``.
+        provenance: Kept with the result.
+
+    Raises:
+        InputError: No network, images or labels that do not fit, or an option out of its range.
+        UnknownNameError: No such ``batchnorm``.
+
+    References:
+        Li et al., Visualizing the loss landscape of neural nets, NeurIPS 2018, section 4 (the directions).
+        Kwon et al., ASAM, ICML 2021 (adaptive worst case). Dinh et al., Sharp minima can generalize, ICML 2017.
+        Andriushchenko et al., A modern look at the relationship between sharpness and generalization, ICML 2023.
+    """
+    names = tuple(names) if names else tuple(f"network {i}" for i in range(1, len(models) + 1))
+    radii, worst_radii = sorted(set(map(float, radii))), sorted(set(map(float, worst_radii)))
+    if not models:
+        raise InputError("`models` is empty: sharpness needs one network or more")
+    if len(names) != len(models):
+        raise InputError(f"`names` has {len(names)} entries for {len(models)} models: one for each")
+    check_options(radii, worst_radii, batchnorm)
+    counts = {
+        "directions": (directions, 2),
+        "worst_starts": (worst_starts, 1),
+        "worst_steps": (worst_steps, 1),
+    }
+    for option, (value, least) in (counts | {"resamples": (resamples, 1)}).items():
+        if value < least:
+            raise InputError(f"`{option}` = {value} must be {least} or more")
+    runtime = resolve_runtime(device, precision)
+    size = even_batch(len(images), batch)
+    each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
+    done, found, shapes, kinds = 0, [], set(), set()
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, each * len(models))
+
+    for model in models:
+        objective = Objective(model, images, labels, mean=mean, std=std, runtime=runtime, batch=size)
+        shapes.add(tuple(p.shape for p in objective.parameters))
+        kinds.add(batchnorm if objective.has_statistics else "none")
+        given = objective.evaluate()[0]
+        points = _Points(objective, batchnorm, seed, advance)
+        centre = points.evaluate(objective.start)
+        average = [points.average(radius, directions) for radius in radii]
+        worst = [points.worst(radius, worst_starts, worst_steps) for radius in worst_radii]
+        found.append(
+            _Found(
+                np.array([a[0] for a in average]),
+                np.array([a[1] for a in average]),
+                centre,
+                given,
+                np.array([w[0] for w in worst]).reshape(len(worst_radii), worst_starts),
+                np.array([w[1] for w in worst]),
+            )
+        )
+    return SharpnessResult(
+        models=names,
+        radii=np.array(radii),
+        losses=np.stack([f.losses for f in found]),
+        accuracies=np.stack([f.accuracies for f in found]),
+        centre_loss=np.array([f.centre[0] for f in found]),
+        centre_accuracy=np.array([f.centre[1] for f in found]),
+        given_loss=np.array([f.given_loss for f in found]),
+        worst_radii=np.array(worst_radii),
+        worst_losses=np.stack([f.worst_losses for f in found]),
+        worst_accuracies=np.stack([f.worst_accuracies for f in found]),
+        worst_steps=worst_steps,
+        batchnorm=batchnorm if batchnorm in kinds else "none",
+        common=len(shapes) == 1,
+        num_images=len(images),
+        batch=size,
+        seed=seed,
+        resamples=resamples,
+        dataset=dataset,
+        split=split,
+        augmentation=augmentation,
+        device=runtime.device.type,
+        precision=runtime.precision,
+        provenance=dict(provenance or {}),
+    )
+
+
+def even_batch(n: int, most: int) -> int:
+    """Images a batch, at most ``most``, so that no batch is much smaller than the others.
+
+    Raises:
+        InputError: ``most`` < 1.
+    """
+    if most < 1:
+        raise InputError(f"`batch` = {most} must be at least 1")
+    return math.ceil(n / math.ceil(n / most)) if n else most
+
+
+class _Points:
+    """Losses of one network at other weights."""
+
+    def __init__(self, objective: Objective, batchnorm: str, seed: int, advance: Callable[[], None]) -> None:
+        self.objective, self.batchnorm, self.seed, self.advance = objective, batchnorm, seed, advance
+        self.norms = filter_norms(objective.start)
+
+    def evaluate(self, weights: Weights) -> tuple[float, float]:
+        """Loss and accuracy there."""
+        self.advance()
+        self.objective.move_to(weights)
+        if self.batchnorm == "frozen":
+            return self.objective.evaluate()
+        with self.objective.batch_statistics():
+            return self.objective.evaluate()
+
+    def gradient(self, weights: Weights) -> tuple[float, list[Tensor]]:
+        """Loss and gradient there."""
+        self.advance()
+        self.objective.move_to(weights)
+        if self.batchnorm == "frozen":
+            return self.objective.gradient()
+        with self.objective.batch_statistics():
+            return self.objective.gradient()
+
+    def average(self, radius: float, directions: int) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and accuracies (K, 2) at a radius along the common directions and their opposites."""
+        start, points = self.objective.start, []
+        for k in range(directions):
+            direction = random_direction(start, self.seed, k)
+            points += [self.evaluate(step(start, direction, sign * radius)) for sign in (1, -1)]
+        found = np.array(points).reshape(directions, 2, 2)
+        return found[..., 0], found[..., 1]
+
+    def worst(self, radius: float, starts: int, steps: int) -> tuple[np.ndarray, float]:
+        """Highest loss (S,) that each start has met, and the accuracy at the highest of all."""
+        start, highest, best = self.objective.start, np.full(starts, -np.inf), None
+        for s in range(starts):
+            # the first leaves from the network itself; the others from where the average looks
+            direction = [torch.zeros_like(w) for w in start]
+            if s:
+                direction = random_direction(start, self.seed, s - 1)
+            for i in range(steps + 1):
+                point = step(start, direction, radius)
+                if i < steps:
+                    loss, gradient = self.gradient(point)
+                else:
+                    loss, _ = self.evaluate(point)
+                if loss > highest.max():
+                    best = point
+                highest[s] = max(highest[s], loss)
+                direction = normalise_filters(gradient, self.norms)
+        return highest, np.nan if best is None else self.evaluate(best)[1]
+
+
+def check_options(radii: Sequence[float], worst_radii: Sequence[float], batchnorm: str) -> None:
+    """What `compute_sharpness` requires of these.
+
+    Raises:
+        InputError, UnknownNameError: As there.
+    """
+    if batchnorm not in BATCHNORM:
+        raise UnknownNameError("BatchNorm mode", batchnorm, BATCHNORM)
+    for option, values in (("radii", radii), ("worst_radii", worst_radii)):
+        wrong = [value for value in values if not 0 < value < math.inf]
+        if wrong or (option == "radii" and not values):
+            shown = f"{wrong[0]:g}" if wrong else "()"
+            raise InputError(f"`{option}` = {shown} must be positive shares of the filters' norms, e.g. 0.2")

@@ -1,0 +1,234 @@
+"""The Hessian's spectrum at several networks: signed extremes, trace, density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.analysis.directions import filter_norms
+from ralr_viz.analysis.hessian import (
+    GRAPH_MEMORY,
+    HessianOperator,
+    extreme_eigenpair,
+    rademacher,
+    run_lanczos,
+)
+from ralr_viz.analysis.objective import Objective
+from ralr_viz.errors import InputError
+from ralr_viz.results.spectrum import SpectrumResult
+from ralr_viz.train.runtime import Runtime, resolve_runtime
+
+Progress = Callable[[int, int], object]
+
+
+def compute_spectrum(
+    models: Sequence[nn.Module],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    names: Sequence[str] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    probes: int = 6,
+    density_probes: int = 2,
+    steps: int = 12,
+    basis: int = 10,
+    restarts: int = 2,
+    batch: int = 128,
+    device: str = "auto",
+    precision: str = "fp32",
+    graph_memory: int = GRAPH_MEMORY,
+    seed: int = 0,
+    resamples: int = 1000,
+    dataset: str | None = None,
+    split: str | None = None,
+    progress: Progress | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> SpectrumResult:
+    r"""Eigenvalues, trace and density of the Hessian of the mean loss, from Hessian-vector products alone.
+
+    The loss is the cross-entropy without weight decay, BatchNorm at its running statistics. Of each network:
+
+    - stochastic Lanczos quadrature: the first ``density_probes`` Rademacher probes make ``steps`` steps;
+    - Hutchinson's trace :math:`E[v^\top Hv]` over all ``probes``, with its standard error;
+    - λ_max and λ_min, signed, by ``eigsh`` from Lanczos' Ritz vectors, with residuals: a Rayleigh quotient
+      below 0 proves negative curvature, converged or not. The next update is taken to be the negative
+      gradient of these images; its overlap with the eigenvectors says whether training goes that way;
+    - the largest eigenvalue of DHD, D the norm of each parameter's filter (the size of a lone parameter):
+      curvature per relative change, which no rescaling of a filter before BatchNorm can move.
+
+    Args:
+        models: One classifier or more; private copies are used.
+        images: (n, H, W, 3) uint8; below some thousand the largest eigenvalue depends on which they are.
+        labels: (n,) classes.
+        mean, std: Per channel, in units of [0, 1].
+        names: Of the networks; numbered when left out.
+        learning_rates: In use at each, for η·λ_max; NaN or left out where not known.
+        probes: T ≥ 1 of the trace.
+        density_probes: 1 to ``probes`` of the density.
+        steps: S ≥ 2 of Lanczos.
+        basis: 3 or more Lanczos vectors of each search for an eigenvalue.
+        restarts: Of each search, 0 or more, about as many products each.
+        batch: Images a pass; it changes memory and rounding.
+        device: As everywhere.
+        precision: ``fp32``; autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
+        graph_memory: Bytes that may be kept to spare the first half of each product.
+        seed: Of probes and bootstrap.
+        resamples: Of the bootstrap over the probes.
+        dataset, split: For the figure.
+        progress: Called as ``progress(done, total)`` in products; the total is an upper bound until the end.
+        provenance: Kept with the result.
+
+    Raises:
+        InputError: No network, images or labels that do not fit, or an option out of its range.
+
+    References:
+        Pearlmutter, Fast exact multiplication by the Hessian, Neural Comput. 1994.
+        Hutchinson 1990 (trace). Ghorbani et al., An investigation into neural net optimization via Hessian
+        eigenvalue density, ICML 2019 (density). Dinh et al., Sharp minima can generalize, ICML 2017.
+    """
+    names = tuple(names) if names else tuple(f"network {i}" for i in range(1, len(models) + 1))
+    rates = [np.nan] * len(models) if learning_rates is None else list(learning_rates)
+    if not models:
+        raise InputError("`models` is empty: a spectrum needs one network or more")
+    for option, values in (("names", names), ("learning_rates", rates)):
+        if len(values) != len(models):
+            raise InputError(f"`{option}` has {len(values)} entries for {len(models)} models: one for each")
+    _check(probes, density_probes, steps, basis, restarts)
+    runtime = resolve_runtime(device, "fp32" if precision == "auto" else precision)
+    if runtime.precision == "bf16":
+        raise InputError("`precision` = bf16 is too coarse for second derivatives: use fp32")
+    # each search: its vectors, its restarts of at most as many, and the product of the residual
+    each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
+    total, found = each * len(models), []
+    for i, model in enumerate(models):
+        ticker = _Ticker(i * each, total, progress)
+        found.append(
+            _measure(
+                model, images, labels, mean, std, runtime, batch, graph_memory, ticker,
+                probes=probes, density_probes=density_probes, steps=steps, basis=basis, restarts=restarts,
+                seed=seed,
+            )
+        )  # fmt: skip
+        ticker.finish((i + 1) * each)
+    return SpectrumResult(
+        models=names,
+        **{name: np.stack([f[name] for f in found]) for name in found[0]},
+        learning_rate=np.array(rates, dtype=np.float64),
+        num_images=len(images),
+        batch=min(batch, len(images)),
+        seed=seed,
+        resamples=resamples,
+        dataset=dataset,
+        split=split,
+        device=runtime.device.type,
+        precision=runtime.precision,
+        provenance=dict(provenance or {}),
+    )
+
+
+class _Ticker:
+    """Counts products; the searches may end early."""
+
+    def __init__(self, done: int, total: int, progress: Progress | None) -> None:
+        self.done, self.total, self.progress = done, total, progress
+
+    def __call__(self, count: int = 1) -> None:
+        self.finish(min(self.done + count, self.total - 1))
+
+    def finish(self, done: int) -> None:
+        self.done = done
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _measure(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    runtime: Runtime,
+    batch: int,
+    graph_memory: int,
+    tick: _Ticker,
+    *,
+    probes: int,
+    density_probes: int,
+    steps: int,
+    basis: int,
+    restarts: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The arrays of one network, by the names of `SpectrumResult`."""
+    objective = Objective(model, images, labels, mean=mean, std=std, runtime=runtime, batch=batch)
+    operator = HessianOperator(objective, graph_memory=graph_memory)
+    n = operator.size
+    vectors = operator.from_numpy(rademacher(n, probes, seed))
+    lanczos = run_lanczos(operator, vectors[:, :density_probes], steps, tick)
+    quadratic = list(n * lanczos.diagonal[:, 0])
+    for j in range(density_probes, probes):  # one at a time: all at once would need their graphs together
+        v = vectors[:, j : j + 1]
+        quadratic.append((v.double() * operator(v).double()).sum().item())
+        tick()
+    spread = [lanczos.ritz(k) for k in range(density_probes)]
+
+    def multiply(v: Tensor) -> Tensor:
+        tick()
+        return operator(v)
+
+    options = {"basis": basis, "restarts": restarts}
+    top = extreme_eigenpair(multiply, lanczos.extreme(True), largest=True, **options)
+    bottom = extreme_eigenpair(multiply, lanczos.extreme(False), largest=False, **options)
+    norms = _sizes(objective)[:, None]
+    scaled = extreme_eigenpair(
+        lambda v: norms * multiply(norms * v), norms[:, 0] * top.vector, largest=True, **options
+    )
+    loss, parts = objective.gradient()
+    gradient = torch.cat([g.flatten() for g in parts]).double()
+    length = gradient.norm().item()
+
+    def overlap(vector: Tensor) -> float:
+        return abs(float(gradient @ vector.double())) / length if length > 0 else np.nan
+
+    return {
+        "num_parameters": np.int64(n),
+        "loss": np.float64(loss),
+        "gradient_norm": np.float64(length),
+        "lambda_max": np.float64(top.value),
+        "lambda_min": np.float64(bottom.value),
+        "residual_max": np.float64(top.residual),
+        "residual_min": np.float64(bottom.residual),
+        "scaled_max": np.float64(scaled.value),
+        "scaled_residual": np.float64(scaled.residual),
+        "overlap_max": np.float64(overlap(top.vector)),
+        "overlap_min": np.float64(overlap(bottom.vector)),
+        "trace_samples": np.array(quadratic),
+        "nodes": np.stack([values for values, _ in spread]),
+        "weights": np.stack([vectors[0] ** 2 for _, vectors in spread]),
+        "products": np.int64(operator.count),
+    }
+
+
+def _sizes(objective: Objective) -> Tensor:
+    """Norm of the filter of each parameter (n,); of a bias or of BatchNorm's, its own size."""
+    start = objective.start
+    norms = [
+        norm.expand_as(w) if w.ndim > 1 else w.abs()
+        for w, norm in zip(start, filter_norms(start), strict=True)
+    ]
+    return torch.cat([norm.flatten() for norm in norms])
+
+
+def _check(probes: int, density_probes: int, steps: int, basis: int, restarts: int) -> None:
+    least = {"density_probes": (density_probes, 1), "steps": (steps, 2), "basis": (basis, 3)}
+    for option, (value, low) in (least | {"restarts": (restarts, 0)}).items():
+        if value < low:
+            raise InputError(f"`{option}` = {value} must be {low} or more")
+    if probes < density_probes:
+        raise InputError(f"`probes` = {probes} must be at least the {density_probes} of the density")

@@ -1,0 +1,147 @@
+"""How fast the training loss rises around several networks: filter-normalised sharpness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+BATCHNORM = ("batch", "frozen")
+"""Statistics of each batch at the moved weights, or the running ones that the network came with."""
+
+
+@dataclass(frozen=True, eq=False)
+class SharpnessResult(Result):
+    """Losses of m networks at K random directions, their opposites and R radii, and at the worst points of W small balls.
+
+    At radius ρ every filter is moved by ρ times its own norm; biases and BatchNorm's parameters stay. So a
+    rescaling of a filter before BatchNorm, which leaves the function as it is, leaves the rise as it is.
+
+    Attributes:
+        models: m names.
+        radii: (R,) float64, growing.
+        losses: (m, R, K, 2) float64, mean cross-entropy in nats at direction k, common to the networks, and −k.
+        accuracies: (m, R, K, 2) float64, per cent.
+        centre_loss, centre_accuracy: (m,) float64 at the networks' own weights, statistics as ``batchnorm``.
+        given_loss: (m,) float64 likewise, with the running statistics that the networks came with.
+        worst_radii: (W,) float64, growing.
+        worst_losses: (m, W, S) float64, the highest loss that each of S starts of the ascent found.
+        worst_accuracies: (m, W) float64, per cent, at the highest of them.
+        worst_steps: Steps of each ascent.
+        batchnorm: One of BATCHNORM; ``none`` for networks without running statistics.
+        common: The networks' weights have the same shapes, so that they share the directions themselves.
+        num_images: n, on which all losses are.
+        batch: Images a forward pass; with ``batch`` statistics these belong to it.
+        seed: Of directions and bootstrap.
+        resamples: Draws of the bootstrap over the directions.
+        dataset, split: Names, or None.
+        augmentation: What was done to the images, in words; empty for nothing.
+        device, precision: Of the forward passes.
+    """
+
+    kind: ClassVar[str] = "sharpness"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    radii: np.ndarray
+    losses: np.ndarray
+    accuracies: np.ndarray
+    centre_loss: np.ndarray
+    centre_accuracy: np.ndarray
+    given_loss: np.ndarray
+    worst_radii: np.ndarray
+    worst_losses: np.ndarray
+    worst_accuracies: np.ndarray
+    worst_steps: int
+    batchnorm: str
+    common: bool
+    num_images: int
+    batch: int
+    seed: int
+    resamples: int
+    dataset: str | None = None
+    split: str | None = None
+    augmentation: str = ""
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m, r, w = len(self.models), len(self.radii), len(self.worst_radii)
+        if m == 0 or self.losses.ndim != 4 or 0 in self.losses.shape or self.worst_losses.ndim != 3:
+            raise ValueError(f"`losses` is {self.losses.shape}: expects (models, radii, directions, 2)")
+        expected = {
+            "losses": (m, r, self.losses.shape[2], 2),
+            "accuracies": self.losses.shape,
+            "centre_loss": (m,),
+            "centre_accuracy": (m,),
+            "given_loss": (m,),
+            "worst_losses": (m, w, self.worst_losses.shape[2]),
+            "worst_accuracies": (m, w),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+
+    @property
+    def headline(self) -> int:
+        """Index of the radius of the headline: the middle one, the lower of two."""
+        return (len(self.radii) - 1) // 2
+
+    @property
+    def rises(self) -> np.ndarray:
+        """½[L(w + ρd) + L(w − ρd)] − L(w), (m, R, K) in nats: the two signs rid it of the slope's share."""
+        return self.losses.mean(axis=3) - self.centre_loss[:, None, None]
+
+    @property
+    def accuracy_drops(self) -> np.ndarray:
+        """Accuracy at the centre minus the mean at d and −d, (m, R, K) in percentage points."""
+        return self.centre_accuracy[:, None, None] - self.accuracies.mean(axis=3)
+
+    @property
+    def worst_rises(self) -> np.ndarray:
+        """Highest loss found in each small ball minus that at the centre, (m, W) in nats: a lower bound."""
+        return self.worst_losses.max(axis=2) - self.centre_loss[:, None]
+
+    def measures(self) -> tuple[Measure, ...]:
+        """The average rise at the middle radius first, then all others; draws resample the directions."""
+        weights = self._weights()
+
+        def averaged(name: str, label: str, unit: str, values: np.ndarray) -> Measure:
+            return Measure(name, label, unit, values.mean(axis=1), values @ weights.T, "directions")
+
+        order = [self.headline, *(i for i in range(len(self.radii)) if i != self.headline)]
+        found = [
+            averaged(
+                "sharpness" if i == self.headline else f"sharpness_at_{_snake(self.radii[i])}",
+                f"average sharpness, ρ = {self.radii[i]:g}",
+                "nats",
+                self.rises[:, i],
+            )
+            for i in order
+        ]
+        drop = self.accuracy_drops[:, self.headline]
+        label = f"accuracy drop, ρ = {self.radii[self.headline]:g}"
+        found.append(averaged("sharpness_accuracy_drop", label, "points", drop))
+        for i, radius in enumerate(self.worst_radii):
+            name = "worst_sharpness" if i == 0 else f"worst_sharpness_at_{_snake(radius)}"
+            label = f"worst-case sharpness, ρ = {radius:g}"
+            found.append(Measure(name, label, "nats", self.worst_rises[:, i]))
+        found.append(
+            Measure("sharpness_centre_loss", "training loss at the centre", "nats", self.centre_loss)
+        )
+        return tuple(found)
+
+    def _weights(self) -> np.ndarray:
+        """Share (resamples, K) of each direction in each draw, common to networks, radii and quantities."""
+        count = self.losses.shape[2]
+        rng = np.random.default_rng([self.seed, count])
+        return rng.multinomial(count, np.full(count, 1 / count), size=self.resamples) / count
+
+
+def _snake(radius: float) -> str:
+    return f"{radius:g}".replace(".", "_").replace("-", "_")

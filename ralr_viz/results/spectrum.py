@@ -1,0 +1,136 @@
+"""Curvature of the training loss at several networks: eigenvalues, trace and density of the Hessian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ralr_viz.results.bundle import Result
+from ralr_viz.results.measure import Measure
+
+CONVERGED = 0.1
+"""Largest residual, over the eigenvalue, of one that is called converged."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumResult(Result):
+    """Of m networks, the Hessian of the mean cross-entropy without weight decay, in eval mode.
+
+    Raw eigenvalues change when a filter before BatchNorm is rescaled, although the function does not: only
+    ``scaled_max`` is safe from that. Eigenvalues are Rayleigh quotients: the true largest is never below
+    ``lambda_max``, the true smallest never above ``lambda_min``.
+
+    Attributes:
+        models: m names.
+        num_parameters: (m,) int64, n.
+        loss, gradient_norm: (m,) float64, nats and nats per unit of weight.
+        lambda_max, lambda_min: (m,) float64, signed, in nats.
+        residual_max, residual_min: (m,) ‖Hv − λv‖ of the unit vectors v.
+        scaled_max, scaled_residual: (m,) likewise of DHD, with D the norm of each parameter's filter.
+        overlap_max, overlap_min: (m,) |cosine| in [0, 1] of the negative gradient with v of λ_max and of λ_min.
+        learning_rate: (m,) in use after the checkpoint's epoch; NaN where not known.
+        trace_samples: (m, T) float64, vᵀHv of Rademacher probes v, common to the networks.
+        nodes, weights: (m, P, S) float64: Gauss quadrature of the density, of the first P probes; the weights
+            of a probe sum to 1.
+        products: (m,) int64, Hessian-vector products that it took.
+        num_images: On which the loss is.
+        batch: Images a pass; without effect but for rounding.
+        seed: Of probes and bootstrap.
+        resamples: Of the bootstrap over the probes.
+        dataset, split: Names, or None.
+        device, precision: Of the passes.
+    """
+
+    kind: ClassVar[str] = "spectrum"
+    schema: ClassVar[int] = 1
+
+    models: tuple[str, ...]
+    num_parameters: np.ndarray
+    loss: np.ndarray
+    gradient_norm: np.ndarray
+    lambda_max: np.ndarray
+    lambda_min: np.ndarray
+    residual_max: np.ndarray
+    residual_min: np.ndarray
+    scaled_max: np.ndarray
+    scaled_residual: np.ndarray
+    overlap_max: np.ndarray
+    overlap_min: np.ndarray
+    learning_rate: np.ndarray
+    trace_samples: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+    products: np.ndarray
+    num_images: int
+    batch: int
+    seed: int
+    resamples: int
+    dataset: str | None = None
+    split: str | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        m = len(self.models)
+        if m == 0:
+            raise ValueError("`models` is empty: expects one or more")
+        for name, value in vars(self).items():
+            if not isinstance(value, np.ndarray):
+                continue
+            axes = {"trace_samples": 2, "nodes": 3, "weights": 3}.get(name, 1)
+            if value.ndim != axes or len(value) != m or 0 in value.shape:
+                raise ValueError(f"`{name}` is {value.shape}, expects {axes} axes, the first of {m} models")
+        if self.nodes.shape != self.weights.shape:
+            raise ValueError(f"`weights` is {self.weights.shape}, expects {self.nodes.shape}")
+
+    @property
+    def trace(self) -> np.ndarray:
+        """Mean (m,) over the probes."""
+        return self.trace_samples.mean(axis=1)
+
+    @property
+    def trace_error(self) -> np.ndarray:
+        """Standard error (m,) of the trace; NaN for one probe."""
+        count = self.trace_samples.shape[1]
+        if count < 2:
+            return np.full(len(self.models), np.nan)
+        return self.trace_samples.std(axis=1, ddof=1) / np.sqrt(count)
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether λ_max, λ_min and the scaled λ_max (m, 3) have residuals below a tenth of their size."""
+        values = np.stack([self.lambda_max, self.lambda_min, self.scaled_max], axis=1)
+        residuals = np.stack([self.residual_max, self.residual_min, self.scaled_residual], axis=1)
+        return residuals <= CONVERGED * np.abs(values)
+
+    def density(self, grid: np.ndarray, width: float) -> np.ndarray:
+        """Density (m, g) of eigenvalues at ``grid`` (g,), each node a Gaussian of standard deviation ``width``.
+
+        It integrates to 1, and its mean is that of the eigenvalues as the probes see it: their trace over n.
+        """
+        distance = (grid - self.nodes[..., None]) / width
+        bells = np.exp(-0.5 * distance**2) / (width * np.sqrt(2 * np.pi))
+        return (self.weights[..., None] * bells).sum(axis=2).mean(axis=1)
+
+    def measures(self) -> tuple[Measure, ...]:
+        """First the number that a rescaling before BatchNorm cannot move; draws resample the probes."""
+        count = self.trace_samples.shape[1]
+        picks = np.random.default_rng([self.seed, count]).integers(count, size=(self.resamples, count))
+        draws = self.trace_samples[:, picks].mean(axis=2) if count > 1 else np.zeros((0, 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.abs(self.lambda_min) / self.lambda_max
+        return (
+            Measure("scaled_lambda_max", "largest eigenvalue, filter-scaled", "nats", self.scaled_max),
+            Measure("lambda_max", "largest eigenvalue (raw)", "", self.lambda_max),
+            Measure("lambda_min", "smallest eigenvalue (raw)", "", self.lambda_min),
+            Measure("lambda_ratio", "|λ_min| / λ_max", "", ratio),
+            Measure("hessian_trace", "trace (raw)", "", self.trace, draws, "probes" if count > 1 else ""),
+            Measure("gradient_norm", "norm of the gradient", "", self.gradient_norm),
+            Measure("overlap_min", "|cosine| of −gradient and v_min", "", self.overlap_min),
+            Measure("overlap_max", "|cosine| of −gradient and v_max", "", self.overlap_max),
+            Measure("eta_lambda_max", "η·λ_max", "", self.learning_rate * self.lambda_max),
+            Measure("spectrum_loss", "loss", "nats", self.loss),
+        )
