@@ -5,8 +5,11 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
     Train       RALR, amplification_factors, RunWriter, load_checkpoint
     Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
                 compute_predictions, load_run
+    Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
+                compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
+                compute_sharpness, compute_similarity, compute_spectrum
     Keep        save_result, load_result
-    Draw        draw_activations, draw_cam, draw_curves, draw_embedding, style, save_figure
+    Draw        draw_ and the same names, style, save_figure
 """
 
 from __future__ import annotations
@@ -18,14 +21,38 @@ from ralr_viz._version import __version__
 
 if TYPE_CHECKING:
     from ralr_viz.analysis.activations import compute_activations
+    from ralr_viz.analysis.barrier import compute_barrier
+    from ralr_viz.analysis.calibration import compute_calibration
     from ralr_viz.analysis.cam import collect_cams, compute_cam
+    from ralr_viz.analysis.collapse import compute_collapse
+    from ralr_viz.analysis.effect import compute_effect
     from ralr_viz.analysis.embedding import compute_embedding
+    from ralr_viz.analysis.fork import compute_fork
+    from ralr_viz.analysis.landscape import compute_landscape
+    from ralr_viz.analysis.localisation import compute_localisation
+    from ralr_viz.analysis.movement import compute_movement
     from ralr_viz.analysis.predictions import compute_predictions
+    from ralr_viz.analysis.sharpness import compute_sharpness
+    from ralr_viz.analysis.similarity import compute_similarity
+    from ralr_viz.analysis.spectrum import compute_spectrum
+    from ralr_viz.analysis.why import compute_why
     from ralr_viz.plots.activations import draw_activations
+    from ralr_viz.plots.barrier import draw_barrier
+    from ralr_viz.plots.calibration import draw_calibration
     from ralr_viz.plots.cam import draw_cam
+    from ralr_viz.plots.collapse import draw_collapse
     from ralr_viz.plots.curves import draw_curves
+    from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
+    from ralr_viz.plots.fork import draw_fork
+    from ralr_viz.plots.landscape import draw_landscape
+    from ralr_viz.plots.localisation import draw_localisation
+    from ralr_viz.plots.movement import draw_movement
+    from ralr_viz.plots.sharpness import draw_sharpness
+    from ralr_viz.plots.similarity import draw_similarity
+    from ralr_viz.plots.spectrum import draw_spectrum
     from ralr_viz.plots.style import save_figure, style
+    from ralr_viz.plots.why import draw_why
     from ralr_viz.results.bundle import load_result, save_result
     from ralr_viz.results.curves import compute_curves
     from ralr_viz.results.run import load_run
@@ -38,14 +65,38 @@ _HOME = {
     "amplification_factors": "ralr_viz.schedule",
     "collect_cams": "ralr_viz.analysis.cam",
     "compute_activations": "ralr_viz.analysis.activations",
+    "compute_barrier": "ralr_viz.analysis.barrier",
+    "compute_calibration": "ralr_viz.analysis.calibration",
     "compute_cam": "ralr_viz.analysis.cam",
+    "compute_collapse": "ralr_viz.analysis.collapse",
     "compute_curves": "ralr_viz.results.curves",
+    "compute_effect": "ralr_viz.analysis.effect",
     "compute_embedding": "ralr_viz.analysis.embedding",
+    "compute_fork": "ralr_viz.analysis.fork",
+    "compute_landscape": "ralr_viz.analysis.landscape",
+    "compute_localisation": "ralr_viz.analysis.localisation",
+    "compute_movement": "ralr_viz.analysis.movement",
     "compute_predictions": "ralr_viz.analysis.predictions",
+    "compute_sharpness": "ralr_viz.analysis.sharpness",
+    "compute_similarity": "ralr_viz.analysis.similarity",
+    "compute_spectrum": "ralr_viz.analysis.spectrum",
+    "compute_why": "ralr_viz.analysis.why",
     "draw_activations": "ralr_viz.plots.activations",
+    "draw_barrier": "ralr_viz.plots.barrier",
+    "draw_calibration": "ralr_viz.plots.calibration",
     "draw_cam": "ralr_viz.plots.cam",
+    "draw_collapse": "ralr_viz.plots.collapse",
     "draw_curves": "ralr_viz.plots.curves",
+    "draw_effect": "ralr_viz.plots.effect",
     "draw_embedding": "ralr_viz.plots.embedding",
+    "draw_fork": "ralr_viz.plots.fork",
+    "draw_landscape": "ralr_viz.plots.landscape",
+    "draw_localisation": "ralr_viz.plots.localisation",
+    "draw_movement": "ralr_viz.plots.movement",
+    "draw_sharpness": "ralr_viz.plots.sharpness",
+    "draw_similarity": "ralr_viz.plots.similarity",
+    "draw_spectrum": "ralr_viz.plots.spectrum",
+    "draw_why": "ralr_viz.plots.why",
     "load_checkpoint": "ralr_viz.train",
     "load_result": "ralr_viz.results.bundle",
     "load_run": "ralr_viz.results.run",
@@ -61,14 +112,38 @@ __all__ = [
     "amplification_factors",
     "collect_cams",
     "compute_activations",
+    "compute_barrier",
+    "compute_calibration",
     "compute_cam",
+    "compute_collapse",
     "compute_curves",
+    "compute_effect",
     "compute_embedding",
+    "compute_fork",
+    "compute_landscape",
+    "compute_localisation",
+    "compute_movement",
     "compute_predictions",
+    "compute_sharpness",
+    "compute_similarity",
+    "compute_spectrum",
+    "compute_why",
     "draw_activations",
+    "draw_barrier",
+    "draw_calibration",
     "draw_cam",
+    "draw_collapse",
     "draw_curves",
+    "draw_effect",
     "draw_embedding",
+    "draw_fork",
+    "draw_landscape",
+    "draw_localisation",
+    "draw_movement",
+    "draw_sharpness",
+    "draw_similarity",
+    "draw_spectrum",
+    "draw_why",
     "load_checkpoint",
     "load_result",
     "load_run",

@@ -106,6 +106,7 @@ def compute_barrier(
     states: Sequence[tuple[str, str]] | None = None,
     points: int = POINTS,
     statistics: str = "recomputed",
+    augmentation: str = "",
     indices: np.ndarray | None = None,
     dataset: str | None = None,
     split: str | None = None,
@@ -120,12 +121,14 @@ def compute_barrier(
 
     Args:
         pairs: (first, second) networks, each pair of one architecture; they are left as they were.
-        images: (n, H, W, 3) uint8 training images, unaugmented.
+        images: (n, H, W, 3) uint8 training images, best in one draw of training's augmentation
+            (`augment_once`), whose statistics the networks know.
         labels: (n,) integer ground truth.
         mean, std: Per channel, in units of [0, 1], as in training; of all networks.
         names: Of the pairs, unique; ``pair 1`` and so on when left out.
         states: What the two ends of each are.
         points, statistics: As in `measure_barrier`.
+        augmentation: Of the images, in words.
         indices: Positions of the images in the split; 0 … n − 1 when left out.
         dataset, split: As in `BarrierResult`.
         batch: Images per forward pass; statistics are the mean over the full batches, so give no less than
@@ -168,6 +171,7 @@ def compute_barrier(
         correct=np.stack([one.correct for one in found]),
         distances=np.array([one.distance for one in found]),
         statistics=statistics if has_statistics else "",
+        augmentation=augmentation,
         indices=np.arange(len(images)) if indices is None else indices,
         dataset=dataset,
         split=split,

@@ -38,9 +38,8 @@ class BranchProbe:
         sample, labels = (t.cpu().numpy() for t in training.eval_sets["train"])
         count = min(images, len(labels))
         chosen = len(labels) * np.arange(count) // count
-        self.images, self.labels = sample[chosen], labels[chosen]
-        recipe = training.recipe
-        self.augmented = augment_once(self.images, padding=recipe.crop_padding, flip=recipe.flip)
+        self.labels, recipe = labels[chosen], training.recipe
+        self.augmented = augment_once(sample[chosen], padding=recipe.crop_padding, flip=recipe.flip)
         self.mean, self.std = training.mean.tolist(), training.std.tolist()
 
     @property
@@ -60,7 +59,7 @@ class BranchProbe:
         return (
             f"Sharpness: mean rise of the loss along ±{DIRECTIONS} common filter-normalised directions, radius "
             f"{RADIUS:g}, {n} training images in one draw of training's augmentation, BatchNorm by batch.",
-            f"Barrier: highest excess of the loss over the straight line's ends at {POINTS} points, {n} training "
+            f"Barrier: highest excess of the loss over the straight line's ends at {POINTS} points, the same "
             "images, BatchNorm statistics recomputed at each.",
         )
 
@@ -92,7 +91,7 @@ class BranchProbe:
         try:
             objective = Objective(
                 first,
-                self.images,
+                self.augmented,
                 self.labels,
                 mean=self.mean,
                 std=self.std,

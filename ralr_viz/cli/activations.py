@@ -87,7 +87,7 @@ def activations(
     pairs = list(zip(checkpoints[::2], checkpoints[1::2], strict=True))
     part, scales, selection = _choose_images(checkpoints, data, split, limit, image, quiet)
     chosen = part.images if image is None else part.images[image : image + 1]
-    rows, states = _name_pairs(pairs)
+    rows, states = name_pairs(pairs)
     with show_progress(quiet) as progress:
         result = compute_activations(
             [(earlier.build(), later.build()) for earlier, later in pairs],
@@ -158,7 +158,7 @@ def _choose_images(
     return part, np.array(scales).reshape(-1, 2, 2, 3), selection
 
 
-def _name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]:
+def name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]:
     """Names of the rows, as short as tells them apart, and of the two states of each."""
     described = [_name_pair(earlier, later) for earlier, later in pairs]
     states = [names for _, _, names in described]

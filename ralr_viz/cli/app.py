@@ -14,17 +14,29 @@ import typer
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
     activations,
+    barrier,
+    calibration,
     cam,
+    collapse,
     curves,
     data,
     demo,
     draw,
+    effect,
     embed,
     evaluate,
     export,
     figures,
+    fork,
+    landscape,
+    localisation,
+    movement,
     schedule,
+    sharpness,
+    similarity,
+    spectrum,
     train,
+    why,
 )
 from ralr_viz.errors import RalrVizError
 
@@ -65,6 +77,18 @@ app.command("cam")(cam.cam)
 app.command("embed")(embed.embed)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
+app.command("why")(why.why)
+app.command("effect")(effect.effect)
+app.command("fork")(fork.fork)
+app.command("movement")(movement.movement)
+app.command("barrier")(barrier.barrier)
+app.command("sharpness")(sharpness.sharpness)
+app.command("spectrum")(spectrum.spectrum)
+app.command("collapse")(collapse.collapse)
+app.command("similarity")(similarity.similarity)
+app.command("localisation")(localisation.localisation)
+app.command("calibration")(calibration.calibration)
+app.command("landscape")(landscape.landscape)
 app.command("figures")(figures.figures)
 app.command("draw")(draw.draw)
 app.command("export")(export.export)

@@ -98,7 +98,7 @@ def barrier_note(result: BarrierResult) -> str:
         for name, (first, second) in zip(result.models, result.states, strict=True)
     )
     return (
-        f"{ends}. {result.num_images:,} {where} images, unaugmented; {len(result.alphas)} points; "
+        f"{ends}. {result.num_images:,} {where} images, {result.augmentation or 'unaugmented'}; {len(result.alphas)} points; "
         f"{_STATISTICS[result.statistics]}{'; ' + run if run else ''}. "
         f"Intervals: 95 % of {DRAWS:,} bootstraps over images, the same for all pairs; of a maximum over α corrected "
         f"for its bias (at most {bias:.1g} nats here). They are of these checkpoints, not over trainings. A barrier on "

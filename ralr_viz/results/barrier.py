@@ -34,6 +34,7 @@ class BarrierResult(Result):
             weights; or empty, where the networks have none.
         indices: (n,) int64 positions of the images in the split.
         dataset, split: Where they come from; None for others.
+        augmentation: Of the images, in words; empty for none.
         device, precision: Of the forward passes.
         seed: Of the bootstrap over images.
 
@@ -54,6 +55,7 @@ class BarrierResult(Result):
     indices: np.ndarray
     dataset: str | None = None
     split: str | None = None
+    augmentation: str = ""
     device: str = ""
     precision: str = ""
     seed: int = 0

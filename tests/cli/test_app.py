@@ -14,7 +14,20 @@ HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "nu
 FULL = Path("/dev/full")
 COMMANDS = (
     *("demo", "recipes", "train", "pair", "run", "eval", "schedule", "activations", "cam", "curves", "embed"),
-    *("figures", "draw", "data", "export"),
+    *(
+        "figures",
+        "draw",
+        "data",
+        "export",
+        "why",
+        "effect",
+        "fork",
+        "movement",
+        "barrier",
+        "sharpness",
+        "spectrum",
+    ),
+    *("collapse", "similarity", "localisation", "calibration", "landscape"),
 )
 
 

@@ -1,0 +1,110 @@
+"""The runs that are compared: two methods and perhaps a control, paired by training seed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from ralr_viz.results.run import RunRecord
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what its record says."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def last(self) -> int:
+        """Its last finished epoch."""
+        return int(self.record.epoch[-1])
+
+    @property
+    def saved(self) -> set[int]:
+        """Epochs whose state it has kept."""
+        from ralr_viz.train.checkpoint import saved_epochs
+
+        return set(saved_epochs(self.folder))
+
+    def at(self, epoch: int) -> str:
+        """``--ckpt`` of the state after an epoch."""
+        return f"{self.folder}@{epoch}"
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Runs (seeds, arms) of A, B and perhaps a control.
+
+    Attributes:
+        names: Of the arms: their methods where these differ, else ``A``, ``B``, ``control``.
+        seeds: That all arms have, growing.
+        runs: For each seed, one run of each arm.
+    """
+
+    names: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: tuple[tuple[Run, ...], ...]
+
+
+def find_arms(a: Path, b: Path, control: Path | None, *, quiet: bool) -> Arms:
+    """Pair the runs of ``--a``, ``--b`` and ``--control`` by seed; seeds that an arm lacks are left out.
+
+    Raises:
+        InputError: No common seed, two runs of one seed in an arm, runs without a seed, or runs that are no
+            comparison: other data, network or length.
+    """
+    options = {"--a": a, "--b": b} | ({"--control": control} if control is not None else {})
+    found = {option: _find_runs(option, path) for option, path in options.items()}
+    common = sorted(set.intersection(*(set(runs) for runs in found.values())))
+    if not common:
+        shown = "; ".join(f"{option} has {_list(sorted(runs))}" for option, runs in found.items())
+        raise InputError(
+            f"the arms have no training seed in common ({shown}): train them with the same --seeds"
+        )
+    for option, runs in found.items():
+        if (left := sorted(set(runs) - set(common))) and not quiet:
+            print(f"{option}: {_list(left)} left out, since not every arm has it", file=sys.stderr)
+    table = tuple(tuple(runs[seed] for runs in found.values()) for seed in common)
+    _check_comparable([run for row in table for run in row])
+    methods = tuple(run.record.method for run in table[0])
+    names = methods if len(set(methods)) == len(methods) else ("A", "B", "control")[: len(methods)]
+    return Arms(names, tuple(common), table)
+
+
+def _find_runs(option: str, path: Path) -> dict[int, Run]:
+    from ralr_viz.results.run import find_runs, load_run
+
+    runs: dict[int, Run] = {}
+    for folder in find_runs(path):
+        record = load_run(folder)
+        if record.seed is None:
+            raise InputError(f"`{folder}` has no training seed: add `seed` to its recipe.toml")
+        if record.seed in runs:
+            raise InputError(
+                f"`{option} {path}` has two runs of seed {record.seed}, `{runs[record.seed].folder}` and `{folder}`: "
+                "give the folder of one method, such as RUNS/RECIPE/ralr"
+            )
+        runs[record.seed] = Run(folder, record)
+    return runs
+
+
+def _check_comparable(runs: list[Run]) -> None:
+    first = runs[0]
+    for name in ("dataset", "model", "epochs", "subset", "validation", "split_seed"):
+        expected = first.record.recipe.get(name)
+        for run in runs[1:]:
+            if run.record.recipe.get(name) != expected:
+                raise InputError(
+                    f"`{run.folder}` has `{name}` = {run.record.recipe.get(name)}, `{first.folder}` has {expected}: "
+                    "compare runs that differ in their method only"
+                )
+
+
+def _list(seeds: list[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))

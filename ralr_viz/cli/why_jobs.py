@@ -1,0 +1,297 @@
+"""The diagnostics that ``why`` runs: what each needs, which are done already, how long the rest will take."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ralr_viz._version import __version__
+from ralr_viz.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ralr_viz.cli.arms import Arms
+    from ralr_viz.results.bundle import Result
+
+# Relative times on two cores, for the time that is left.
+COSTS = {
+    "effect": 2,
+    "movement": 10,
+    "collapse": 20,
+    "calibration": 5,
+    "localisation": 30,
+    "barrier": 60,
+    "similarity": 40,
+    "sharpness": 120,
+    "spectrum": 500,
+    "landscape": 240,
+}
+DIAGNOSTICS = tuple(COSTS)
+INDEX = "jobs.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of ralr-viz with its arguments.
+
+    Attributes:
+        title: Of its measures in the table, such as ``sharpness, matched loss``.
+        command: The diagnostic.
+        folder: Where it saves, relative to ``--out``.
+        seed: Training seed; None where the job is of all of them.
+        arguments: Of the command's function, without where and how to save.
+        per_arm: Its measures have one value for each arm.
+        note: What a reader of its numbers should know.
+    """
+
+    title: str
+    command: str
+    folder: str
+    seed: int | None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    per_arm: bool = True
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """For progress and notes."""
+        return self.title if self.seed is None else f"{self.title}, seed {self.seed}"
+
+    @property
+    def path(self) -> str:
+        """Of its result, relative to ``--out``."""
+        return (Path(self.folder) / self.command).as_posix()
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Hash of everything that decides its numbers: the arguments and the content of the files they name."""
+        facts = {"ralr_viz": __version__, "command": self.command} | {
+            name: [_content(str(v)) for v in value] if name in ("ckpt", "run", "null") else value
+            for name, value in self.arguments.items()
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def plan_jobs(
+    arms: Arms, only: Sequence[str] | None, where: dict[str, Any], *, images: int | None
+) -> tuple[list[Job], list[str]]:
+    """The jobs that these runs allow, the quick ones first, and why others are left out.
+
+    Args:
+        arms: What is compared.
+        only: Diagnostics to run; all when left out.
+        where: ``data``, ``device``, ``precision`` for each command.
+        images: ``--limit`` of the diagnostics that move the weights; their own default when left out.
+
+    Raises:
+        UnknownNameError: ``only`` names no diagnostic.
+    """
+    for name in only or ():
+        if name not in DIAGNOSTICS:
+            raise UnknownNameError("diagnostic", name, DIAGNOSTICS)
+    jobs: list[Job] = []
+    notes: list[str] = []
+    limit = {} if images is None else {"limit": images}
+    if not only or "effect" in only:
+        jobs.append(_plan_effect(arms))
+    for i, seed in enumerate(arms.seeds):
+        jobs += _plan_seed(arms, i, seed, where, limit, notes)
+    chosen = [job for job in jobs if not only or job.command in only]
+    return sorted(chosen, key=lambda job: COSTS[job.command]), list(dict.fromkeys(notes))
+
+
+def _plan_effect(arms: Arms) -> Job:
+    runs = [str(row[1].folder) for row in arms.runs]
+    return Job("effect", "effect", ".", None, {"run": runs}, per_arm=False)
+
+
+def _plan_seed(
+    arms: Arms, i: int, seed: int, where: dict[str, Any], limit: dict[str, Any], notes: list[str]
+) -> list[Job]:
+    from ralr_viz.analysis.matching import amplified_epoch, match_training_loss
+    from ralr_viz.results.movement import late_start
+
+    runs, folder = arms.runs[i], f"seed{seed}"
+    last = min(run.last for run in runs)
+    kept = set.intersection(*(run.saved for run in runs))
+    ends = [str(run.folder) for run in runs]
+    jobs = [
+        Job("movement", "movement", folder, seed, {"run": ends, **where}),
+        Job("collapse", "collapse", folder, seed, {"ckpt": ends, **where}),
+        Job("calibration", "calibration", folder, seed, {"ckpt": ends, **where}),
+        Job("localisation", "localisation", folder, seed, {"ckpt": ends, **where}),
+        Job("sharpness", "sharpness", folder, seed, {"ckpt": ends, **where, **limit}),
+        Job("spectrum", "spectrum", folder, seed, {"ckpt": ends, **where}),
+        _between(arms, i, "barrier", where | limit),
+        _between(arms, i, "similarity", where),
+    ]
+    try:
+        epochs, ratio = match_training_loss([run.record for run in runs], [run.saved for run in runs])
+    except InputError as error:
+        notes.append(f"sharpness at matched loss is not measured: {error}")
+    else:
+        ckpt = [run.at(epoch) for run, epoch in zip(runs, epochs, strict=True)]
+        note = (
+            f"seed {seed}: sharpness at matched training loss is of epochs {', '.join(map(str, epochs))}, "
+            f"whose losses differ by a factor of {ratio:.2f} at most"
+        )
+        arguments = {"ckpt": ckpt, **where, **limit}
+        jobs.append(
+            Job("sharpness, matched loss", "sharpness", f"{folder}/matched-loss", seed, arguments, note=note)
+        )
+    start = late_start(last)
+    if {start, last} <= kept:
+        pairs = [run.at(epoch) for run in runs for epoch in (start, last)]
+        late = f"{folder}/late"
+        jobs.append(Job("barrier, late", "barrier", late, seed, {"ckpt": pairs, **where, **limit}))
+        jobs.append(Job("similarity, late", "similarity", late, seed, {"ckpt": pairs, **where}))
+    else:
+        notes.append(
+            f"what happens between epochs {start} and {last} is not measured: not every run kept both"
+        )
+    epoch = amplified_epoch(runs[1].record, kept)
+    if epoch is None:
+        notes.append("the barrier across an amplified epoch is not measured: no run kept two epochs in a row")
+    else:
+        pairs = [run.at(e) for run in runs for e in (epoch - 1, epoch)]
+        title = "barrier, amplified epoch"
+        note = f"seed {seed}: the amplified epoch is {epoch}, of all arms"
+        arguments = {"ckpt": pairs, **where, **limit}
+        jobs.append(Job(title, "barrier", f"{folder}/amplified", seed, arguments, note=note))
+    if i == 0:
+        jobs.append(Job("landscape", "landscape", folder, seed, {"ckpt": ends, **where}, per_arm=False))
+    return jobs
+
+
+def _between(arms: Arms, i: int, command: str, arguments: dict[str, Any]) -> Job:
+    """A against B, and against the control, of one seed; A against A of the next seed is the null."""
+    runs, title = arms.runs[i], f"{command}, between the arms"
+    pairs = [(runs[0], other) for other in runs[1:]]
+    given = {"ckpt": [str(run.folder) for pair in pairs for run in pair], **arguments}
+    if len(arms.seeds) > 1:
+        null = [str(run.folder) for run in (runs[0], arms.runs[(i + 1) % len(arms.seeds)][0])]
+        if command == "similarity":
+            given["null"] = null
+        else:
+            given["ckpt"] += null
+    folder = f"seed{arms.seeds[i]}/between"
+    return Job(title, command, folder, arms.seeds[i], given, per_arm=False)
+
+
+class JobRunner:
+    """Run jobs one after the other into a folder; what is done and of the same key is not run again.
+
+    The folder's index says of each job what it was started with before it runs, so that a stop at any moment
+    costs that job only, and nothing that somebody else left there is replaced without ``force``.
+    """
+
+    def __init__(
+        self, out: Path, commands: Mapping[str, Callable[..., None]], *, style: str, force: bool, quiet: bool
+    ) -> None:
+        self.out, self.commands = out, commands
+        self.style, self.force, self.quiet = style, force, quiet
+        self._index = _read_index(out / INDEX)
+
+    def run(self, jobs: Sequence[Job]) -> tuple[list[tuple[Job, Result]], list[str]]:
+        """Results of the jobs that the data allow, in order, and why the others have none.
+
+        Raises:
+            InputError: A result of other runs or settings is where one belongs, and ``force`` is not set.
+        """
+        for job in jobs:
+            self._refuse_to_replace(job)
+        results, notes, spent, worked = [], [], 0.0, 0.0
+        for number, job in enumerate(jobs, 1):
+            begin = time.monotonic()
+            found = self._reuse(job)
+            if found is None:
+                try:
+                    found = self._run_one(job)
+                except InputError as error:
+                    notes.append(f"{job.name} was not measured: {error}")
+                spent += time.monotonic() - begin
+                worked += COSTS[job.command]
+                left = sum(COSTS[other.command] for other in jobs[number:] if not self._is_done(other))
+                self._say(f"{number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}")
+            else:
+                self._say(f"{number} of {len(jobs)} done ({job.name}: as saved before)")
+            if found is not None:
+                results.append((job, found))
+        return results, notes
+
+    def _run_one(self, job: Job) -> Result:
+        from ralr_viz.results.bundle import load_result
+
+        folder = self.out / job.folder
+        self._enter(job, done=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # its numbers are in its CSV
+            self.commands[job.command](
+                **job.arguments, out=folder, style=self.style, force=True, quiet=self.quiet
+            )
+        self._enter(job, done=True)
+        return load_result(folder / job.command)
+
+    def _reuse(self, job: Job) -> Result | None:
+        from ralr_viz.results.bundle import load_result
+
+        if not self._is_done(job):
+            return None
+        try:
+            return load_result(self.out / job.folder / job.command)
+        except InputError:  # damaged or deleted: run it again
+            return None
+
+    def _is_done(self, job: Job) -> bool:
+        entry = self._index.get(job.path, {})
+        return bool(entry.get("done")) and entry.get("key") == job.key
+
+    def _refuse_to_replace(self, job: Job) -> None:
+        entry = self._index.get(job.path)
+        if self.force or not (self.out / job.path).exists() or (entry and entry.get("key") == job.key):
+            return
+        raise InputError(
+            f"`{self.out / job.path}` is of other runs or settings: pass --force to replace it or another --out"
+        )
+
+    def _enter(self, job: Job, *, done: bool) -> None:
+        from ralr_viz.train.storage import write_json
+
+        self._index[job.path] = {"key": job.key, "done": done}
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / INDEX, self._index)
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            print(f"why: {line}", file=sys.stderr, flush=True)
+
+
+def _time_left(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min left" if seconds >= 60 else "less than a minute left"
+
+
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # missing or damaged: no job is done
+        return {}
+    if not isinstance(index, dict):
+        return {}
+    return {name: entry for name, entry in index.items() if isinstance(entry, dict)}
+
+
+def _content(spec: str) -> str:
+    """Hash of what a run directory's record or a checkpoint holds, so that the same numbers have the same key."""
+    from ralr_viz.results.run import METRICS
+    from ralr_viz.train.checkpoint import resolve_checkpoint
+
+    folder = Path(spec)
+    files = [resolve_checkpoint(spec)] + ([folder / METRICS] if (folder / METRICS).is_file() else [])
+    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()

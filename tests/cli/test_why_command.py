@@ -1,0 +1,139 @@
+"""``ralr-viz why``: from runs to the table, and on again after a stop."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ralr_viz.results.bundle import load_result
+from ralr_viz.results.why import CLAIMS, WhyResult
+
+ONLY = ("--only", "movement", "--only", "collapse")
+
+
+@pytest.fixture
+def arms(trained_pair: Path) -> tuple[object, ...]:
+    recipe = next(path for path in trained_pair.iterdir() if path.is_dir())
+    return ("--a", recipe / "baseline", "--b", recipe / "ralr")
+
+
+@pytest.fixture
+def data(squares_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[object, ...]:
+    monkeypatch.setenv("RALR_VIZ_CACHE", str(tmp_path / "cache"))
+    return ("--data", squares_root, "--device", "cpu")
+
+
+def test_why_prints_the_claims_and_keeps_every_result(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    outcome = cli("why", *arms, *ONLY, "--out", out, *data).succeeded()
+    for claim in CLAIMS:
+        assert f"| {claim.text} " in outcome.out
+    assert "not testable at n = 1" in outcome.out
+    assert "hold for these checkpoints only" in outcome.out
+    result = load_result(out / "why")
+    assert isinstance(result, WhyResult)
+    assert (result.arms, result.seeds) == (("baseline", "ralr"), (0,))
+    movement = load_result(out / "seed0" / "movement")
+    assert movement.measures()[0].name == next(c.measure for c in CLAIMS if c.diagnostic == "movement")
+    m = result.find("movement", movement.measures()[0].name)
+    assert result.values[m, :, 0] == pytest.approx(movement.measures()[0].values)
+    assert "why: 2 of 2 done" in outcome.err and "left" in outcome.err
+    for name in ("why.pdf", "why.png", "why.csv", "seed0/movement.png", "seed0/collapse.png"):
+        assert (out / name).stat().st_size > 0
+    assert outcome.out.startswith((out / "why.md").read_text().rstrip("\n"))
+
+
+def test_why_goes_on_where_it_stopped_and_adds_diagnostics(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    cli("why", *arms, "--only", "movement", "--out", out, *data).succeeded()
+    before = (out / "seed0" / "movement" / "manifest.json").stat().st_mtime_ns
+    outcome = cli("why", *arms, *ONLY, "--out", out, *data).succeeded()
+    assert "movement, seed 0: as saved before" in outcome.err
+    assert (out / "seed0" / "movement" / "manifest.json").stat().st_mtime_ns == before
+    assert {"movement", "collapse"} <= set(load_result(out / "why").diagnostics)
+
+
+def test_why_runs_a_job_again_that_was_cut_off(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    command = ("why", *arms, "--only", "movement", "--out", out, *data)
+    first = cli(*command).succeeded().out
+    index = json.loads((out / "jobs.json").read_text())
+    index["seed0/movement"]["done"] = False  # as a kill in the middle of it leaves the index
+    (out / "jobs.json").write_text(json.dumps(index))
+    (out / "seed0" / "movement" / "arrays.npz").unlink()
+    outcome = cli(*command).succeeded()
+    assert outcome.out == first
+    assert "as saved before" not in outcome.err
+
+
+def test_why_replaces_nothing_of_other_runs_without_force(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    cli("why", *arms, "--only", "movement", "--out", out, *data, "-q").succeeded()
+    swapped = ("--a", arms[3], "--b", arms[1])
+    command = ("why", *swapped, "--only", "movement", "--out", out, *data, "-q")
+    cli(*command).failed(2, "seed0/movement", "--force")
+    assert load_result(out / "why").arms == ("baseline", "ralr")
+    cli(*command, "--force").succeeded()
+    assert load_result(out / "why").arms == ("ralr", "baseline")
+
+
+def test_why_leaves_a_strangers_file_alone(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "why.csv").write_text("mine")
+    cli("why", *arms, *ONLY, "--out", out, *data).failed(2, "why.csv", "--force")
+    assert (out / "why.csv").read_text() == "mine"
+
+
+def test_why_says_what_the_data_do_not_allow(cli, arms, data, tmp_path):
+    only = ("--only", "movement", "--only", "localisation")
+    outcome = cli("why", *arms, *only, "--out", tmp_path / "out", *data).succeeded()
+    assert "localisation, seed 0 was not measured" in outcome.err
+    assert "more precise class activation maps" in outcome.out
+
+
+def test_why_json_has_a_row_for_each_measure(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    outcome = cli("why", *arms, "--only", "movement", "--out", out, *data, "-q", "--json").succeeded()
+    rows = json.loads(outcome.out[: outcome.out.rindex("]") + 1])
+    assert [row["name"] for row in rows] == list(load_result(out / "why").names)
+    assert rows[0]["ralr"] is not None and rows[0]["Holm p"] is None
+
+
+def test_why_refuses_what_is_no_comparison(cli, arms, data, runs, tmp_path):
+    out = ("--out", tmp_path / "out", *data)
+    cli("why", *arms, "--only", "movment", *out).failed(2, "diagnostic", "movment", "movement")
+    cli("why", "--a", tmp_path / "none", "--b", arms[3], *out).failed(2, "no run directory")
+    strangers = ("--a", runs / "baseline", "--b", runs / "ralr")  # seeds 0 and 2
+    cli("why", *strangers, *out).failed(2, "no training seed in common", "--a has seed 0")
+    cli("why", "--a", arms[1].parent, "--b", arms[3], *out).failed(
+        2, "two runs of seed 0", "RUNS/RECIPE/ralr"
+    )
+
+
+def test_why_leaves_out_seeds_that_an_arm_lacks(cli, arms, data, tmp_path):
+    lonely = tmp_path / "baseline"
+    shutil.copytree(arms[1], lonely)
+    shutil.copytree(arms[1] / "seed0", lonely / "seed7")
+    recipe = lonely / "seed7" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 7", 1))
+    outcome = cli(
+        "why", "--a", lonely, "--b", arms[3], "--only", "movement", "--out", tmp_path / "out", *data
+    )
+    assert "--a: seed 7 left out" in outcome.succeeded().err
+
+
+def test_why_measures_sharpness_at_equal_epoch_and_at_matched_loss(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    only = ("--only", "sharpness", "--images", 8)
+    outcome = cli("why", *arms, *only, "--out", out, *data).succeeded()
+    result = load_result(out / "why")
+    claim = next(c for c in CLAIMS if c.diagnostic == "sharpness")
+    m = result.find("sharpness", claim.measure)
+    assert m is not None and result.claim_of(m) == CLAIMS.index(claim)
+    matched = result.find("sharpness, matched loss", claim.measure)
+    assert matched is not None and result.claim_of(matched) is None
+    assert "at matched training loss is of epochs" in outcome.err
