@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ralr_viz.cli import options
@@ -97,7 +97,7 @@ def localisation(
         }
         result = compute_localisation(
             predictions,
-            np.asarray(boxes),
+            boxes,
             (parts[0].images.shape[1], parts[0].images.shape[2]),
             sanity=_check_sanity(checkpoints, parts, predictions, sanity, settings, progress),
             faithfulness=_check_faithfulness(
@@ -136,7 +136,7 @@ def _check_sanity(
     return [
         randomise_cascade(
             checkpoint.build(),
-            np.array(part.images[chosen]),
+            part.images[chosen],
             part.labels[chosen],
             mean=part.mean,
             std=part.std,
@@ -164,7 +164,7 @@ def _check_faithfulness(
     return [
         compute_faithfulness(
             checkpoint.build(),
-            np.array(part.images[chosen]),
+            part.images[chosen],
             part.labels[chosen],
             p.true_maps[chosen],
             mean=part.mean,
@@ -180,9 +180,9 @@ def _named(progress: Progress, what: str, done: int, total: int) -> None:
     progress(done, total, what)
 
 
-def _spread(total: int, count: int) -> np.ndarray:
+def _spread(total: int, count: int) -> list[int]:
     count = min(total, count)
-    return total * np.arange(count) // count
+    return [total * i // count for i in range(count)]
 
 
 def _describe(result: LocalisationResult) -> list[str]:
@@ -194,7 +194,7 @@ def _describe(result: LocalisationResult) -> list[str]:
         parts = []
         for name in METRICS:
             uniform, centre = result.baseline(name, stratum).values()
-            if not np.isnan(uniform):
+            if not math.isnan(uniform):
                 parts.append(
                     f"{METRICS[name]} {uniform:.4g}, {centre:.4g} (n = {result.count(name, stratum):,})"
                 )
