@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from ralr_viz.data import import_dataset
 from ralr_viz.train.recipe import Recipe
+
+# A deadline of 200 ms says how busy the machine is, not whether the code is right.
+settings.register_profile("ralr-viz", deadline=None)
+settings.load_profile("ralr-viz")
 
 COLOURS = {"blue": (40, 40, 220), "green": (40, 200, 40), "red": (220, 40, 40), "white": (230, 230, 230)}
 

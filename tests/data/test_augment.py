@@ -18,7 +18,7 @@ def crop_literally(image: np.ndarray, top: int, left: int, flip: bool, padding: 
     return cut[:, ::-1] if flip else cut
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     padding=st.integers(0, 5),
     flip=st.booleans(),

@@ -15,7 +15,7 @@ def random_images(seed: int, n: int, size: int = 4) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.lists(st.integers(1, 7), min_size=1, max_size=5))
 def test_channel_statistics_equal_numpy_for_any_chunking(seed: int, chunks: list[int]) -> None:
     images = random_images(seed, sum(chunks))
@@ -33,7 +33,7 @@ def test_channel_statistics_of_constant_images_have_zero_std() -> None:
     assert statistics.mean_std() == ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.booleans())
 def test_canonical_order_sorts_by_digest_then_label_then_box(seed: int, with_boxes: bool) -> None:
     generator = np.random.default_rng(seed)

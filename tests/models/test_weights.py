@@ -61,7 +61,7 @@ RESNET = ResNet(8, 10)
 RESNET_STATE = _random_state(RESNET)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     containers=st.lists(
         st.sampled_from(["state_dict", "model_state_dict", "model", "net", "weights"]), max_size=4

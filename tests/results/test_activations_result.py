@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -160,7 +160,6 @@ floats = st.floats(-8, 8, width=32).map(lambda x: x if abs(x) > 2 else 0.0)  # m
 samples = st.lists(floats, min_size=1, max_size=30)
 
 
-@settings(deadline=None)
 @given(samples, samples, st.sampled_from([0.0625, 0.5, 4.0]))
 def test_distance_is_within_its_bound_of_the_distance_of_the_values(
     one: list[float], other: list[float], width: float
@@ -175,7 +174,6 @@ def test_distance_is_within_its_bound_of_the_distance_of_the_values(
     assert bound == pytest.approx(width * np.count_nonzero(pair) / pair.size)
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 9),

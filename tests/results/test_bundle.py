@@ -60,7 +60,7 @@ arrays = hnp.arrays(
 
 
 @given(x=arrays, y=arrays, label=plain)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_result_round_trip_is_exact(
     tmp_path_factory: pytest.TempPathFactory, x: Any, y: Any, label: Any
 ) -> None:

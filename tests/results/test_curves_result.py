@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ralr_viz.errors import InputError
@@ -67,7 +67,6 @@ def best_twin(epochs: list[int], losses: list[float]) -> int:
 
 
 @given(st.lists(st.sampled_from([0.5, 0.6, 0.7, NAN]), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_compute_curves_finds_the_later_best_epoch(losses: list[float]) -> None:
     epochs = list(range(1, len(losses) + 1))
     assert compute_curves([record(val_loss=losses)]).best_epoch[0] == best_twin(epochs, losses)

@@ -175,7 +175,7 @@ def test_load_log_csv_says_what_it_expects(tmp_path: Path) -> None:
         max_size=20,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_load_log_csv_reads_what_pandas_writes(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     frame = pandas.DataFrame(rows, columns=["train_loss", "val_loss", "val_acc"]).astype(float)
     path = tmp_path_factory.mktemp("csv") / "log.csv"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ralr_viz.errors import InputError
@@ -37,7 +37,6 @@ def test_compute_schedule_adds_up_a_worked_example() -> None:
     st.lists(st.tuples(st.floats(1e-6, 1), st.sampled_from([1.0, 1.5, 2.0, 3.0])), min_size=1, max_size=30),
     st.floats(0.5, 2),
 )
-@settings(deadline=None)
 def test_compute_schedule_equals_a_slow_twin(pairs: list[tuple[float, float]], constant: float) -> None:
     base, factor = [b for b, _ in pairs], [f for _, f in pairs]
     result = compute_schedule(base, [("ralr", 0, factor), ("scaled", None, [constant] * len(base))])
