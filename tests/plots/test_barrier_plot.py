@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 
 from ralr_viz.plots.barrier import barrier_table, draw_barrier
-from ralr_viz.plots.style import PNG_DPI, style
 from ralr_viz.results.barrier import BarrierResult
 
 
@@ -31,21 +30,17 @@ def result(names=("baseline", "RALR", "scaled"), n=50) -> BarrierResult:
     )
 
 
-def lines(figure, start):
-    return [line for panel in figure.axes for line in panel.lines if str(line.get_gid()).startswith(start)]
-
-
-def test_draw_barrier_shows_loss_gap_and_accuracy_on_shared_axes():
+def test_draw_barrier_shows_loss_gap_and_accuracy_on_shared_axes(find, read_note):
     shown = result()
     figure = draw_barrier(shown)
     for name, values in (("loss", shown.loss), ("gap", shown.gap), ("accuracy", shown.accuracy)):
-        drawn = lines(figure, f"{name}:")
+        drawn = find(figure, f"{name}:*", Line2D)
         np.testing.assert_allclose([line.get_ydata() for line in drawn], values)
         assert len({line.axes for line in drawn}) == 1
         assert len({line.get_marker() for line in drawn}) == 3
     barrier = next(m for m in shown.measures() if m.name == "barrier")
-    assert lines(figure, "value:RALR")[0].get_xdata()[0] == barrier.values[1]
-    note = figure._supxlabel.get_text().replace("\n", " ")
+    assert find(figure, "value:RALR*", Line2D)[0].get_xdata()[0] == barrier.values[1]
+    note = read_note(figure)
     assert "50 cifar10 train images" in note and "recomputed" in note and "cpu, fp32" in note
 
 
@@ -53,22 +48,9 @@ def test_draw_barrier_shows_loss_gap_and_accuracy_on_shared_axes():
 @pytest.mark.parametrize(
     "names", [("baseline",), ("a-very-long-recipe-name RALR → scaled, seed 0", "b", "c")]
 )
-def test_draw_barrier_keeps_to_the_page(name, column, names):
-    with style(name, column=column):
-        figure = draw_barrier(result(names))
-        figure.set_dpi(PNG_DPI)
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-        boxes = [panel.get_tightbbox(renderer) for panel in figure.axes]
-        boxes += [
-            figure.legends[0].get_window_extent(renderer),
-            figure._supxlabel.get_window_extent(renderer),
-        ]
-        for box in boxes:
-            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
-            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 + 1
-        for i, box in enumerate(boxes):
-            assert not any(box.shrunk(0.98, 0.98).overlaps(other) for other in boxes[i + 1 :])
+def test_draw_barrier_keeps_to_the_page(check_layout, read_note, name, column, names):
+    figure = check_layout(draw_barrier, result(names), name, column=column)
+    assert figure.legends and read_note(figure)
 
 
 def test_barrier_table_holds_the_drawn_numbers():

@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
 
 from ralr_viz.plots.calibration import calibration_table, draw_calibration
 from ralr_viz.plots.style import style
@@ -52,52 +51,52 @@ def make(
     return CalibrationResult(**(arguments | changes))
 
 
-def test_calibration_draws_bins_and_intervals_with_common_limits():
+def test_calibration_draws_bins_and_intervals_with_common_limits(find):
     result = make()
     with style():
         figure = draw_calibration(result)
     panels = figure.axes[:2]
     assert panels[0].get_xlim() == panels[1].get_xlim() == panels[0].get_ylim()
     for i, panel in enumerate(panels):
-        (bins,) = (line for line in panel.lines if line.get_gid() == "bins")
+        (bins,) = find(panel, "bins", Line2D)
         np.testing.assert_array_equal(bins.get_xdata(), result.bin_confidence[i])
         np.testing.assert_array_equal(bins.get_ydata(), result.bin_accuracy[i])
-        ends = [line.get_ydata() for line in panel.lines if line.get_gid() == "interval"]
+        ends = [line.get_ydata() for line in find(panel, "interval", Line2D)]
         np.testing.assert_allclose(ends, np.stack([result.bin_low[i], result.bin_high[i]], axis=1))
         assert (
             f"ECE {result.values[i, 2]:.2f} %" in panel.get_xlabel() and "floor 0.50 %" in panel.get_xlabel()
         )
 
 
-def test_calibration_sorts_classes_by_their_difference():
+def test_calibration_sorts_classes_by_their_difference(find):
     result = make()
     with style():
         panel = draw_calibration(result).axes[2]
-    found = [line.get_xdata()[0] for line in panel.lines if line.get_gid() == "difference"]
+    found = [line.get_xdata()[0] for line in find(panel, "difference", Line2D)]
     assert found == sorted(result.class_difference[1, :, 0], reverse=True)
-    full = [line.get_markerfacecolor() != "white" for line in panel.lines if line.get_gid() == "difference"]
+    full = [line.get_markerfacecolor() != "white" for line in find(panel, "difference", Line2D)]
     assert full == [abs(value) > 2 for value in found]
     fixed, broken = len(result.fixed(1)), len(result.broken(1))
     assert f"{fixed} images fixed, {broken} broken, McNemar p" in panel.get_xlabel()
 
 
-def test_calibration_of_many_classes_shows_both_ends():
+def test_calibration_of_many_classes_shows_both_ends(find, read_note):
     result = make(classes=100)
     with style():
         figure = draw_calibration(result)
     panel = figure.axes[2]
-    found = [line.get_xdata()[0] for line in panel.lines if line.get_gid() == "difference"]
+    found = [line.get_xdata()[0] for line in find(panel, "difference", Line2D)]
     ranked = sorted(result.class_difference[1, :, 0], reverse=True)
     assert found == ranked[:12] + ranked[-12:]
-    note = next(t.get_text() for t in figure.findobj(Text) if t.get_gid() == "note").replace("\n", " ")
+    note = read_note(figure)
     assert "the 12 at each end of 100 (chosen by outcome)" in note and "5.0 would by chance" in note
 
 
-def test_calibration_of_one_network_has_only_its_reliability():
+def test_calibration_of_one_network_has_only_its_reliability(read_note):
     with style():
         figure = draw_calibration(make(("baseline",)))
     assert len(figure.axes) == 1
-    note = next(t.get_text() for t in figure.findobj(Text) if t.get_gid() == "note")
+    note = read_note(figure)
     assert "Classes" not in note and "training seeds" in note
 
 
@@ -110,20 +109,8 @@ def test_calibration_of_one_network_has_only_its_reliability():
         (("tiny-imagenet-50-resnet20-short, baseline, seed 0, epoch 200", "RALR"), 100),
     ],
 )
-def test_calibration_text_stays_on_the_page(venue, column, models, classes):
-    with style(venue, column=column):
-        figure = draw_calibration(make(models, classes))
-        figure.set_dpi(300)  # as it is saved; hinting makes coarser text wider
-        FigureCanvasAgg(figure).draw()
-    page = figure.bbox
-    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 6.5
-    for artist in [*figure.axes, *figure.legends, *figure.texts]:
-        box = artist.get_tightbbox()
-        assert page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1, artist
-        assert page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1, artist
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[:i])
+def test_calibration_text_stays_on_the_page(check_layout, venue, column, models, classes):
+    check_layout(draw_calibration, make(models, classes), venue, column=column)
 
 
 def test_calibration_table_has_everything():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
 
 from ralr_viz.plots.collapse import collapse_table, draw_collapse
 from ralr_viz.plots.style import COLORS, style
@@ -33,19 +32,16 @@ def make(models: tuple[str, ...] = ("baseline", "RALR"), **changes: object) -> C
     return CollapseResult(**(arguments | changes))
 
 
-def marks(axes, model):
-    return [line for line in axes.lines if line.get_gid() == f"value:{model}"]
-
-
-def test_collapse_marks_are_the_values_and_lines_their_intervals():
+def test_collapse_marks_are_the_values_and_lines_their_intervals(find):
     result = make()
     with style():
         figure = draw_collapse(result)
     assert len(figure.axes) == len(METRICS)
     for q, axes in enumerate(figure.axes):
         for i, model in enumerate(result.models):
-            assert [line.get_xdata()[0] for line in marks(axes, model)] == list(result.values[i, :, q])
-            ends = [list(line.get_xdata()) for line in axes.lines if line.get_gid() == f"interval:{model}"]
+            marks = find(axes, f"value:{model}", Line2D)
+            assert [mark.get_xdata()[0] for mark in marks] == list(result.values[i, :, q])
+            ends = [list(line.get_xdata()) for line in find(axes, f"interval:{model}", Line2D)]
             expected = np.percentile(result.draws[i, :, q], (2.5, 97.5), axis=1).T
             np.testing.assert_allclose(ends, expected)
     assert figure.axes[0].get_title(loc="left") == "NC1 ↓"
@@ -53,15 +49,15 @@ def test_collapse_marks_are_the_values_and_lines_their_intervals():
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first row is above
 
 
-def test_collapse_marks_are_hollow_where_the_difference_may_be_none():
+def test_collapse_marks_are_hollow_where_the_difference_may_be_none(find):
     values = np.ones((2, len(SPLITS), len(METRICS)))
     values[1, 0] = 2
     noise = 0.01 * np.random.default_rng(0).standard_normal((1, len(SPLITS), len(METRICS), 60))
     draws = values[..., None] + noise * np.array([1, 2])[:, None, None, None]
     with style():
         axes = draw_collapse(make(values=values, draws=draws)).axes[0]
-    assert [line.get_markerfacecolor() for line in marks(axes, "RALR")] == [COLORS["ralr"], "white"]
-    assert [line.get_markerfacecolor() for line in marks(axes, "baseline")] == [COLORS["baseline"]] * 2
+    for model, faces in (("RALR", [COLORS["ralr"], "white"]), ("baseline", [COLORS["baseline"]] * 2)):
+        assert [line.get_markerfacecolor() for line in find(axes, f"value:{model}", Line2D)] == faces
 
 
 @pytest.mark.parametrize("venue", ["icml", "neurips", "ieee"])
@@ -74,32 +70,20 @@ def test_collapse_marks_are_hollow_where_the_difference_may_be_none():
     ],
 )
 @pytest.mark.parametrize("column", ["full", "half"])
-def test_collapse_text_stays_on_the_page(venue, models, column):
-    with style(venue, column=column):
-        figure = draw_collapse(make(models))
-        figure.set_dpi(300)  # as it is saved; hinting makes coarser text wider
-        FigureCanvasAgg(figure).draw()
-    page = figure.bbox
-    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 6.5
-    for artist in [*figure.axes, *figure.legends, *figure.texts]:
-        box = artist.get_tightbbox()
-        assert page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1, artist
-        assert page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1, artist
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[:i])
+def test_collapse_text_stays_on_the_page(check_layout, venue, models, column):
+    check_layout(draw_collapse, make(models), venue, column=column)
 
 
-def test_collapse_note_says_what_the_numbers_are():
+def test_collapse_note_says_what_the_numbers_are(read_note):
     with style():
         figure = draw_collapse(make())
-    note = next(t.get_text() for t in figure.findobj(Text) if t.get_gid() == "note").replace("\n", " ")
+    note = read_note(figure)
     for part in ("10,000 test and 9,000 train images", "eval mode, cpu, fp32", "60 bootstraps over images"):
         assert part in note
     assert "not over training seeds" in note and "nothing about test accuracy by itself" in note
 
 
-def test_collapse_note_warns_of_few_images_a_class():
+def test_collapse_note_warns_of_few_images_a_class(read_note):
     result = make()
     ratio = result.draw_ratio.copy()
     ratio[1, 0, 0] = 0.69
@@ -107,7 +91,7 @@ def test_collapse_note_warns_of_few_images_a_class():
     for changes in ({}, {"draw_ratio": ratio}):
         with style():
             figure = draw_collapse(make(**changes))
-        notes.append(next(t.get_text() for t in figure.findobj(Text) if t.get_gid() == "note"))
+        notes.append(read_note(figure))
     assert "a resample" not in notes[0]
     assert "NC1 of a resample was down to 0.69 times the sample's" in notes[1].replace("\n", " ")
 

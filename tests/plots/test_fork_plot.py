@@ -8,13 +8,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ralr_viz.plots.fork import draw_fork, factor_looks, fork_note, fork_table
-from ralr_viz.plots.style import PNG_DPI, save_figure, style
+from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.fork import CURVES, ForkResult
 
 NAN = np.nan
@@ -67,83 +65,74 @@ def make(
     return ForkResult(**(values | changes))
 
 
-def lines(panel: Axes, gid: str) -> list[Line2D]:
-    return [line for line in panel.lines if str(line.get_gid()).startswith(gid)]
-
-
 def labels(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def note_of(figure: Figure) -> str:
-    (note,) = [text.get_text() for text in figure.texts if text.get_gid() == "note"]
-    return " ".join(note.split())
-
-
-def test_draw_fork_draws_each_repeat_and_their_mean() -> None:
+def test_draw_fork_draws_each_repeat_and_their_mean(find) -> None:
     result = make()
     panel = draw_fork(result).axes[0]
     assert panel.get_ylabel() == "validation loss (nats)"
     for i, factor in enumerate(result.factors):
-        (mean,) = [line for line in lines(panel, "val_loss:") if line.get_gid() == f"val_loss:{factor:g}"]
+        (mean,) = find(panel, f"val_loss:{factor:g}", Line2D)
         np.testing.assert_allclose(mean.get_ydata(), result.outcome("val_loss")[i].mean(axis=0))
         for repeat in range(3):
-            (one,) = lines(panel, f"val_loss:{factor:g}:{repeat}")
+            (one,) = find(panel, f"val_loss:{factor:g}:{repeat}*", Line2D)
             np.testing.assert_array_equal(one.get_ydata(), result.outcome("val_loss")[i, repeat])
             assert one.get_linewidth() < mean.get_linewidth()
-    (crosses,) = lines(panel, "val_loss:recorded")
+    (crosses,) = find(panel, "val_loss:recorded*", Line2D)
     np.testing.assert_array_equal(crosses.get_ydata(), result.val_loss[result.row(None), 1:])
 
 
-def test_draw_fork_shades_the_amplified_epochs_and_marks_decays() -> None:
+def test_draw_fork_shades_the_amplified_epochs_and_marks_decays(find) -> None:
     figure = draw_fork(make())
     for panel in figure.axes[:4]:
         (shade,) = [patch for patch in panel.patches if patch.get_gid() == "amplified"]
         assert (shade.get_x(), shade.get_width()) == (0, 2)
-        (decay,) = lines(panel, "decay")
+        (decay,) = find(panel, "decay*", Line2D)
         assert list(decay.get_xdata()) == [2, 2]
     assert {"amplified epochs", "decay of the base LR", "each repeat"} <= set(labels(figure))
     without = draw_fork(make(decays=False, repeats=1, recorded=False))
-    assert not lines(without.axes[0], "decay")
+    assert not find(without.axes[0], "decay*", Line2D)
     assert not {"decay of the base LR", "each repeat", "the run's own factors"} & set(labels(without))
 
 
-def test_draw_fork_shows_the_common_sum_of_lr() -> None:
+def test_draw_fork_shows_the_common_sum_of_lr(find) -> None:
     result = make()
     panel = draw_fork(result).axes[4]
     assert panel.get_xlabel() == "Σ LR since the fork"
-    (common,) = lines(panel, "common")
+    (common,) = find(panel, "common*", Line2D)
     assert common.get_xdata()[0] == pytest.approx(0.22)  # factor 1: 2·0.1 + 2·0.01
-    (three,) = [line for line in panel.lines if line.get_gid() == "sum_lr:3"]
+    (three,) = find(panel, "sum_lr:3", Line2D)
     np.testing.assert_allclose(three.get_xdata(), [0, 0.3, 0.6, 0.61, 0.62])
-    (end,) = lines(panel, "sum_lr:end of 3")
+    (end,) = find(panel, "sum_lr:end of 3*", Line2D)
     assert end.get_xdata()[0] == pytest.approx(0.6)
 
 
-def test_draw_fork_shows_paired_differences_with_intervals() -> None:
+def test_draw_fork_shows_paired_differences_with_intervals(find) -> None:
     result = make()
     panel = draw_fork(result).axes[5]
     rows = {(r["at"], r["factor"]): r for r in result.summary() if r["quantity"] == "val_loss"}
     for at in ("after the amplified epochs", "at the end", "at equal sum of LR"):
         for factor in (2.0, 3.0):
             gid = f"{factor:g}:{at}"
-            (mark,) = lines(panel, f"difference:{gid}")
-            (interval,) = lines(panel, f"interval difference:{gid}")
+            (mark,) = find(panel, f"difference:{gid}*", Line2D)
+            (interval,) = find(panel, f"interval difference:{gid}*", Line2D)
             row = rows[at, factor]
             assert mark.get_ydata()[0] == pytest.approx(row["difference"])
             np.testing.assert_allclose(interval.get_ydata(), [row["low"], row["high"]])
-            (each,) = lines(panel, f"each difference:{gid}")
+            (each,) = find(panel, f"each difference:{gid}*", Line2D)
             assert len(each.get_ydata()) == 3
-    assert not lines(draw_fork(make(repeats=1)).axes[5], "interval")
+    assert not find(draw_fork(make(repeats=1)).axes[5], "interval*", Line2D)
 
 
-def test_draw_fork_draws_probes_where_there_are_any() -> None:
+def test_draw_fork_draws_probes_where_there_are_any(find) -> None:
     result = make()
     figure = draw_fork(result)
     assert [p.get_ylabel() for p in figure.axes[6:8]] == ["sharpness (nats)", "barrier (nats)"]
-    (one,) = [line for line in figure.axes[6].lines if line.get_gid() == "sharpness:1"]
+    (one,) = find(figure.axes[6], "sharpness:1", Line2D)
     assert one.get_xdata().tolist() == [0, 2, 4] and one.get_ydata()[0] == pytest.approx(0.2)
-    (barrier,) = [line for line in figure.axes[7].lines if line.get_gid() == "barrier:1"]
+    (barrier,) = find(figure.axes[7], "barrier:1", Line2D)
     assert barrier.get_ydata()[0] == 0
     assert len(draw_fork(make(probes=False)).axes) == 6
 
@@ -156,8 +145,8 @@ def test_factors_differ_in_line_style_and_darken() -> None:
     assert light == sorted(light)
 
 
-def test_note_says_what_cannot_be_concluded() -> None:
-    note = note_of(draw_fork(make()))
+def test_note_says_what_cannot_be_concluded(read_note) -> None:
+    note = read_note(draw_fork(make()))
     for fragment in (
         "2 epochs at the scheduled LR times each factor",
         "decayed to 0.01 after 2 epochs",
@@ -187,23 +176,9 @@ def test_table_holds_the_drawn_numbers() -> None:
 
 @pytest.mark.parametrize("column", ["full", "half"])
 @pytest.mark.parametrize("name", ["icml", "neurips", "ieee"])
-def test_draw_fork_has_no_text_over_data_or_off_the_page(name: str, column: Any) -> None:
+def test_draw_fork_has_no_text_over_data_or_off_the_page(check_layout, name: str, column: Any) -> None:
     result = make((0.5, 1, 1.5, 2, 3))
-    with style(name, column=column):
-        figure = draw_fork(result)
-        figure.set_dpi(PNG_DPI)
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-        page = figure.bbox
-        texts = [text.get_window_extent(renderer) for text in figure.texts]
-        texts += [legend.get_window_extent(renderer) for legend in figure.legends]
-        for box in texts:
-            assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
-            assert not any(box.overlaps(panel.get_window_extent(renderer)) for panel in figure.axes)
-        boxes = [panel.get_tightbbox(renderer) for panel in figure.axes]
-        for i, box in enumerate(boxes):
-            assert box is not None and page.x0 <= box.x0 and box.x1 <= page.x1
-            assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+    check_layout(draw_fork, result, name, column=column)
 
 
 def test_draw_fork_of_one_factor_and_a_diverged_one(tmp_path) -> None:
@@ -215,10 +190,5 @@ def test_draw_fork_of_one_factor_and_a_diverged_one(tmp_path) -> None:
     save_figure(draw_fork(diverged), tmp_path / "f", fork_table(diverged), {})
 
 
-def test_draw_fork_is_byte_stable_and_leaves_no_trace(tmp_path) -> None:
-    before = mpl.rcParams.copy()
-    result = make()
-    files = [save_figure(draw_fork(result), tmp_path / n, fork_table(result), {}) for n in ("a/f", "b/f")]
-    for first, second in zip(*files, strict=True):
-        assert first.read_bytes() == second.read_bytes()
-    assert mpl.rcParams.copy() == before
+def test_draw_fork_is_byte_stable_and_leaves_no_trace(check_same_bytes) -> None:
+    check_same_bytes(draw_fork, fork_table, make)

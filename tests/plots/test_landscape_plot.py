@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ralr_viz.plots.landscape import draw_landscape, landscape_table
-from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.landscape import LandscapeResult
 
 LONG = "vgg_without_any_pooling-and-a-very-long-name, seed 0, epoch 300"
@@ -58,70 +50,19 @@ CASES = {
 }
 
 
-def draw(result: LandscapeResult, name: str = "icml", **options: str) -> Figure:
-    with style(name, **options), warnings.catch_warnings():
-        warnings.simplefilter("error")  # a missing glyph is a warning
-        figure = draw_landscape(result)
-        figure.set_dpi(300)  # as saved: at fewer dots, hinting widens small text
-        FigureCanvasAgg(figure).draw()
-    return figure
-
-
-def texts(figure: Figure) -> list[Text]:
-    outside = set()  # labels of ticks beyond the limits, which are not drawn
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            outside |= {t.label1 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-            outside |= {t.label2 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-    found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    return [t for t in found if t not in outside]
-
-
-def note(figure: Figure) -> str:
-    return next(t.get_text() for t in texts(figure) if t.get_gid() == "note").replace("\n", " ")
-
-
-def artists(figure: Figure, prefix: str) -> list:
-    return [a for a in figure.findobj() if str(a.get_gid()).startswith(prefix)]
-
-
 @pytest.mark.parametrize("name", STYLES)
 @pytest.mark.parametrize("case", CASES)
-def test_draw_landscape_overlaps_no_text_and_stays_on_the_page(case: str, name: str) -> None:
-    figure = draw(CASES[case], name)
-    with style(name):
-        assert figure.get_figwidth() <= mpl.rcParams["figure.figsize"][0] + 1e-9
-    shown, page = texts(figure), figure.bbox
-    assert min(t.get_size() for t in shown) >= 6.5
-    boxes = [t.get_window_extent() for t in shown]
-    for text, box in zip(shown, boxes, strict=True):
-        assert page.x0 - 0.5 <= box.x0 and box.x1 <= page.x1 + 0.5, text
-        assert page.y0 - 0.5 <= box.y0 and box.y1 <= page.y1 + 0.5, text
-    for (a, box_a), (b, box_b) in itertools.combinations(zip(shown, boxes, strict=True), 2):
-        assert not box_a.padded(-2.4).overlaps(box_b.padded(-2.4)), (a, b)
-    for a, b in itertools.combinations(figure.axes, 2):
-        assert not a.get_window_extent().overlaps(b.get_window_extent())
-        assert a.get_window_extent().height > 0.6 * figure.dpi
+def test_draw_landscape_overlaps_no_text_and_stays_on_the_page(check_layout, case: str, name: str) -> None:
+    figure = check_layout(draw_landscape, CASES[case], name)
+    assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_landscape_touches_no_global_state_and_saves_the_same_twice(tmp_path) -> None:
-    result = make()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        with style("icml"):
-            before = dict(mpl.rcParams)
-            figure = draw_landscape(result)
-            assert dict(mpl.rcParams) == before
-            paths = save_figure(figure, tmp_path / name / "x", landscape_table(result), {})
-    for path in paths:
-        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
-    assert result == make()
+def test_draw_landscape_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
+    check_same_bytes(draw_landscape, landscape_table, make)
 
 
-def test_draw_landscape_has_the_same_levels_and_limits_for_all() -> None:
-    figure = draw(make(3))
+def test_draw_landscape_has_the_same_levels_and_limits_for_all(render, find) -> None:
+    figure = render(draw_landscape, make(3))
     panels = [axes for axes in figure.axes if axes.get_title(loc="left").startswith("(")]
     assert len(panels) == 3
     filled = [next(c for c in axes.collections if hasattr(c, "levels")) for axes in panels]
@@ -130,18 +71,18 @@ def test_draw_landscape_has_the_same_levels_and_limits_for_all() -> None:
     steps = np.diff(np.log(filled[0].levels))
     assert steps == pytest.approx(steps[0])  # logarithmic
     assert len({(*axes.get_xlim(), *axes.get_ylim()) for axes in panels}) == 1
-    assert len(artists(figure, "centre:")) == 3
+    assert len(find(figure, "centre:*")) == 3
 
 
-def test_draw_landscape_colours_the_path_by_its_own_loss() -> None:
+def test_draw_landscape_colours_the_path_by_its_own_loss(render, find, read_note) -> None:
     result = make(1, 12)
-    figure = draw(result)
-    inner, first, last = (artists(figure, gid)[0] for gid in ("epochs", "first", "last"))
+    figure = render(draw_landscape, result)
+    inner, first, last = (find(figure, gid)[0] for gid in ("epochs*", "first*", "last*"))
     assert np.allclose(inner.get_array(), result.path_loss[1:-1])
     assert np.allclose(first.get_array(), result.path_loss[:1])
     assert np.allclose(last.get_offsets()[0], result.path[-1])
     assert inner.norm.vmin < result.path_loss.min() and inner.norm.vmax > result.path_loss.max()
-    said = note(figure)
+    said = read_note(figure)
     assert (
         "Illustration, no evidence" in said
         and "62 % and 15 % of its variance" in said
@@ -151,11 +92,11 @@ def test_draw_landscape_colours_the_path_by_its_own_loss() -> None:
     assert "(80 % of the variance)" in figure.axes[0].get_xlabel()
 
 
-def test_draw_landscape_lines_share_a_panel() -> None:
+def test_draw_landscape_lines_share_a_panel(render, find, read_note) -> None:
     result = make(3, line=True)
-    lines = artists(draw(result), "line:")
+    lines = find(render(draw_landscape, result), "line:*")
     assert [line.get_ydata().tolist() for line in lines] == result.losses[:, 0].tolist()
-    assert "same for all networks" in note(draw(result))
+    assert "same for all networks" in read_note(render(draw_landscape, result))
 
 
 def test_landscape_table_has_every_point() -> None:

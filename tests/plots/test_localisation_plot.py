@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
 
 from ralr_viz.plots.localisation import draw_localisation, localisation_table
 from ralr_viz.plots.style import style
@@ -67,23 +66,23 @@ def make(
     return LocalisationResult(**(arguments | changes))
 
 
-def test_localisation_draws_values_beside_the_blind_maps():
+def test_localisation_draws_values_beside_the_blind_maps(find):
     result = make()
     with style():
         figure = draw_localisation(result)
     assert len(figure.axes) == len(METRICS) + 3
     for panel, name in zip(figure.axes, METRICS, strict=False):
         for i, model in enumerate(result.models):
-            found = [line.get_xdata()[0] for line in panel.lines if line.get_gid() == f"value:{model}"]
+            found = [line.get_xdata()[0] for line in find(panel, f"value:{model}", Line2D)]
             assert found == [result.measure(name, stratum).values[i] for stratum in STRATA]
         for blind in ("uniform", "centre"):
-            found = [line.get_xdata()[0] for line in panel.lines if line.get_gid() == blind]
+            found = [line.get_xdata()[0] for line in find(panel, blind, Line2D)]
             assert found == [result.baseline(name, s)[blind] for s in STRATA] * (name != "top1")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[:4] == ["baseline", "RALR", "uniform map", "centre map"]
 
 
-def test_localisation_draws_only_what_was_measured():
+def test_localisation_draws_only_what_was_measured(find):
     with style():
         figure = draw_localisation(make(sanity=False, faithful=False))
         assert len(figure.axes) == len(METRICS) + 1
@@ -93,15 +92,15 @@ def test_localisation_draws_only_what_was_measured():
     panel = figure.axes[-1]
     assert panel.get_title(loc="left") == "random from head to stem"
     assert [label.get_text() for label in panel.get_xticklabels()][:3] == ["none", "linear", "layer3"]
-    (line,) = (line for line in panel.lines if line.get_gid() == "sanity:RALR")
+    (line,) = find(panel, "sanity:RALR", Line2D)
     assert line.get_ydata()[:2].tolist() == [1, 0.6]
 
 
-def test_localisation_draws_the_primary_differences():
+def test_localisation_draws_the_primary_differences(find):
     result = make()
     with style():
         panel = draw_localisation(result).axes[len(METRICS)]
-    found = [line.get_xdata()[0] for line in panel.lines if line.get_gid() == "difference:RALR"]
+    found = [line.get_xdata()[0] for line in find(panel, "difference:RALR", Line2D)]
     expected = [result.measure(n, s).difference(0, 1)[0] for n in ("rank", "energy") for s in STRATA]
     assert found == expected
     assert panel.get_title(loc="left") == "minus baseline ↑"
@@ -117,10 +116,10 @@ def test_localisation_of_networks_with_other_stages_numbers_them():
     assert [label.get_text() for label in panel.get_xticklabels()][:3] == ["none", "1", "2"]
 
 
-def test_localisation_note_says_what_the_numbers_are():
+def test_localisation_note_says_what_the_numbers_are(read_note):
     with style():
         figure = draw_localisation(make())
-    note = next(t.get_text() for t in figure.findobj(Text) if t.get_gid() == "note").replace("\n", " ")
+    note = read_note(figure)
     for part in (
         "Maps (16×16) of the true class, tiny-imagenet-50 test images",
         "40 area < ¼",
@@ -136,20 +135,8 @@ def test_localisation_note_says_what_the_numbers_are():
 
 @pytest.mark.parametrize(("venue", "column"), [("icml", "full"), ("ieee", "half"), ("neurips", "full")])
 @pytest.mark.parametrize("models", [("baseline",), ("baseline", "RALR", "scaled"), (LONG, "RALR")])
-def test_localisation_text_stays_on_the_page(venue, column, models):
-    with style(venue, column=column):
-        figure = draw_localisation(make(models))
-        figure.set_dpi(300)  # as it is saved; hinting makes coarser text wider
-        FigureCanvasAgg(figure).draw()
-    page = figure.bbox
-    assert min(text.get_fontsize() for text in figure.findobj(Text)) >= 6.5
-    for artist in [*figure.axes, *figure.legends, *figure.texts]:
-        box = artist.get_tightbbox()
-        assert page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1, artist
-        assert page.y0 - 1 <= box.y0 and box.y1 <= page.y1 + 1, artist
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[:i])
+def test_localisation_text_stays_on_the_page(check_layout, venue, column, models):
+    check_layout(draw_localisation, make(models), venue, column=column)
 
 
 def test_localisation_table_has_everything():

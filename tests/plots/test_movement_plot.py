@@ -5,10 +5,9 @@ from __future__ import annotations
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
 
 from ralr_viz.plots.movement import draw_movement, movement_table
-from ralr_viz.plots.style import PNG_DPI, style
 from ralr_viz.results.movement import MovementResult
 
 
@@ -40,65 +39,49 @@ def result(methods=("baseline", "ralr", "scaled"), epochs=20, layers=20, n=300, 
     return MovementResult(**(values | changes))
 
 
-def lines(figure, start):
-    return [line for panel in figure.axes for line in panel.lines if str(line.get_gid()).startswith(start)]
-
-
-def test_draw_movement_shows_raw_path_beside_path_per_lr():
+def test_draw_movement_shows_raw_path_beside_path_per_lr(find, read_note):
     shown = result()
     figure = draw_movement(shown)
     measures = {m.name: m for m in shown.measures()}
     for name in ("late_path", "late_path_per_lr", "churn"):
-        dots = lines(figure, f"{name}:")
+        dots = find(figure, f"{name}:*", Line2D)
         np.testing.assert_allclose([d.get_ydata()[0] for d in dots], measures[name].values)
-    raw, per_lr = (lines(figure, f"{n}:")[0].axes for n in ("late_path", "late_path_per_lr"))
+    raw, per_lr = (find(figure, f"{n}:*", Line2D)[0].axes for n in ("late_path", "late_path_per_lr"))
     assert figure.axes.index(per_lr) == figure.axes.index(raw) + 1
-    low, high = lines(figure, "interval:churn:")[1].get_ydata()
+    low, high = find(figure, "interval:churn:*", Line2D)[1].get_ydata()
     assert (low, high) == measures["churn"].interval(1)[1:]
-    note = next(text.get_text() for text in figure.texts if text.get_gid() == "note").replace("\n", " ")
+    note = read_note(figure)
     assert "Late: after epoch 13 of 20" in note and "300 cifar10 test images" in note
     assert "by construction" in note and "lower bound" in note
 
 
-def test_draw_movement_leaves_out_what_is_not_known():
+def test_draw_movement_leaves_out_what_is_not_known(find):
     bare = result(layers=0, n=0, late_net=np.full(3, np.nan))
     figure = draw_movement(bare)
     assert len(figure.axes) == 6 and all(panel.lines for panel in figure.axes)
-    assert lines(figure, "path_net_ratio:") and not lines(figure, "layer:")
+    assert find(figure, "path_net_ratio:*", Line2D) and not find(figure, "layer:*", Line2D)
     angles = np.full((3, 20), np.nan)
     angles[:, 4:] = 80
     with_angles = draw_movement(result(angle=angles))
-    assert len(lines(with_angles, "angle:")) == 3 and not lines(with_angles, "distance:")
+    assert len(find(with_angles, "angle:*", Line2D)) == 3 and not find(with_angles, "distance:*", Line2D)
 
 
-def test_draw_movement_joins_seeds_of_a_method_by_their_mean():
+def test_draw_movement_joins_seeds_of_a_method_by_their_mean(find):
     shown = result(("baseline", "ralr") * 3)
     figure = draw_movement(shown)
-    mean = lines(figure, "step_length:mean of ralr")[0].get_ydata()
+    mean = find(figure, "step_length:mean of ralr*", Line2D)[0].get_ydata()
     np.testing.assert_allclose(mean, shown.step_length[1::2].mean(axis=0))
-    bar = lines(figure, "late_path_per_lr:mean of baseline")[0].get_ydata()
+    bar = find(figure, "late_path_per_lr:mean of baseline*", Line2D)[0].get_ydata()
     np.testing.assert_allclose(bar, shown.measures()[0].values[::2].mean())
     assert "RALR (mean of 3 runs)" in {t.get_text() for t in figure.legends[0].get_texts()}
 
 
 @pytest.mark.parametrize(("name", "column"), [("icml", "full"), ("neurips", "full"), ("ieee", "half")])
 @pytest.mark.parametrize("methods", [("baseline",), tuple(f"a-long-recipe-name-{i} ralr" for i in range(5))])
-def test_draw_movement_keeps_to_the_page(name, column, methods):
-    with style(name, column=column):
-        figure = draw_movement(result(methods))
-        figure.set_dpi(PNG_DPI)
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-        texts = [*figure.texts, *figure.legends[0].get_texts()]
-        texts += [label for p in figure.axes for label in (*p.get_xticklabels(), p.yaxis.label, p.title)]
-        for text in texts:
-            box = text.get_window_extent(renderer)
-            if text.get_text() and not text.get_text().startswith("$"):  # also ticks out of view
-                assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, text.get_text()
-                assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, text.get_text()
-                assert text.get_size() >= 6.5
-        note = next(t for t in figure.texts if t.get_gid() == "note").get_window_extent(renderer)
-        assert all(note.y1 <= panel.get_tightbbox(renderer).y0 for panel in figure.axes)
+def test_draw_movement_keeps_to_the_page(check_layout, find, name, column, methods):
+    figure = check_layout(draw_movement, result(methods), name, column=column)
+    (note,) = (text.get_window_extent() for text in find(figure, "note"))
+    assert figure.legends and all(note.y1 <= panel.get_tightbbox().y0 for panel in figure.axes)
 
 
 def test_draw_movement_leaves_no_trace_and_takes_hostile_names():

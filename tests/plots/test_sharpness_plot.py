@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ralr_viz.plots.sharpness import draw_sharpness, sharpness_table
-from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.sharpness import SharpnessResult
 
 LONG = "vgg_without_any_pooling-and-a-very-long-name, seed 0, epoch 300"
@@ -60,75 +52,24 @@ CASES = {
 }
 
 
-def draw(result: SharpnessResult, name: str = "icml", **options: str) -> Figure:
-    with style(name, **options), warnings.catch_warnings():
-        warnings.simplefilter("error")  # a missing glyph is a warning
-        figure = draw_sharpness(result)
-        figure.set_dpi(300)  # as saved: at fewer dots, hinting widens small text
-        FigureCanvasAgg(figure).draw()
-    return figure
-
-
-def texts(figure: Figure) -> list[Text]:
-    outside = set()  # labels of ticks beyond the limits, which are not drawn
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            outside |= {t.label1 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-            outside |= {t.label2 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-    found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    return [t for t in found if t not in outside]
-
-
-def note(figure: Figure) -> str:
-    return next(t.get_text() for t in texts(figure) if t.get_gid() == "note").replace("\n", " ")
-
-
-def artists(figure: Figure, prefix: str) -> list:
-    return [a for a in figure.findobj() if str(a.get_gid()).startswith(prefix)]
-
-
 @pytest.mark.parametrize("name", STYLES)
 @pytest.mark.parametrize("case", CASES)
-def test_draw_sharpness_overlaps_no_text_and_stays_on_the_page(case: str, name: str) -> None:
-    figure = draw(CASES[case], name)
-    with style(name):
-        assert figure.get_figwidth() <= mpl.rcParams["figure.figsize"][0] + 1e-9
-    shown, page = texts(figure), figure.bbox
-    assert min(t.get_size() for t in shown) >= 6.5
-    boxes = [t.get_window_extent() for t in shown]
-    for text, box in zip(shown, boxes, strict=True):
-        assert page.x0 - 0.5 <= box.x0 and box.x1 <= page.x1 + 0.5, text
-        assert page.y0 - 0.5 <= box.y0 and box.y1 <= page.y1 + 0.5, text
-    for (a, box_a), (b, box_b) in itertools.combinations(zip(shown, boxes, strict=True), 2):
-        assert not box_a.padded(-2.4).overlaps(box_b.padded(-2.4)), (a, b)
-    for a, b in itertools.combinations(figure.axes, 2):
-        assert not a.get_window_extent().overlaps(b.get_window_extent())
-        assert a.get_window_extent().height > 0.6 * figure.dpi
+def test_draw_sharpness_overlaps_no_text_and_stays_on_the_page(check_layout, case: str, name: str) -> None:
+    figure = check_layout(draw_sharpness, CASES[case], name)
+    assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_sharpness_touches_no_global_state_and_saves_the_same_twice(tmp_path) -> None:
-    result = make()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        with style("icml"):
-            before = dict(mpl.rcParams)
-            figure = draw_sharpness(result)
-            assert dict(mpl.rcParams) == before
-            paths = save_figure(figure, tmp_path / name / "x", sharpness_table(result), {})
-    for path in paths:
-        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
-    assert result == make()
+def test_draw_sharpness_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
+    check_same_bytes(draw_sharpness, sharpness_table, make)
 
 
-def test_draw_sharpness_shows_the_means_and_every_direction() -> None:
+def test_draw_sharpness_shows_the_means_and_every_direction(render, find) -> None:
     result = make(3)
-    figure = draw(result)
+    figure = render(draw_sharpness, result)
     for i, model in enumerate(result.models):
-        line = artists(figure, f"average:{model}")[0]
+        line = find(figure, f"average:{model}*")[0]
         assert line.get_ydata()[0] == pytest.approx(result.rises[i, 1].mean())
-        best = artists(figure, f"worst:{model}")[0]
+        best = find(figure, f"worst:{model}*")[0]
         assert best.get_ydata()[0] == pytest.approx(result.worst_rises[i, 0])
     drawn = [c.lines[0].get_ydata() for c in figure.axes[0].containers]
     assert np.allclose(drawn, result.rises.mean(axis=2))
@@ -136,8 +77,8 @@ def test_draw_sharpness_shows_the_means_and_every_direction() -> None:
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["(a)", "(b)", "(c)"]
 
 
-def test_draw_sharpness_note_says_what_was_measured() -> None:
-    said = note(draw(make()))
+def test_draw_sharpness_note_says_what_was_measured(render, read_note) -> None:
+    said = read_note(render(draw_sharpness, make()))
     for part in (
         "1,000 cifar10 training images, cropped after padding by 4 and mirrored",
         "each batch of 500 by its own statistics at the moved weights",
@@ -147,13 +88,13 @@ def test_draw_sharpness_note_says_what_was_measured() -> None:
         "Loss at the centre: 0.300, 0.300. These checkpoints only",
     ):
         assert part in said, said
-    assert "the running statistics frozen" in note(draw(CASES["falling"]))
-    assert "Worst case" not in note(draw(CASES["no worst"]))
+    assert "the running statistics frozen" in read_note(render(draw_sharpness, CASES["falling"]))
+    assert "Worst case" not in read_note(render(draw_sharpness, CASES["no worst"]))
 
 
-def test_draw_sharpness_is_logarithmic_only_where_all_is_positive() -> None:
-    assert draw(make()).axes[0].get_yscale() == "log"
-    assert draw(CASES["falling"]).axes[0].get_yscale() == "linear"
+def test_draw_sharpness_is_logarithmic_only_where_all_is_positive(render) -> None:
+    assert render(draw_sharpness, make()).axes[0].get_yscale() == "log"
+    assert render(draw_sharpness, CASES["falling"]).axes[0].get_yscale() == "linear"
 
 
 def test_sharpness_table_has_every_point() -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ralr_viz.plots.similarity import draw_similarity, similarity_note, similarity_table
-from ralr_viz.plots.style import PNG_DPI, style
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.similarity import SimilarityResult
 
@@ -52,23 +50,10 @@ def test_similarity_note_says_whether_there_is_a_null():
 
 @pytest.mark.parametrize(("name", "column"), [("icml", "full"), ("neurips", "full"), ("ieee", "half")])
 @pytest.mark.parametrize(("count", "layers"), [(1, 3), (4, 54)])
-def test_draw_similarity_keeps_to_the_page(name, column, count, layers):
+def test_draw_similarity_keeps_to_the_page(check_layout, read_note, name, column, count, layers):
     names = tuple(f"a-very-long-recipe-name RALR → scaled, seed {i}" for i in range(count))
-    with style(name, column=column):
-        figure = draw_similarity(result(names, layers))
-        figure.set_dpi(PNG_DPI)
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw(renderer)
-        boxes = [panel.get_tightbbox(renderer) for panel in figure.axes]
-        boxes += [
-            figure.legends[0].get_window_extent(renderer),
-            figure._supxlabel.get_window_extent(renderer),
-        ]
-        for box in boxes:
-            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 + 1
-            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 + 1
-        for i, box in enumerate(boxes):
-            assert not any(box.shrunk(0.97, 0.97).overlaps(other) for other in boxes[i + 1 :])
+    figure = check_layout(draw_similarity, result(names, layers), name, column=column)
+    assert figure.legends and read_note(figure)
 
 
 def test_similarity_table_holds_the_drawn_numbers():

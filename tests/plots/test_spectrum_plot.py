@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ralr_viz.plots.spectrum import draw_spectrum, spectrum_table
-from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.spectrum import SpectrumResult
 
 LONG = "vgg_without_any_pooling-and-a-very-long-name, seed 0, epoch 300"
@@ -66,71 +58,20 @@ CASES = {
 }
 
 
-def draw(result: SpectrumResult, name: str = "icml", **options: str) -> Figure:
-    with style(name, **options), warnings.catch_warnings():
-        warnings.simplefilter("error")  # a missing glyph is a warning
-        figure = draw_spectrum(result)
-        figure.set_dpi(300)  # as saved: at fewer dots, hinting widens small text
-        FigureCanvasAgg(figure).draw()
-    return figure
-
-
-def texts(figure: Figure) -> list[Text]:
-    outside = set()  # labels of ticks beyond the limits, which are not drawn
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-            outside |= {t.label1 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-            outside |= {t.label2 for t in ticks if not low - 1e-9 <= t.get_loc() <= high + 1e-9}
-    found = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    return [t for t in found if t not in outside]
-
-
-def note(figure: Figure) -> str:
-    return next(t.get_text() for t in texts(figure) if t.get_gid() == "note").replace("\n", " ")
-
-
-def artists(figure: Figure, prefix: str) -> list:
-    return [a for a in figure.findobj() if str(a.get_gid()).startswith(prefix)]
-
-
 @pytest.mark.parametrize("name", STYLES)
 @pytest.mark.parametrize("case", CASES)
-def test_draw_spectrum_overlaps_no_text_and_stays_on_the_page(case: str, name: str) -> None:
-    figure = draw(CASES[case], name)
-    with style(name):
-        assert figure.get_figwidth() <= mpl.rcParams["figure.figsize"][0] + 1e-9
-    shown, page = texts(figure), figure.bbox
-    assert min(t.get_size() for t in shown) >= 6.5
-    boxes = [t.get_window_extent() for t in shown]
-    for text, box in zip(shown, boxes, strict=True):
-        assert page.x0 - 0.5 <= box.x0 and box.x1 <= page.x1 + 0.5, text
-        assert page.y0 - 0.5 <= box.y0 and box.y1 <= page.y1 + 0.5, text
-    for (a, box_a), (b, box_b) in itertools.combinations(zip(shown, boxes, strict=True), 2):
-        assert not box_a.padded(-2.4).overlaps(box_b.padded(-2.4)), (a, b)
-    for a, b in itertools.combinations(figure.axes, 2):
-        assert not a.get_window_extent().overlaps(b.get_window_extent())
-        assert a.get_window_extent().height > 0.6 * figure.dpi
+def test_draw_spectrum_overlaps_no_text_and_stays_on_the_page(check_layout, case: str, name: str) -> None:
+    figure = check_layout(draw_spectrum, CASES[case], name)
+    assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_spectrum_touches_no_global_state_and_saves_the_same_twice(tmp_path) -> None:
-    result = make()
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        with style("icml"):
-            before = dict(mpl.rcParams)
-            figure = draw_spectrum(result)
-            assert dict(mpl.rcParams) == before
-            paths = save_figure(figure, tmp_path / name / "x", spectrum_table(result), {})
-    for path in paths:
-        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
-    assert result == make()
+def test_draw_spectrum_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
+    check_same_bytes(draw_spectrum, spectrum_table, make)
 
 
-def test_draw_spectrum_shows_signed_values_and_is_hollow_where_not_converged() -> None:
+def test_draw_spectrum_shows_signed_values_and_is_hollow_where_not_converged(render) -> None:
     result = make(3)
-    figure = draw(result)
+    figure = render(draw_spectrum, result)
     for i, model in enumerate(result.models):
         panel = [a for a in figure.axes[1].lines if str(a.get_gid()).startswith(f"value:{model}:")]
         drawn = [a.get_ydata()[0] for a in panel]
@@ -140,10 +81,10 @@ def test_draw_spectrum_shows_signed_values_and_is_hollow_where_not_converged() -
         assert [a.get_markerfacecolor() == "white" for a in panel] == [True, False, False, False]
 
 
-def test_draw_spectrum_density_is_on_common_axes() -> None:
+def test_draw_spectrum_density_is_on_common_axes(render, find) -> None:
     result = make(2)
-    figure = draw(result)
-    lines = artists(figure, "density:")
+    figure = render(draw_spectrum, result)
+    lines = find(figure, "density:*")
     assert len(lines) == 2 and np.array_equal(lines[0].get_xdata(), lines[1].get_xdata())
     grid = lines[0].get_xdata()
     width = (result.nodes.max() - result.nodes.min()) / 50
@@ -153,8 +94,8 @@ def test_draw_spectrum_density_is_on_common_axes() -> None:
     assert lines[0].get_linestyle() != lines[1].get_linestyle()
 
 
-def test_draw_spectrum_note_says_what_was_measured() -> None:
-    said = note(draw(make()))
+def test_draw_spectrum_note_says_what_was_measured(render, read_note) -> None:
+    said = read_note(render(draw_spectrum, make()))
     for part in (
         "1,024 cifar10 training images, unaugmented, BatchNorm's running statistics frozen, without weight decay",
         "10 steps from 2 probes",
