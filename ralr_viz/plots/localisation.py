@@ -62,7 +62,9 @@ def draw_localisation(result: LocalisationResult) -> Figure:
     height = 0.55 + 0.1 * len(STRATA) * max(len(result.models), 2)
     figure = new_figure(1.2 + rows * (height + 0.5))
     grid = figure.add_gridspec(rows, columns)
-    panels = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count)]
+    panels = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(count - 1)]
+    row, column = divmod(count - 1, columns)
+    panels.append(figure.add_subplot(grid[row, column:]))  # the last one takes what is left of its row
     for i, (panel, name) in enumerate(zip(panels, METRICS, strict=False)):
         names = [(_STRATA[stratum], result.measure(name, stratum)) for stratum in STRATA]
         draw_measures(panel, names, result.models)

@@ -36,8 +36,15 @@ def draw_similarity(result: SimilarityResult) -> Figure:
     columns = -(-count // rows)
     width = mpl.rcParams["figure.figsize"][0]
     side = min((width - _LABELS - _BAR) / columns - 0.2, _LARGEST)
-    figure = new_figure(rows * (side + 0.25) + 0.75 + 1.75 + 0.75 + 0.1 * count)
-    grid = figure.add_gridspec(rows + 1, columns, height_ratios=[side] * rows + [1.35])
+    beside = count == 1 and is_wide()  # one map alone would leave half of the page empty
+    height = rows * (side + 0.25) + 0.75 + 0.75 + 0.1 * count
+    figure = new_figure(height if beside else height + 1.75)
+    if beside:
+        grid = figure.add_gridspec(1, 2)
+        rest = grid[0, 1]
+    else:
+        grid = figure.add_gridspec(rows + 1, columns, height_ratios=[side] * rows + [1.35])
+        rest = grid[rows, :]
     maps = []
     for i in range(count):
         panel = figure.add_subplot(grid[divmod(i, columns)])
@@ -46,9 +53,9 @@ def draw_similarity(result: SimilarityResult) -> Figure:
         maps.append(panel)
     scale = ScalarMappable(Normalize(0, 1), _MAP)
     figure.colorbar(scale, ax=maps, label="CKA", fraction=0.05, pad=0.02, aspect=25)
-    below = figure.add_subplot(grid[rows, :])
-    _draw_diagonals(below, result)
-    below.set_title(f"({_letter(count)}) same layers", fontsize=_TITLE)
+    lines = figure.add_subplot(rest)
+    _draw_diagonals(lines, result)
+    lines.set_title(f"({_letter(count)}) same layers", fontsize=_TITLE)
     add_model_legend(figure, result.models, hollow=False)
     add_note(figure, similarity_note(result))
     return figure
