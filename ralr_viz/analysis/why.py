@@ -131,7 +131,7 @@ def _judge(
 def _describe_sign(claim: Claim, mean: float, within: np.ndarray) -> str:
     """What the difference and its intervals (S, 2) at the checkpoints at hand say."""
     if np.isnan(within).any():
-        return f"{'as claimed' if claim.sign * mean > 0 else 'opposite'} in sign, without an interval"
+        return f"{'as claimed' if claim.sign * mean > 0 else 'opposite'}, no interval"
     low, high = np.sort(claim.sign * within, axis=1).T
     if (low > 0).all():
         return "as claimed"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.plots.style import GREY, legend_text_size, method_looks, method_name, new_figure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
@@ -45,13 +45,14 @@ def draw_why(result: WhyResult) -> Figure:
     for (left, right), m in zip(rows, shown, strict=True):
         _draw_values(left, result, m)
         _draw_differences(right, result, m)
-        claim = result.claim_of(m)
+        claim, size = result.claim_of(m), min(mpl.rcParams["axes.labelsize"], legend_text_size())
         title = result.diagnostics[m] if claim is None else CLAIMS[claim].text
-        verdict = "exploratory" if claim is None else f"verdict: {result.verdicts[claim]}"
+        verdict = "exploratory" if claim is None else result.verdicts[claim]
+        room = 0.44 * page
+        if claim is not None and measure_text(f"verdict: {verdict}", size) <= room:
+            verdict = f"verdict: {verdict}"
         for panel, text in ((left, title), (right, verdict)):
-            size = mpl.rcParams["axes.labelsize"]
-            fitted = fit_text(text, legend_text_size(), 0.42 * page)
-            panel.set_title(fitted, size=min(size, legend_text_size()), parse_math=False)
+            panel.set_title(fit_text(text, size, room), size=size, parse_math=False)
     handles = [
         Line2D([], [], color=GREY, marker="o", ms=3, lw=0.5, label="a seed"),
         Line2D([], [], color=GREY, marker="|", ms=9, mew=1.5, lw=0, label="mean"),
@@ -153,7 +154,7 @@ def _label_size() -> float:
 def _note(result: WhyResult, claimed: list[int]) -> str:
     n = len(result.seeds)
     seeds = (
-        f"{n} training seeds ({', '.join(map(str, result.seeds))}), paired" if n > 1 else "one training seed"
+        f"{n} training seeds ({', '.join(map(str, result.seeds))}), paired" if n > 1 else "One training seed"
     )
     over = (
         "over seeds (t)" if n > 1 else "over resampled images or directions of this one pair of checkpoints"
@@ -167,4 +168,4 @@ def _note(result: WhyResult, claimed: list[int]) -> str:
     missing = [c.text for c, v in zip(CLAIMS, result.verdicts, strict=True) if v == "not measured"]
     if claimed and missing:
         parts.append(f"Not measured: {'; '.join(missing)}.")
-    return " ".join([*parts, *result.notes])
+    return " ".join([*parts, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in result.notes)])

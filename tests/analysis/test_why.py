@@ -78,7 +78,7 @@ def test_verdict_not_shown_and_not_measured():
         (1.0, 0.05, "as claimed"),
         (-1.0, 0.05, "opposite"),
         (1.0, 5.0, "unclear"),
-        (1.0, 0.0, "as claimed in sign, without an interval"),
+        (1.0, 0.0, "as claimed, no interval"),
     ],
 )
 def test_verdict_of_one_seed_speaks_of_these_checkpoints(effect, draws, shown):
