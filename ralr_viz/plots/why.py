@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text, wrap_text
 from ralr_viz.plots.style import GREY, legend_text_size, method_looks, method_name, new_figure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
@@ -47,10 +47,10 @@ def draw_why(result: WhyResult) -> Figure:
         _draw_differences(right, result, m)
         claim, size = result.claim_of(m), min(mpl.rcParams["axes.labelsize"], legend_text_size())
         title = result.diagnostics[m] if claim is None else CLAIMS[claim].text
-        verdict = "exploratory" if claim is None else result.verdicts[claim]
-        room = 0.44 * page
-        if claim is not None and measure_text(f"verdict: {verdict}", size) <= room:
-            verdict = f"verdict: {verdict}"
+        verdict = "exploratory"
+        if claim is not None:  # that one seed tests nothing stands in the note
+            verdict = f"verdict: {result.verdicts[claim]}".split("; ", 1)[-1]
+        room = 0.39 * page  # of a panel without its ticks
         for panel, text in ((left, title), (right, verdict)):
             panel.set_title(fit_text(text, size, room), size=size, parse_math=False)
     handles = [
@@ -161,7 +161,10 @@ def _note(result: WhyResult, claimed: list[int]) -> str:
     )
     parts = [f"{seeds}. Intervals: 95 %, {over}."]
     if n < 3:
-        parts.append("They hold for these checkpoints only: one training of each says nothing of the method.")
+        parts.append(
+            "They hold for these checkpoints only: one training of each says nothing of the method, and no "
+            f"claim is testable at n = {n}."
+        )
     elif claimed:
         parts.append("Verdict: paired t test, Holm over the four claims, and the sign against the control.")
         parts.append(f"The smallest possible exact sign-flip p is {result.sign_flip_floor:.3g}.")
