@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ralr_viz.analysis.comparison import (
-    check_same_images,
+    check_same_images_and_classes,
     describe_networks,
     describe_runtime,
     order_by_class,
@@ -53,7 +53,7 @@ def compute_calibration(
     for name, value, least in (("bins", bins, 1), ("resamples", resamples, 2)):
         if value < least:
             raise InputError(f"`{name}` = {value} must be {least} or more")
-    check_same_images(predictions)
+    check_same_images_and_classes(predictions)
     first = predictions[0]
     n, m = len(first.labels), len(predictions)
     bins = min(bins, n)

@@ -11,7 +11,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.preprocessing import normalize
 from torch import nn
 
-from ralr_viz.analysis.comparison import check_same_images, describe_networks, describe_runtime
+from ralr_viz.analysis.comparison import check_same_images_and_classes, describe_networks, describe_runtime
 from ralr_viz.analysis.neural_collapse import (
     class_means,
     davies_bouldin,
@@ -237,8 +237,8 @@ def _check(
     for name, value in {"k": k, "resamples": resamples}.items():
         if value < 1:
             raise InputError(f"`{name}` = {value} must be 1 or more")
-    check_same_images(test)
-    check_same_images(train)
+    check_same_images_and_classes(test)
+    check_same_images_and_classes(train)
     if [p.model for p in test] != [p.model for p in train] or len(weights) != len(test):
         raise InputError(
             f"`test` has {len(test)} networks, `train` {len(train)} and `classifiers` {len(weights)}: give the same "

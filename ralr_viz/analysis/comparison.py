@@ -11,6 +11,22 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.predictions import PredictionsResult
 
 
+def check_same_images_and_classes(predictions: Sequence[PredictionsResult]) -> None:
+    """`check_same_images`, and of as many classes.
+
+    Raises:
+        InputError: As there, or another number of classes in one than in the first.
+    """
+    check_same_images(predictions)
+    first = predictions[0]
+    for other in predictions[1:]:
+        if other.logits.shape != first.logits.shape:
+            raise InputError(
+                f"`{other.model}` has {other.logits.shape[1]} classes, `{first.model}` has "
+                f"{first.logits.shape[1]}: compare networks of the same classes"
+            )
+
+
 def check_same_images(predictions: Sequence[PredictionsResult]) -> None:
     """Refuse predictions that are not of the same labelled images in the same order.
 
@@ -34,11 +50,6 @@ def check_same_images(predictions: Sequence[PredictionsResult]) -> None:
             raise InputError(
                 f"`{first.model}` and `{other.model}` have predictions of other images or another order: "
                 "compute both on the same images of one split"
-            )
-        if other.logits.shape != first.logits.shape:
-            raise InputError(
-                f"`{other.model}` has {other.logits.shape[1]} classes, `{first.model}` has "
-                f"{first.logits.shape[1]}: compare networks of the same classes"
             )
 
 

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_limits
 
+from ralr_viz.analysis.comparison import check_same_images
 from ralr_viz.analysis.layout import Engine, Progress, displacement, lay_out
 from ralr_viz.analysis.separation import (
     common_neighbours,
@@ -90,7 +91,7 @@ def compute_embedding(
         Kobak and Berens, The art of using t-SNE for single-cell transcriptomics, Nat. Commun. 2019.
         Wattenberg et al., How to Use t-SNE Effectively, Distill 2016.
     """
-    _check_same_images(predictions)
+    _check_predictions(predictions)
     first = predictions[0]
     perplexity = default_perplexity(len(first.labels)) if perplexity is None else perplexity
     check_options(
@@ -234,28 +235,12 @@ def _trustworthiness(
     return np.array(found), size
 
 
-def _check_same_images(predictions: Sequence[PredictionsResult]) -> None:
-    if not predictions:
-        raise InputError("`predictions` is empty: an embedding needs one network or more")
-    first = predictions[0]
-    if (first.labels < 0).any():
-        raise InputError(
-            f"`{first.model}` has predictions of images without label: give `compute_predictions` their labels"
-        )
-    for other in predictions:
-        same = (
-            (first.dataset, first.split) == (other.dataset, other.split)
-            and np.array_equal(first.indices, other.indices)
-            and np.array_equal(first.labels, other.labels)
-        )
-        if not same:
+def _check_predictions(predictions: Sequence[PredictionsResult]) -> None:
+    check_same_images(predictions)
+    for one in predictions:
+        if one.features.shape[1] < 2 or not np.ptp(one.features, axis=0).any():
             raise InputError(
-                f"`{first.model}` and `{other.model}` have predictions of other images or another order: "
-                "compute both on the same images of one split"
-            )
-        if other.features.shape[1] < 2 or not np.ptp(other.features, axis=0).any():
-            raise InputError(
-                f"the features of `{other.model}` ({other.features.shape[1]} an image) do not vary in two "
+                f"the features of `{one.model}` ({one.features.shape[1]} an image) do not vary in two "
                 "dimensions: there is nothing to embed"
             )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ralr_viz.analysis.comparison import (
-    check_same_images,
+    check_same_images_and_classes,
     describe_networks,
     describe_runtime,
     order_by_class,
@@ -254,7 +254,7 @@ def _check(
     sanity: Sequence[Cascade],
     faithfulness: Sequence[Faithfulness],
 ) -> None:
-    check_same_images(predictions)
+    check_same_images_and_classes(predictions)
     if resamples < 2:
         raise InputError(f"`resamples` = {resamples} must be 2 or more")
     if boxes.shape != (len(predictions[0].labels), 4):

@@ -10,7 +10,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
-from ralr_viz.cli.pairs import check_common_scale, describe_pairs, load_pairs
+from ralr_viz.cli.pairs import describe_pairs, load_pairs
 from ralr_viz.cli.progress import show_progress
 
 
@@ -65,7 +65,7 @@ def barrier(
     Example: ralr-viz barrier --ckpt runs/R/ralr/seed0@200 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.barrier import compute_barrier
-    from ralr_viz.cli.inputs import select_common
+    from ralr_viz.cli.inputs import check_common_scale, select_common
     from ralr_viz.cli.training_loss import augment_images
     from ralr_viz.train.runtime import resolve_runtime
 
@@ -76,7 +76,7 @@ def barrier(
     )
     checkpoints = [c for pair in pairs for c in pair]
     parts = select_common(checkpoints, data, split, limit, quiet=quiet)
-    check_common_scale(pairs, parts)
+    check_common_scale(checkpoints, parts)
     images, augmentation = augment_images(checkpoints, parts[0].images, augment=augment, seed=seed)
     with show_progress(quiet) as progress:
         result = compute_barrier(

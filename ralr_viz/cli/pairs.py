@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from ralr_viz.cli.inputs import SplitImages
     from ralr_viz.train.checkpoint import Checkpoint
 
     Pair = tuple[Checkpoint, Checkpoint]
@@ -39,21 +38,6 @@ def load_pairs(
     checkpoints = load_checkpoints(specs, **known)
     pairs = list(zip(checkpoints[::2], checkpoints[1::2], strict=True))
     return pairs, *name_pairs(pairs)
-
-
-def check_common_scale(pairs: Sequence[Pair], parts: Sequence[SplitImages]) -> None:
-    """Refuse networks that see the images normalised differently.
-
-    Raises:
-        InputError: One has another mean or std than the first.
-    """
-    checkpoints = [c for pair in pairs for c in pair]
-    for checkpoint, part in zip(checkpoints, parts, strict=True):
-        if (part.mean, part.std) != (parts[0].mean, parts[0].std):
-            raise InputError(
-                f"`{checkpoint.path}` was trained with another mean or std than `{checkpoints[0].path}`: "
-                "compare networks of one normalisation"
-            )
 
 
 def describe_pairs(

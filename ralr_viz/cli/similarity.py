@@ -11,7 +11,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
-from ralr_viz.cli.pairs import check_common_scale, describe_pairs, load_pairs
+from ralr_viz.cli.pairs import describe_pairs, load_pairs
 from ralr_viz.cli.progress import show_progress
 
 
@@ -64,7 +64,7 @@ def similarity(
     Example: ralr-viz similarity --ckpt R/baseline/seed0 --ckpt R/ralr/seed0 --null R/baseline/seed0 --null R/baseline/seed1 --out out
     """
     from ralr_viz.analysis.similarity import compute_similarity
-    from ralr_viz.cli.inputs import select_common
+    from ralr_viz.cli.inputs import check_common_scale, select_common
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "similarity", style=style, force=force)
@@ -81,9 +81,10 @@ def similarity(
     studied = len(pairs)
     pairs, states = pairs + nulls, states + null_states
     names += [f"null: {name}" for name in null_names]
-    parts = select_common([c for pair in pairs for c in pair], data, split, limit, quiet=quiet)
-    check_common_scale(pairs, parts)
-    networks = {c.sha256: c.build() for pair in pairs for c in pair}  # each once, however often it is named
+    checkpoints = [c for pair in pairs for c in pair]
+    parts = select_common(checkpoints, data, split, limit, quiet=quiet)
+    check_common_scale(checkpoints, parts)
+    networks = {c.sha256: c.build() for c in checkpoints}  # each once, however often it is named
     with show_progress(quiet) as progress:
         result = compute_similarity(
             [(networks[first.sha256], networks[second.sha256]) for first, second in pairs],

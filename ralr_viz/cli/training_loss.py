@@ -75,16 +75,11 @@ def load_training_loss(
         InputError: The checkpoints have different images, normalisation or augmentation.
         CheckpointError: One that cannot be used.
     """
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints, select_common
+    from ralr_viz.cli.inputs import check_common_scale, load_checkpoints, name_checkpoints, select_common
 
     checkpoints = load_checkpoints(specs, **known)
     parts = select_common(checkpoints, data, split, limit, quiet=quiet)
-    for checkpoint, part in zip(checkpoints, parts, strict=True):
-        if (part.mean, part.std) != (parts[0].mean, parts[0].std):
-            raise InputError(
-                f"`{checkpoint.path}` was trained with another mean or std than `{checkpoints[0].path}`: "
-                "compare networks of one normalisation"
-            )
+    check_common_scale(checkpoints, parts)
     images, words = augment_images(checkpoints, parts[0].images, augment=augment, seed=seed)
     return TrainingLoss(checkpoints, name_checkpoints(checkpoints), parts[0], images, words)
 
