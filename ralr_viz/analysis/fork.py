@@ -27,7 +27,7 @@ from ralr_viz.data import Dataset, load_dataset
 from ralr_viz.errors import DataError, InputError, InterruptedRunError, RalrVizError
 from ralr_viz.results.fork import CURVES, ForkResult
 from ralr_viz.train.checkpoint import resolve_checkpoint
-from ralr_viz.train.recipe import HIGHEST_FACTOR
+from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
 from ralr_viz.train.runtime import (
     StopSignal,
     catch_stop_signals,
@@ -87,9 +87,10 @@ def compute_fork(
     chosen = _check_settings(factors, epochs, repeats)
     point = read_fork_point(resolve_checkpoint(checkpoint))
     total = 2 * epochs
-    if point.recipe.schedule == "cosine" and point.epoch + total > point.recipe.epochs:
+    schedule = point.recipe.schedule
+    if schedule in ("cosine", "onecycle") and point.epoch + total > point.recipe.epochs:
         raise InputError(
-            f"`--epochs {epochs}`: a cosine schedule ends with the run, {point.recipe.epochs - point.epoch} "
+            f"`--epochs {epochs}`: a {schedule} schedule ends with the run, {point.recipe.epochs - point.epoch} "
             f"epochs after `{checkpoint}`, and a fork takes 2·{epochs}: fork earlier or take fewer"
         )
     dataset = _load_data(point, data_root)

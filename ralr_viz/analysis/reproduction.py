@@ -12,7 +12,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.run import load_run
 from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
 
-SETTINGS = ("torch", "platform", "device", "threads", "precision", "deterministic", "compile")
+SETTINGS = ("torch", "platform", "device", "threads", "precision", "deterministic", "compile", "world_size")
 """What the last bit of a training depends on, beside the recipe."""
 _TIMES = ("seconds", "images_per_second")
 

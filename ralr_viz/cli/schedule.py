@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def schedule(
@@ -17,6 +20,7 @@ def schedule(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe setting.")
     ] = None,
+    noise: Annotated[bool, typer.Option("--noise", help="Show the comparator `noise` too.")] = False,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the plot and the CSV.")
     ] = Path("out"),
@@ -36,10 +40,13 @@ def schedule(
     stem = f"schedule-{chosen.name}-seed{seed}"
     prepare_out(out, stem, style=style, force=force)
     base, factor = preview_lr(chosen, "ralr", seed)
-    _, constant = preview_lr(chosen, "scaled", seed)
+    arms: list[tuple[str, int | None, np.ndarray]] = [("ralr", seed, factor)]
+    arms.append(("scaled", None, preview_lr(chosen, "scaled", seed)[1]))
+    if noise:
+        arms.append(("noise", seed, preview_lr(chosen, "noise", seed)[1]))
     result = compute_schedule(
         base,
-        [("ralr", seed, factor), ("scaled", None, constant)],
+        arms,
         recipe=chosen.name,
         provenance=describe_command() | {"recipe": chosen.to_dict()},
     )

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.errors import DivergedError
+from ralr_viz.errors import DivergedError, InterruptedRunError
 
 if TYPE_CHECKING:
+    from ralr_viz.train.ranks import Ranks
     from ralr_viz.train.recipe import Recipe
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Packaged recipe (see `ralr-viz recipes`) or a TOML file.")
 ]
 Method = Annotated[
-    str, typer.Option("--method", help="baseline, ralr or scaled (constant × RALR's mean factor).")
+    str,
+    typer.Option(
+        "--method", help="baseline, ralr, scaled (constant × RALR's mean factor) or noise (as timm's)."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Training seed.")]
 Seeds = Annotated[
@@ -116,15 +124,52 @@ def run(
     deterministic: Deterministic = False,
     compile: Compile = False,
     device: options.Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end: directory, status, error.")
+    ] = False,
+    stop_at_eof: Annotated[
+        bool, typer.Option("--stop-at-eof", help="Save and stop when stdin closes, as when a driver dies.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Execute or resume one prepared run directory (`train --prepare` writes one)."""
+    """Execute or resume one prepared run directory (`train --prepare` writes one).
+
+    Over several GPUs of a machine: torchrun --nproc-per-node 4 -m ralr_viz run DIR
+    """
     from ralr_viz.train.prepare import finished_result, read_prepared_run
 
-    recipe, _, _ = read_prepared_run(directory)
-    if finished_result(directory) is None:
-        _check_runnable(recipe, data, device, compile)
-    _execute([directory], data, device, deterministic, compile, quiet)
+    if stop_at_eof:
+        from ralr_viz.study.execute import watch_stdin
+
+        watch_stdin()
+
+    def check() -> None:
+        recipe, _, _ = read_prepared_run(directory)
+        if finished_result(directory) is None:
+            _check_runnable(recipe, data, device, compile)
+
+    with _join_ranks(device) as ranks, _json_at_end(directory, as_json and ranks.rank == 0):
+        ranks.lead(check)
+        _execute([directory], data, device, deterministic, compile, quiet, ranks, echo=not as_json)
+
+
+@contextlib.contextmanager
+def _json_at_end(directory: Path, wanted: bool) -> Iterator[None]:
+    """Say on stdout how the block ended, whatever the end, where wanted; its exception goes on."""
+    if not wanted:
+        yield
+        return
+    from ralr_viz.study.attempt import describe_end
+
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        status, message = describe_end(failure)
+        typer.echo(json.dumps({"directory": str(directory), "status": status, "error": message}))
 
 
 def _train_methods(
@@ -150,18 +195,45 @@ def _train_methods(
     overrides = list(settings or [])
     if precision != "auto":
         overrides.append(f"precision={precision}")
-    recipe = load_recipe(recipe_name, overrides)
-    chosen = options.parse_seeds(seeds) if seeds is not None else [seed]
-    arms = [(method, s) for s in chosen for method in methods]
-    folders = [runs / run_folder(recipe, method, s) for method, s in arms]
-    if not prepare and (force or any(finished_result(folder) is None for folder in folders)):
-        _check_runnable(recipe, data, device, compile)
-    directories = [prepare_run(recipe, method, s, runs, resume=resume, force=force) for method, s in arms]
-    if prepare:
-        for directory in directories:
-            typer.echo(directory)
-        return
-    _execute(directories, data, device, deterministic, compile, quiet)
+
+    def prepare_all() -> list[Path]:
+        recipe = load_recipe(recipe_name, overrides)
+        chosen = options.parse_seeds(seeds) if seeds is not None else [seed]
+        arms = [(method, s) for s in chosen for method in methods]
+        folders = [runs / run_folder(recipe, method, s) for method, s in arms]
+        if not prepare and (force or any(finished_result(folder) is None for folder in folders)):
+            _check_runnable(recipe, data, device, compile)
+        return [prepare_run(recipe, method, s, runs, resume=resume, force=force) for method, s in arms]
+
+    with _join_ranks(device) as ranks:
+        directories = ranks.lead(prepare_all)
+        if not prepare:
+            _execute(directories, data, device, deterministic, compile, quiet, ranks)
+        elif ranks.rank == 0:
+            for directory in directories:
+                typer.echo(directory)
+
+
+@contextlib.contextmanager
+def _join_ranks(device: str) -> Iterator[Ranks]:
+    """The processes of `torchrun`, if any, of which rank 0 speaks for all, before any of them ends."""
+    from ralr_viz.train.ranks import PeerError, join_ranks
+
+    try:
+        with join_ranks(device) as ranks:
+            try:
+                yield ranks
+            except (DivergedError, InterruptedRunError) as error:  # alike in all ranks
+                if ranks.size > 1:
+                    # torchrun terminates those that are slower to leave; they have an exit code to give
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    if ranks.rank == 0:
+                        print(f"ralr-viz: {error}", file=sys.stderr, flush=True)
+                raise
+    except (DivergedError, InterruptedRunError, PeerError) as error:
+        if ranks.size == 1 or (ranks.rank == 0 and isinstance(error, PeerError)):
+            raise
+        raise SystemExit(error.exit_code) from None
 
 
 def _check_runnable(recipe: Recipe, data: Path | None, device: str, compile: bool) -> None:
@@ -180,7 +252,14 @@ def _check_runnable(recipe: Recipe, data: Path | None, device: str, compile: boo
 
 
 def _execute(
-    directories: list[Path], data: Path | None, device: str, deterministic: bool, compile: bool, quiet: bool
+    directories: list[Path],
+    data: Path | None,
+    device: str,
+    deterministic: bool,
+    compile: bool,
+    quiet: bool,
+    ranks: Ranks,
+    echo: bool = True,
 ) -> None:
     """Train each directory in turn; a divergence is a result, and the others still run."""
     from ralr_viz.cli.training_progress import show_training
@@ -188,10 +267,11 @@ def _execute(
     from ralr_viz.train.loop import train_run
     from ralr_viz.train.prepare import finished_result
 
-    root = data_root(data)
+    root, speaks = data_root(data), ranks.rank == 0
+    quiet = quiet or not speaks
     diverged: list[str] = []
     for directory in directories:
-        result = finished_result(directory)
+        result = ranks.lead(functools.partial(finished_result, directory))
         already = result is not None
         if result is None:
             try:
@@ -203,6 +283,7 @@ def _execute(
                         deterministic=deterministic,
                         compile=compile,
                         report=report,
+                        ranks=ranks,
                     )
             except DivergedError as error:
                 result = {"status": "diverged", "message": str(error)}
@@ -210,7 +291,8 @@ def _execute(
             diverged.append(f"{directory} diverged{' before' * already}: {result.get('message', '')}")
         else:
             _say(f"{directory}{' is finished already' * already}: {_summary(result)}", quiet)
-        typer.echo(directory)
+        if echo and speaks:
+            typer.echo(directory)
     if diverged:
         raise DivergedError("; ".join(diverged))
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ralr_viz.cli.inputs import SplitImages
     from ralr_viz.train.checkpoint import Checkpoint
 
+_MIXED = ("cutmix", "cutout", "mixup")
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingLoss:
@@ -113,6 +115,9 @@ def augment_images(
         return np.asarray(images), ""
     done = [f"cropped after padding by {padding}"] * bool(padding) + ["mirrored"] * flip
     words = f"{' and '.join(done)} at random as in training, once"
+    left_out = {name for c in checkpoints for name in _MIXED if (c.recipe or {}).get(name)}
+    if left_out:
+        words += f" (without its {', '.join(sorted(left_out))})"
     return augment_once(np.asarray(images), padding=padding, flip=flip, seed=seed), words
 
 

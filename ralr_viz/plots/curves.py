@@ -181,7 +181,8 @@ def _draw_rate(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> 
             x, y, color = result.epoch[at], result.lr[i, at], looks[group].color
             panel.plot(x, y, color=color, gid=f"amplified:{result.run[i]}", ls="", marker="o", ms=size, mew=0)
     if result.amplified.any():
-        _add_kind(panel, "amplified", ls="", marker="o", ms=3, mew=0)
+        lowered = np.any(result.factor[result.amplified] < 1)
+        _add_kind(panel, "multiplied" if lowered else "amplified", ls="", marker="o", ms=3, mew=0)
     panel.set_ylabel("learning rate")
     if np.any(result.lr > 0):
         panel.set_yscale("log")

@@ -18,7 +18,7 @@ from ralr_viz.results.measure import Measure
 
 NOTE_SIZE = 6.5
 """Points."""
-MARKERS = {"baseline": "o", "ralr": "D", "scaled": "s"}
+MARKERS = {"baseline": "o", "ralr": "D", "scaled": "s", "noise": "^"}
 EXTRA_MARKERS = "^vP*<>X"
 _MARGIN = 0.06  # inches
 _MOST_LINES = 30
@@ -35,7 +35,8 @@ def model_marks(models: Sequence[str]) -> dict[str, Mark]:
     """Colour and mark of each network; one that is called as a method has that method's colour."""
     keys = [name.lower() if name.lower() in COLORS else name for name in models]
     looks = method_looks(keys)
-    free = iter(EXTRA_MARKERS * (1 + len(models) // len(EXTRA_MARKERS)))
+    markers = [marker for marker in EXTRA_MARKERS if marker not in {MARKERS.get(key) for key in keys}]
+    free = iter(markers * (1 + len(models) // len(markers)))
     return {
         name: Mark(looks[key].color, MARKERS[key] if key in MARKERS else next(free))
         for name, key in zip(models, keys, strict=True)

@@ -89,6 +89,7 @@ def _describe(result: ScheduleResult, i: int) -> str:
     share, mean = result.amplified_share[i], result.mean_amplification[i]
     if share == 0:
         return f"{name}: the scheduled LR"
-    epochs = "every epoch amplified" if share == 1 else f"{share:.0%} of the epochs amplified"
+    done = "multiplied" if result.factor[i].min() < 1 else "amplified"
+    epochs = f"every epoch {done}" if share == 1 else f"{share:.0%} of the epochs {done}"
     average = "" if np.ptp(result.factor[i]) == 0 else " on average"
     return f"{name}: {epochs}, ×{mean:.2f}{average}; Σ LR is ×{result.sum_lr_ratio[i]:.2f} the scheduled one"

@@ -36,10 +36,15 @@ from ralr_viz.results.storage import storage_errors, sync_directory, write_synce
 Table = Mapping[str, Sequence[Any] | np.ndarray] | Sequence[Mapping[str, Any]]
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
-COLORS = {"baseline": "#0072B2", "ralr": "#D55E00", "scaled": "#009E73"}
+COLORS = {"baseline": "#0072B2", "ralr": "#D55E00", "scaled": "#009E73", "noise": "#CC79A7"}
 EXTRA_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # RALR is solid: its LR jumps, and dashes would hide the jumps.
-LINE_STYLES: dict[str, Any] = {"ralr": "-", "baseline": (0, (5, 1.2)), "scaled": (0, (5, 1, 1, 1))}
+LINE_STYLES: dict[str, Any] = {
+    "ralr": "-",
+    "baseline": (0, (5, 1.2)),
+    "scaled": (0, (5, 1, 1, 1)),
+    "noise": (0, (2, 0.8)),
+}
 EXTRA_LINE_STYLES = ((0, (2, 0.8)), (0, (8, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (10, 1.5)))
 GREY = "#666666"
 PNG_DPI = 300
@@ -99,15 +104,19 @@ def new_figure(height: float, *, width: float | None = None) -> Figure:
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
     """Colour and line style of each method.
 
-    ``baseline``, ``ralr`` and ``scaled`` look the same in all figures; others take what is free, in order.
+    ``baseline``, ``ralr``, ``scaled`` and ``noise`` look the same in all figures; others take what is free, in
+    order.
     """
     names = list(dict.fromkeys(methods))
     taken = {method for method in names if method in COLORS}
     others = [method for method in names if method not in COLORS]
-    free = [*(LINE_STYLES[method] for method in LINE_STYLES if method not in taken), *EXTRA_LINE_STYLES]
     looks = {method: Look(COLORS[method], LINE_STYLES[method]) for method in taken}
+    used = {look.color for look in looks.values()} | {look.linestyle for look in looks.values()}
+    colors = [color for color in EXTRA_COLORS if color not in used]
+    every = dict.fromkeys([*LINE_STYLES.values(), *EXTRA_LINE_STYLES])
+    lines = [line for line in every if line not in used]
     for i, method in enumerate(others):
-        looks[method] = Look(EXTRA_COLORS[i % len(EXTRA_COLORS)], free[i % len(free)])
+        looks[method] = Look(colors[i % len(colors)], lines[i % len(lines)])
     return {method: looks[method] for method in names}
 
 

@@ -1,4 +1,4 @@
-"""The amplification factors of RALR: a pure function of (seed, index), without torch.
+"""The factors of RALR and of LR noise: a pure function of (seed, index), without torch.
 
 Draw number ``index`` hashes (seed, index) into two independent uniforms on [0, 1), Algorithm 1's ``p_e`` and
 the position ``u`` of the rate in [low, high]. There is no generator whose state could be lost or shared, so a
@@ -12,19 +12,20 @@ import math
 from dataclasses import dataclass
 from hashlib import blake2b
 from numbers import Integral, Real
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from ralr_viz.errors import InputError
 
-# Part of every hash. Changing it, or the encoding below, changes every published run.
-_TAG = "ralr-viz/amplification/1"
+# Part of every hash. Changing one, or the encoding below, changes every published run.
+_TAG, _NOISE_TAG = "ralr-viz/amplification/1", "ralr-viz/noise/1"
 _DRAWS = ("uniform", "integer")
 
 
 class Draw(NamedTuple):
-    """One draw: was the LR amplified, and by how much (1.0 if it was not)."""
+    """One draw: was the LR multiplied, and by how much (1.0 if it was not)."""
 
     amplified: bool
     factor: float
@@ -89,6 +90,45 @@ class Amplification:
         if self.draw == "integer":
             low, high = math.ceil(low), math.floor(high)
         return 1.0 + self.probability * ((low + high) / 2 - 1.0)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The law of `LRNoise`: 1 + a standard normal number that is drawn again until it is within ± ``pct``.
+
+    Args:
+        pct: Bound of the noise, in (0, 1), so that the factor is > 0.
+        start: Index of the first draw with noise, >= 0.
+        stop: Index after the last one, >= ``start``; None for no end.
+
+    Raises:
+        InputError: A value outside these rules.
+    """
+
+    pct: float = 0.67
+    start: int = 0
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pct", _check_number("pct", self.pct))
+        object.__setattr__(self, "start", check_count("start", self.start))
+        if not 0 < self.pct < 1:
+            raise InputError(
+                f"`pct` is {self.pct}: it must be in (0, 1), so that the LR stays > 0; timm: 0.67"
+            )
+        if self.stop is not None:
+            object.__setattr__(self, "stop", check_count("stop", self.stop, minimum=self.start))
+
+    def at(self, seed: int, index: int) -> Draw:
+        """Returns draw number ``index`` (>= 0) of ``seed`` (>= 0, of any size)."""
+        if index < self.start or (self.stop is not None and index >= self.stop):
+            return Draw(False, 1.0)
+        # Drawing until it is within the bounds gives the normal law between them; so does its quantile
+        # function at one uniform number, which needs no second draw.
+        normal = NormalDist()
+        lowest, highest = normal.cdf(-self.pct), normal.cdf(self.pct)
+        _, u = _uniforms(seed, index, _NOISE_TAG)
+        return Draw(True, 1.0 + normal.inv_cdf(lowest + u * (highest - lowest)))
 
 
 def amplification_factors(
@@ -178,9 +218,9 @@ def _check_number(name: str, value: object) -> float:
     return number
 
 
-def _uniforms(seed: int, index: int) -> tuple[float, float]:
+def _uniforms(seed: int, index: int, tag: str = _TAG) -> tuple[float, float]:
     # Hexadecimal, because Python refuses to print very large integers in decimal.
-    digest = blake2b(f"{_TAG} seed={seed:x} index={index:x}".encode(), digest_size=16).digest()
+    digest = blake2b(f"{tag} seed={seed:x} index={index:x}".encode(), digest_size=16).digest()
     first, second = int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
     # The upper 53 bits: the float is exact, and the largest is 1 − 2⁻⁵³ < 1.
     return (first >> 11) * 2.0**-53, (second >> 11) * 2.0**-53

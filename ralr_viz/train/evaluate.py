@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on images, in eval mode and without augmentation."""
+"""Loss and accuracy of a network on images, in eval mode and without augmentation, and which images those are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ralr_viz.data import Dataset, Split
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.train.runtime import Runtime
@@ -25,6 +26,34 @@ class Evaluation:
     top5: float
     n: int
     images_per_second: float
+
+
+def evaluation_sets(
+    dataset: Dataset, train: np.ndarray, held: np.ndarray, sample: int, device: torch.device
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """What a training is measured on: ``train``, ``test`` and, where images were held out, ``val``.
+
+    Args:
+        dataset: Of the training.
+        train, held: (n,), (m,) indices into its training images.
+        sample: How many of ``train``, evenly spread: canonical order is by hash, so they are a random sample.
+        device: Where the images are to lie.
+
+    Returns:
+        (n, H, W, 3) uint8 images and (n,) int64 labels of each.
+    """
+    chosen = train if sample >= len(train) else train[len(train) * np.arange(sample) // sample]
+    sets = {
+        "train": place_images(dataset.train, chosen, device),
+        "test": place_images(dataset.test, np.arange(len(dataset.test.labels)), device),
+    }
+    return sets | ({"val": place_images(dataset.train, held, device)} if len(held) else {})
+
+
+def place_images(split: Split, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images (n, H, W, 3) uint8 and labels (n,) int64 of the indices, on the device."""
+    images = torch.from_numpy(split.images[indices])
+    return images.to(device), torch.from_numpy(split.labels[indices].astype(np.int64)).to(device)
 
 
 def evaluate(

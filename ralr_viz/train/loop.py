@@ -1,16 +1,23 @@
-"""The training of a run directory: epoch after epoch, saved after each, resumed where it stopped."""
+"""The training of a run directory: epoch after epoch, saved after each, resumed where it stopped.
+
+Among several ranks all train, and rank 0 alone has the directory: what it reads and whether it could write is told
+to the others, so that none waits for one that has given up.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
 from ralr_viz.data import load_dataset
 from ralr_viz.errors import DataError, DivergedError, InterruptedRunError, RalrVizError
 from ralr_viz.train.prepare import read_prepared_run
+from ralr_viz.train.ranks import ALONE, Ranks
 from ralr_viz.train.run import RunWriter
 from ralr_viz.train.runtime import (
     StopSignal,
@@ -21,6 +28,8 @@ from ralr_viz.train.runtime import (
 )
 from ralr_viz.train.training import EpochStoppedError, Report, Training
 
+T = TypeVar("T")
+
 
 def train_run(
     directory: Path,
@@ -30,6 +39,7 @@ def train_run(
     deterministic: bool = False,
     compile: bool = False,
     report: Report | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Execute or resume one prepared run directory.
 
@@ -38,6 +48,7 @@ def train_run(
         data_root: Folder of the ingested data sets.
         device, deterministic, compile: See `Runtime`; a resumed run keeps its precision.
         report: Called every few steps and, with ``record`` set, after each epoch.
+        ranks: From `join_ranks`, where several processes train it together; each makes this call.
 
     Returns:
         The content of ``result.json``.
@@ -47,12 +58,18 @@ def train_run(
         InterruptedRunError: SIGINT or SIGTERM; the state is saved.
         InputError: Bad recipe, missing data, missing device, run in use.
         StorageError: The disk is full; what was saved before is intact.
+        PeerError: Rank 0 has raised one of these, in the other ranks; or a process has ended.
     """
     recipe, method, seed = read_prepared_run(directory)
     dataset = load_dataset(recipe.dataset, data_root)
     if min(dataset.std) <= 0:
         raise DataError(f"a colour channel of `{dataset.name}` never changes, so it cannot be normalised")
-    runtime = resolve_runtime(device, recipe.precision, deterministic=deterministic, compile=compile)
+    runtime = resolve_runtime(
+        ranks.device or device, recipe.precision, deterministic=deterministic, compile=compile
+    )
+    # ranks on unlike hardware: "auto" is what all of them can do
+    precision = "bf16" if ranks.every(runtime.precision == "bf16") else "fp32"
+    runtime = dataclasses.replace(runtime, precision=precision)
     configure(runtime)
     header = {
         "mean": list(dataset.mean),
@@ -63,8 +80,11 @@ def train_run(
         "image_size": dataset.image_size,
         "precision": runtime.precision,
     }
+    if ranks.size > 1:
+        header["world_size"] = ranks.size
     with (
-        RunWriter(
+        _open_run(
+            ranks,
             directory,
             arch=recipe.model,
             num_classes=dataset.num_classes,
@@ -73,15 +93,16 @@ def train_run(
             recipe=recipe.to_dict(),
             header=header,
             keep=recipe.kept_epochs,
-            environment=describe_environment(runtime) | {"data": dataset.content_hash},
+            environment=describe_environment(runtime, ranks) | {"data": dataset.content_hash},
             resume=True,
-        ) as run,
+        ) as (run, restored),
         catch_stop_signals() as stop,
     ):
-        if run.restored is not None:  # another machine's "auto" must not change the arithmetic midway
-            runtime = dataclasses.replace(runtime, precision=run.restored["header"]["precision"])
+        if restored is not None:  # another machine's "auto" must not change the arithmetic midway
+            runtime = dataclasses.replace(runtime, precision=restored["header"]["precision"])
         try:
-            return _Loop(run, Training(recipe, method, seed, dataset, runtime)).run_epochs(stop, report)
+            training = Training(recipe, method, seed, dataset, runtime, ranks)
+            return _Loop(run, training, restored, directory).run_epochs(stop, report)
         except torch.OutOfMemoryError:
             raise RalrVizError(
                 f"{runtime.device} is out of memory at `batch` = {recipe.batch}: lower it by --set batch, "
@@ -89,29 +110,47 @@ def train_run(
             ) from None
 
 
-class _Loop:
-    """A training and the run directory that it is written to."""
+@contextlib.contextmanager
+def _open_run(
+    ranks: Ranks, directory: Path, **about: Any
+) -> Iterator[tuple[RunWriter | None, dict[str, Any] | None]]:
+    """Together: the run directory, in rank 0 alone, and in all ranks the state to go on from, if any."""
+    opened: list[RunWriter] = []
 
-    def __init__(self, run: RunWriter, training: Training) -> None:
+    def open_run() -> dict[str, Any] | None:
+        opened.append(RunWriter(directory, **about))
+        return opened[0].restored
+
+    restored = ranks.lead(open_run)
+    if not opened:
+        yield None, restored
+        return
+    with opened[0] as run:
+        yield run, restored
+
+
+class _Loop:
+    """A training and the run directory that it is written to, which is None in ranks other than 0."""
+
+    def __init__(
+        self, run: RunWriter | None, training: Training, restored: dict[str, Any] | None, directory: Path
+    ) -> None:
         self.run, self.training = run, training
-        if run.restored is not None:
-            training.restore(run.restored, run.checkpoints / run.restored["source"])
-            within = " (and part of the next)" if training.partial else ""
-            run.say(f"resuming after epoch {training.epoch}{within}")
+        if restored is not None:
+            training.restore(restored, directory / "checkpoints" / restored["source"])
+            self._say_resumed(restored["header"].get("world_size", 1))
 
     def run_epochs(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         training, epochs = self.training, self.training.recipe.epochs
         for epoch in range(training.epoch, epochs):
             record = self._next_epoch(stop, report)
-            self.run.log(**record)
-            self._save()
-            self.run.say(_log_line(record))
+            self._save(record)
             if report is not None:
                 loss, rate = record["train_loss"], record["images_per_second"]
                 report(training.step_report(epoch, training.steps, loss, rate, record))
-            if stop.number is not None and training.epoch < epochs:
+            if training.ranks.stopped(stop) and training.epoch < epochs:
                 self._interrupt(stop)
-        return self.run.finish()
+        return self._lead(lambda run: run.finish())
 
     def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         try:
@@ -120,22 +159,47 @@ class _Loop:
             self._save(partial=stopped.partial)
             self._interrupt(stop)
         except DivergedError as error:  # what is on disk is the last finite state
-            self.run.say(f"diverged: {error}")
-            self.run.finish("diverged", str(error))
+            message = str(error)
+            self._lead(lambda run: run.say(f"diverged: {message}"))
+            self._lead(lambda run: run.finish("diverged", message))
             raise
 
-    def _save(self, **state: Any) -> None:
+    def _save(self, record: dict[str, Any] | None = None, **state: Any) -> None:
         training = self.training
-        self.run.save(
-            training.model, training.optimizer, training.scheduler, rng=training.rng_state(), **state
-        )
+        rng = training.rng_state()  # of all ranks, so outside of what rank 0 does alone
+
+        def write(run: RunWriter) -> None:
+            if record is not None:
+                run.log(**record)
+            run.save(training.model, training.optimizer, training.scheduler, rng=rng, **state)
+            if record is not None:
+                run.say(_log_line(record))
+
+        self._lead(write)
 
     def _interrupt(self, stop: StopSignal) -> NoReturn:
         assert stop.number is not None
         epoch = min(self.training.epoch + 1, self.training.recipe.epochs)
         message = f"stopped in epoch {epoch}; the state is saved: --resume goes on"
-        self.run.say(message)
+        self._lead(lambda run: run.say(message))
         raise InterruptedRunError(message, stop.number)
+
+    def _say_resumed(self, size_before: int) -> None:
+        training, size = self.training, self.training.ranks.size
+        within = " (and part of the next)" if training.partial else ""
+        line = f"resuming after epoch {training.epoch}{within}"
+        if size_before != size:
+            line += f" in {size} processes, not {size_before}: batch statistics are of other parts from here"
+        self._lead(lambda run: run.say(line))
+
+    def _lead(self, write: Callable[[RunWriter], T]) -> T:
+        """Together: write in rank 0; its error is raised in all."""
+
+        def in_rank_0() -> T:
+            assert self.run is not None
+            return write(self.run)
+
+        return self.training.ranks.lead(in_rank_0)
 
 
 def _log_line(record: dict[str, Any]) -> str:

@@ -8,10 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+)
 
-from ralr_viz.schedule import RALR, mean_factor
+from ralr_viz.schedule import RALR, LRNoise, mean_factor
+from ralr_viz.schedule.factor_scheduler import FactorScheduler
 from ralr_viz.train.recipe import Recipe, check_method
+from ralr_viz.train.recipe_rules import to_epoch
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -29,20 +39,48 @@ def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adagrad(model.parameters(), **options)
 
 
-def build_scheduler(recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer) -> RALR:
-    """Base schedule and method: RALR, or RALR with a constant factor for the two controls.
+def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """The recipe's schedule before any method multiplies it, to be stepped once an epoch.
+
+    Only the learning rate is scheduled: where torch would cycle the momentum too, it does not here.
+
+    References:
+        Loshchilov & Hutter, SGDR (2017); Smith, Cyclical learning rates (2017); Smith & Topin,
+        Super-convergence (2018).
+    """
+    match recipe.schedule:
+        case "multistep":
+            return MultiStepLR(optimizer, list(recipe.milestone_epochs), gamma=recipe.gamma)
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=recipe.epochs)
+        case "sgdr":
+            period = to_epoch(recipe.restart_epochs, recipe.epochs)
+            return CosineAnnealingWarmRestarts(optimizer, period, T_mult=recipe.restart_factor)
+        case "cyclical":
+            half = to_epoch(recipe.cycle, recipe.epochs) / 2
+            return CyclicLR(
+                optimizer,
+                recipe.lr * recipe.lr_floor,
+                recipe.lr,
+                step_size_up=half,  # type: ignore[arg-type]  # torch takes a float as well
+                cycle_momentum=False,
+            )
+        case "onecycle":
+            return OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs, cycle_momentum=False)
+        case _:
+            return ConstantLR(optimizer, factor=1.0)
+
+
+def build_scheduler(
+    recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer
+) -> FactorScheduler:
+    """Base schedule and method: RALR, RALR with a constant factor for two controls, or noise.
 
     ``baseline`` is the factor 1, ``scaled`` the mean of RALR's: both are exact special cases, so that the
-    three arms run the same code.
+    arms run the same code.
     """
     check_method(method)
-    base: LRScheduler
-    if recipe.schedule == "multistep":
-        base = MultiStepLR(optimizer, list(recipe.milestone_epochs), gamma=recipe.gamma)
-    elif recipe.schedule == "cosine":
-        base = CosineAnnealingLR(optimizer, T_max=recipe.epochs)
-    else:
-        base = ConstantLR(optimizer, factor=1.0)
+    base = build_base_scheduler(recipe, optimizer)
     if method == "ralr":
         return RALR(
             base,
@@ -53,13 +91,15 @@ def build_scheduler(recipe: Recipe, method: str, seed: int, optimizer: torch.opt
             interval=recipe.interval,
             draw=recipe.draw,
         )
+    if method == "noise":
+        return LRNoise(base, recipe.noise_pct, *recipe.noise_epochs, seed)
     constant = 1.0
     if method == "scaled":
         constant = mean_factor(recipe.low, recipe.high, recipe.probability, recipe.draw)
     return RALR(base, constant, constant, 1.0, seed)
 
 
-def hold_factor(scheduler: RALR, factor: float) -> RALR:
+def hold_factor(scheduler: FactorScheduler, factor: float) -> RALR:
     """A schedule that takes over another's base scheduler where that is, at one factor from here on.
 
     The optimizer's LRs are the base's times ``factor`` afterwards; step the returned schedule only.

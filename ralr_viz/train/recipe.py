@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,21 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.train.recipe_rules import check_recipe, to_epoch
+from ralr_viz.train.recipe_values import coerce_value, parse_value
 
-METHODS = ("baseline", "ralr", "scaled")
-OPTIMIZERS = ("sgd", "adam", "adagrad")
-SCHEDULES = ("multistep", "cosine", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
-DRAWS = ("uniform", "integer")
-
-# Beyond these a number is a slip of the keyboard, and what is drawn of it overflows.
-MOST_EPOCHS, HIGHEST_FACTOR = 100_000, 1e6
+METHODS = ("baseline", "ralr", "scaled", "noise")
 
 # Raised only when the same fields come to mean another training; old run folders then keep their old key.
 RECIPE_VERSION = 1
 
-_EXAMPLES = {"tuple": "0.5,0.75", "bool": "true", "int": "30", "float": "0.1", "str": "NAME"}
+_LENGTHS = frozenset({"restart_epochs", "cycle"})
 _AMPLIFICATION = frozenset({"low", "high", "probability", "draw", "interval"})
+_NOISE = frozenset({"noise_pct", "noise_range"})
+_NO_EFFECT = {  # of a method's factors on the others
+    "baseline": _AMPLIFICATION | _NOISE,
+    "ralr": _NOISE,
+    "scaled": _NOISE,
+    "noise": _AMPLIFICATION,
+}
 _NO_EFFECT_ON_WEIGHTS = frozenset({"name", "description", "keep", "keep_every", "train_sample"})
 
 
@@ -44,15 +46,31 @@ class Recipe:
         model: Architecture, as `ralr_viz.models.build_model` takes it.
         epochs: Number of passes over the training images.
         batch: Images per step.
-        lr: Initial base learning rate η₀.
+        lr: Base learning rate η₀, the highest that the schedule asks for.
         optimizer: ``sgd``, ``adam`` or ``adagrad``.
         momentum, nesterov, weight_decay: Of the optimizer; weight decay is the coupled L2 kind, on all
             parameters, so an amplified learning rate amplifies it too.
-        schedule: ``multistep`` (× ``gamma`` after each of ``milestones``), ``cosine`` to 0, ``constant``.
+        label_smoothing: ε in [0, 1): the loss is against (1 − ε) of the label and ε/C of each of C classes.
+        schedule: ``multistep`` (× ``gamma`` after each of ``milestones``), ``cosine`` to 0, ``constant``,
+            ``sgdr``, ``cyclical`` or ``onecycle``. All step once an epoch, and of the cyclical ones only the
+            learning rate cycles: the momentum stays.
+        restart_epochs, restart_factor: ``sgdr`` falls along a cosine from ``lr`` to 0 within
+            ``restart_epochs`` (epochs, or a fraction of the training) and starts again; each period is
+            ``restart_factor`` times as long as the one before.
+        cycle, lr_floor: ``cyclical`` rises from ``lr · lr_floor`` to ``lr`` and falls back on straight lines
+            within ``cycle`` (epochs, or a fraction). ``onecycle`` is torch's: from ``lr``/25 up to ``lr`` for
+            0.3 of the training, then down along a cosine to 4·10⁻⁶ ``lr``.
         low, high, probability, draw: RALR's [low, high], p_r and how the factor is drawn (paper section 4.2).
         interval: Epochs per draw (the paper: 1).
+        noise_pct, noise_range: The method ``noise`` multiplies by 1 + a standard normal number that is drawn
+            within ± ``noise_pct``, in the epochs between two fractions of the training.
         crop_padding: Zero padding of the random crop in pixels; 0 turns it off.
         flip: Mirror horizontally with probability 0.5.
+        cutout: Side in pixels of a square of the mean colour in each image, cut at the border; 0 for none.
+        mixup: α of the Beta(α, α) from which a batch's mixing weight comes; 0 turns Mixup off.
+        cutmix, cutmix_alpha: Probability that a batch is cut, and α of the pasted share; 0 turns CutMix off.
+            Where images are mixed, or labels smoothed, ``train_loss`` is that of the mixed labels, and
+            ``train_acc`` counts each image's own label; losses in eval mode are the plain ones.
         validation: Share of the training images held out, stratified; 0 trains on all, as the paper does.
         subset: Number of training images to keep, stratified, before holding out; 0 keeps all.
         split_seed: Seed of both selections; the same for all training seeds, so that they are comparable.
@@ -71,16 +89,27 @@ class Recipe:
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    label_smoothing: float = 0.0
     schedule: str = "multistep"
     milestones: tuple[int | float, ...] = ()
     gamma: float = 0.1
+    restart_epochs: int | float = 0.25
+    restart_factor: int = 1
+    cycle: int | float = 0.25
+    lr_floor: float = 0.25
     low: float = 1.0
     high: float = 3.0
     probability: float = 0.5
     draw: str = "uniform"
     interval: int = 1
+    noise_pct: float = 0.67
+    noise_range: tuple[int | float, ...] = (0.0, 1.0)
     crop_padding: int = 0
     flip: bool = False
+    cutout: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    cutmix_alpha: float = 1.0
     validation: float = 0.0
     subset: int = 0
     split_seed: int = 0
@@ -93,34 +122,47 @@ class Recipe:
     description: str = ""
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_recipe(self)
 
     @property
     def milestone_epochs(self) -> tuple[int, ...]:
         """Epochs after which the base learning rate falls."""
-        return tuple(_to_epoch(m, self.epochs) for m in self.milestones)
+        return tuple(to_epoch(m, self.epochs) for m in self.milestones)
+
+    @property
+    def noise_epochs(self) -> tuple[int, int]:
+        """After how many epochs the method ``noise`` begins and ends."""
+        first, last = (round(share * self.epochs) for share in self.noise_range)
+        return first, last
 
     @property
     def kept_epochs(self) -> frozenset[int]:
         """Epochs whose checkpoint is kept; 2/3 of the training and its end are what Figure 2 compares."""
         every = range(self.keep_every, self.epochs + 1, self.keep_every) if self.keep_every else ()
-        return frozenset(_to_epoch(k, self.epochs) for k in self.keep) | frozenset(every)
+        return frozenset(to_epoch(k, self.epochs) for k in self.keep) | frozenset(every)
 
     def key(self, method: str = "ralr") -> str:
         """Eight hex digits that name the training itself.
 
         Hash of the fields that change the weights and differ from their defaults, and of the recipe
-        version: an option added later leaves old keys alone. The baseline does not depend on the
-        amplification, so recipes that differ only there share it.
+        version: an option added later leaves old keys alone. A method does not depend on the factors of
+        the others, so recipes that differ only there share it.
         """
-        skip = _NO_EFFECT_ON_WEIGHTS | (_AMPLIFICATION if method == "baseline" else frozenset())
+        skip = _NO_EFFECT_ON_WEIGHTS | _NO_EFFECT.get(method, frozenset())
         fields = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
             if f.name not in skip and getattr(self, f.name) != f.default
         }
-        if "milestones" in fields:  # 0.5 of 300 epochs and 150 are the same training
+        # 0.5 of 300 epochs and 150 are the same training
+        if "milestones" in fields:
             fields["milestones"] = self.milestone_epochs
+        for name in _LENGTHS & fields.keys():
+            fields[name] = to_epoch(fields[name], self.epochs)
+            if fields[name] == to_epoch(getattr(Recipe, name), self.epochs):
+                del fields[name]
+        if "noise_range" in fields:
+            fields["noise_range"] = [float(share) for share in self.noise_range]
         text = json.dumps({"version": RECIPE_VERSION, **fields}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -142,7 +184,7 @@ def recipe_from_dict(values: Mapping[str, Any], source: str) -> Recipe:
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
     if missing:
         raise InputError(f"`{source}` lacks the setting `{missing[0]}`: add it, e.g. from a packaged recipe")
-    return Recipe(**{n: _coerce(n, v, str(fields[n].type)) for n, v in values.items()})
+    return Recipe(**{n: coerce_value(n, v, str(fields[n].type)) for n, v in values.items()})
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -171,24 +213,38 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"`{source}` is not valid TOML: {error}") from None
+    return recipe_from_dict(values | parse_overrides(overrides) | {"name": stem}, source)
+
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Settings of ``key=value`` texts, each value read as TOML where it is that, else as a text.
+
+    Raises:
+        InputError: No ``=``, or the recipe's name.
+    """
+    values: dict[str, Any] = {}
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
             raise InputError(f"`--set {override}` has no `=`: write --set key=value")
         if key.strip() == "name":
             raise InputError(f"`--set {override}`: a recipe is named by its file; choose a folder by --runs")
-        values[key.strip()] = _parse_value(value.strip())
-    return recipe_from_dict(values | {"name": stem}, source)
+        values[key.strip()] = parse_value(value.strip())
+    return values
 
 
 def run_folder(recipe: Recipe, method: str, seed: int) -> Path:
     """``<recipe>[-<key8>]/<method>/seed<k>``; the key stands where the packaged recipe was changed."""
     check_method(method)
-    name = recipe.name or "recipe"
-    packaged = load_recipe(name).key(method) if name in recipe_names() else None
-    if recipe.key(method) != packaged:
-        name = f"{name}-{recipe.key(method)}"
+    name, key = recipe.name or "recipe", recipe.key(method)
+    if key != _packaged_key(name, method):
+        name = f"{name}-{key}"
     return Path(name) / method / f"seed{seed}"
+
+
+@functools.cache
+def _packaged_key(name: str, method: str) -> str | None:
+    return load_recipe(name).key(method) if name in recipe_names() else None
 
 
 def check_method(method: str) -> None:
@@ -215,7 +271,8 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], method: 
         return []
     if old.key(method) == new.key(method):
         return []
-    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in _NO_EFFECT_ON_WEIGHTS]
+    skip = _NO_EFFECT_ON_WEIGHTS | _NO_EFFECT.get(method, frozenset())
+    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in skip]
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
@@ -238,79 +295,3 @@ def _read_text(path: Path) -> str:
         raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
     except OSError as error:
         raise InputError(f"`{path}` cannot be read: {error.strerror}; check its permissions") from None
-
-
-def _parse_value(text: str) -> Any:
-    for candidate in (text, f"[{text}]"):
-        try:
-            return tomllib.loads(f"value = {candidate}")["value"]
-        except tomllib.TOMLDecodeError:
-            continue
-    return text
-
-
-def _coerce(name: str, value: Any, annotation: str) -> Any:
-    """Accept what TOML can write for a field: an integer for a float, a list or a number for a tuple."""
-    if annotation.startswith("tuple"):
-        value = tuple(value) if isinstance(value, list) else (value,)
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
-            return value
-    elif annotation == "bool":
-        if isinstance(value, bool):
-            return value
-    elif annotation == "int":
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    elif annotation == "float":
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, str):
-        return value
-    kind = annotation.split("[")[0]
-    raise InputError(f"`{name}` = {value!r} must be of type {kind}, e.g. --set {name}={_EXAMPLES[kind]}")
-
-
-def _to_epoch(value: int | float, epochs: int) -> int:
-    return value if isinstance(value, int) else max(1, round(value * epochs))
-
-
-def _check(r: Recipe) -> None:
-    def require(holds: bool, name: str, rule: str) -> None:
-        if not holds:
-            raise InputError(
-                f"`{name}` = {getattr(r, name)!r} must be {rule}: change it in the recipe or by --set"
-            )
-
-    require(1 <= r.epochs <= MOST_EPOCHS, "epochs", f"in [1, {MOST_EPOCHS}]")
-    require(r.batch >= 1, "batch", "at least 1")
-    require(math.isfinite(r.lr) and r.lr > 0, "lr", "a positive, finite number")
-    own = ":" in r.model and not r.model.startswith("torchvision:")
-    require(
-        not own, "model", "one of ralr-viz's or torchvision's; train your own in your loop with RunWriter"
-    )
-    require(r.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
-    require(r.schedule in SCHEDULES, "schedule", f"one of {', '.join(SCHEDULES)}")
-    require(r.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
-    require(r.draw in DRAWS, "draw", f"one of {', '.join(DRAWS)}")
-    require(0 <= r.momentum < 1, "momentum", "in [0, 1)")
-    require(not r.nesterov or r.momentum > 0, "nesterov", "false without momentum")
-    require(math.isfinite(r.weight_decay) and r.weight_decay >= 0, "weight_decay", "at least 0")
-    require(math.isfinite(r.gamma) and r.gamma > 0, "gamma", "a positive, finite number")
-    require(0 <= r.probability <= 1, "probability", "in [0, 1]")
-    require(math.isfinite(r.low) and r.low > 0, "low", "a positive, finite number")
-    require(math.isfinite(r.high) and r.high >= r.low, "high", f"finite and at least `low` = {r.low}")
-    require(r.high <= HIGHEST_FACTOR, "high", f"at most {HIGHEST_FACTOR:.0e}")
-    require(r.interval >= 1, "interval", "at least 1")
-    require(0 <= r.crop_padding <= 64, "crop_padding", "in [0, 64]")
-    require(0 <= r.validation <= 0.5, "validation", "in [0, 0.5]")
-    require(r.subset >= 0, "subset", "at least 0")
-    require(r.keep_every >= 0, "keep_every", "at least 0")
-    require(r.train_sample >= 1, "train_sample", "at least 1")
-    for name in ("milestones", "keep"):
-        for value in getattr(r, name):
-            fraction = isinstance(value, float)
-            require(
-                0 < value <= (1 if fraction else r.epochs),
-                name,
-                f"epochs in [1, {r.epochs}] or fractions of the training in (0, 1]",
-            )

@@ -8,7 +8,7 @@ import platform
 import shutil
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.train.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def configure(runtime: Runtime) -> None:
     torch.use_deterministic_algorithms(runtime.deterministic)
 
 
-def describe_environment(runtime: Runtime) -> dict[str, Any]:
-    """What `env.json` holds: versions and hardware, no paths, no names of users or hosts."""
+def describe_environment(runtime: Runtime, ranks: Ranks = ALONE) -> dict[str, Any]:
+    """What `env.json` holds: versions, hardware and number of processes; no paths, no names of users or hosts."""
     cuda = runtime.device.type == "cuda"
     return {
         "ralr_viz": __version__,
@@ -98,22 +99,44 @@ def describe_environment(runtime: Runtime) -> dict[str, Any]:
         "precision": runtime.precision,
         "deterministic": runtime.deterministic,
         "compile": runtime.compile,
+        "world_size": ranks.size,
+        "backend": ranks.backend,
     }
+
+
+def read_rng_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """States of torch's global generators: ``cpu`` and, on CUDA, ``cuda``."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_rng_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Set them to what `read_rng_state` gave, on this device or on another."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 class StopSignal:
     """Remembers SIGINT or SIGTERM until the loop asks, so that saving happens outside the handler.
 
     A second signal ends the process at once.
+
+    Attributes:
+        number: Of the signal that the loop is to obey, this process's or another rank's.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._received = False  # another rank's signal comes here too, and late: it is no second one
 
     def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        if self.number is not None:
+        if self._received:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        self._received = True
         self.number = number
 
 

@@ -312,6 +312,10 @@ def test_compute_fork_refuses_other_data_and_the_end_of_a_cosine(trained, square
     torch.save(state, tmp_path / "cosine.pt")
     with pytest.raises(InputError, match="a cosine schedule ends with the run"):
         compute_fork(tmp_path / "cosine.pt", squares_root)
+    state["header"]["recipe"] |= {"schedule": "onecycle", "epochs": 5}
+    torch.save(state, tmp_path / "onecycle.pt")
+    with pytest.raises(InputError, match="a onecycle schedule ends with the run"):
+        compute_fork(tmp_path / "onecycle.pt", squares_root, epochs=3)
 
 
 def test_a_file_outside_a_run_has_nothing_to_compare(trained, squares_root, tmp_path):

@@ -237,7 +237,7 @@ def test_cuda_without_cuda(cli, recipe_file, baseline, squares_root, place):
         (["lr=-1"], "`lr` = -1.0 must be a positive, finite number"),
         (["epochs=0"], "`epochs` = 0 must be in [1, 100000]"),
         (["epochs=many"], "`epochs` = 'many' must be of type int, e.g. --set epochs=30"),
-        (["epoch=3"], "unknown recipe setting `epoch`: did you mean `epochs`?"),
+        (["epoch=3"], "unknown recipe setting `epoch`: did you mean `epochs`"),
         (["epochs"], "`--set epochs` has no `=`: write --set key=value"),
         (["=3"], "unknown recipe setting ``"),
         (["name=../../elsewhere"], "a recipe is named by its file"),

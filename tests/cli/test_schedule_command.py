@@ -21,6 +21,16 @@ def test_schedule_writes_figure_numbers_and_result(cli, tmp_path):
         assert [row["method"] for row in csv.DictReader(file)] == ["ralr"] * 300 + ["scaled"] * 300
 
 
+@pytest.mark.parametrize("schedule", ["sgdr", "cyclical", "onecycle"])
+def test_schedule_shows_comparators_and_noise(cli, tmp_path, schedule):
+    arguments = ["--set", f"schedule={schedule}", "--noise", "--seed", 1, "--out", tmp_path]
+    cli("schedule", "cifar10-resnet20", *arguments).succeeded()
+    result = load_result(tmp_path / "schedule-cifar10-resnet20-seed1")
+    assert result.method == ("ralr", "scaled", "noise")
+    assert np.unique(result.base_lr).size > 10
+    assert result.factor[2].min() < 1 < result.factor[2].max()
+
+
 def test_schedule_of_no_amplification_says_no_nan(cli, tmp_path):
     outcome = cli("schedule", "cifar10-resnet20", "--set", "probability=0", "--out", tmp_path).succeeded()
     assert "0 of 300 epochs amplified (0%); mean factor 1.000, sum of LR x1.000" in outcome.lines[0]

@@ -220,7 +220,7 @@ def test_run_of_a_file_is_one_line(cli, recipe_file):
     [
         ('method = "ralr"', 'method = "rallr"', "unknown method `rallr`: did you mean `ralr`?"),
         ("seed = 0\n", "seed = -7\n", "`seed` = -7 must be in [0, 2^63)"),
-        ("epochs = 1\n", "epoch = 1\n", "unknown recipe setting `epoch`: did you mean `epochs`?"),
+        ("epochs = 1\n", "epoch = 1\n", "unknown recipe setting `epoch`: did you mean `epochs`"),
         ("lr = ", "lr == ", "recipe.toml` cannot be read"),
     ],
 )

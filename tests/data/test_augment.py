@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ralr_viz.data.augment import crop_batch, normalise_batch, pad_images, plan_epoch
+from ralr_viz.data.augment import BatchLoader, crop_batch, normalise_batch, pad_images, plan_epoch
 
 
 def crop_literally(image: np.ndarray, top: int, left: int, flip: bool, padding: int) -> np.ndarray:
@@ -112,6 +112,16 @@ def test_augmentation_has_no_operator_that_waits_for_the_device():
         images[plan.flip]
         plan.top[0].item()
     assert recorder.waits == ["index", "_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("options", [{}, {"cutout": 3}, {"mixup": 1.0}, {"cutmix": 0.5, "cutout": 3}])
+def test_loading_a_batch_has_no_operator_that_waits_for_the_device(options):
+    images, labels = torch.zeros(20, 8, 8, 3, dtype=torch.uint8), torch.arange(20) % 5
+    plan = plan_epoch(0, 0, 20, padding=2, flip=True, size=(8, 8), batch=10, **options)
+    loader = BatchLoader(pad_images(images, 2), labels, torch.zeros(3), torch.ones(3), 5, 2)
+    with Recorder() as recorder:
+        loader.load(plan, 0, 10)
+    assert recorder.waits == []
 
 
 @pytest.mark.parametrize("padding", [0, 4])

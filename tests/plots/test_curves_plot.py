@@ -158,6 +158,13 @@ def test_draw_curves_says_what_was_not_recorded() -> None:
     assert texts(figure) == {"mine", "training"}
 
 
+def test_draw_curves_does_not_call_noise_an_amplification() -> None:
+    noise = run("noise", factor=[1.2, 0.6, 1, 1.4, 1, 0.5, 0.9, 1.1])
+    shown = texts(draw_curves(compute_curves([run("baseline"), noise])))
+    assert {"noise", "multiplied"} <= shown
+    assert "amplified" not in shown
+
+
 def test_draw_curves_joins_values_of_every_few_epochs() -> None:
     sparse = np.array([NAN, 10, NAN, 30, NAN, 50, NAN, 70])
     (line,) = lines(draw_curves(compute_curves([run("ralr", val_acc=sparse)])).axes[1], "acc:")

@@ -69,6 +69,13 @@ def test_draw_schedule_says_what_it_adds_up_to() -> None:
     ]
 
 
+def test_draw_schedule_does_not_call_noise_an_amplification() -> None:
+    result = compute_schedule([0.1] * 4, [("noise", 3, [0.5, 1.0, 1.25, 1.0])])
+    assert draw_schedule(result).legends[0].get_texts()[1].get_text() == (
+        "noise, seed 3: 50% of the epochs multiplied, ×0.88 on average; Σ LR is ×0.94 the scheduled one"
+    )
+
+
 @pytest.mark.parametrize("name", ["icml", "neurips", "ieee"])
 @pytest.mark.parametrize("column", ["full", "half"])
 @pytest.mark.parametrize("num_epochs", [1, 20, 300])

@@ -108,6 +108,15 @@ def test_method_looks_never_differ_by_colour_alone() -> None:
     assert method_looks(["ralr"])["ralr"] == looks["ralr"]  # the same in every figure
 
 
+def test_method_looks_of_noise_are_its_own_beside_others() -> None:
+    looks = method_looks(["mine", "noise", "baseline", "ralr", "scaled", "other"])
+    assert looks["noise"] == method_looks(["noise"])["noise"]
+    assert len({look.color for look in looks.values()}) == 6
+    assert len({look.linestyle for look in looks.values()}) == 6
+    # where there is no noise, others look as they did before it had a look
+    assert method_looks(["mine"])["mine"].color == looks["noise"].color
+
+
 def test_method_looks_of_many_methods_stay_different() -> None:
     looks = method_looks([f"m{i}" for i in range(12)])
     assert all(a != b for a, b in itertools.combinations(looks.values(), 2))

@@ -175,9 +175,9 @@ def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_ro
     directory = prepare(epochs=3, keep_every=1)
     real, calls = training.train_step, []
 
-    def poisoned(network, optimizer, x, y, totals, runtime):
+    def poisoned(network, optimizer, x, y, totals, *rest):
         calls.append(1)
-        real(network, optimizer, x, y, totals, runtime)
+        real(network, optimizer, x, y, totals, *rest)
         if len(calls) == 7:  # in the second epoch
             totals[0] = torch.nan
 

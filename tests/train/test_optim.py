@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim import lr_scheduler as lrs
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.schedule import amplification_factors
+from ralr_viz.schedule.factors import Noise
 from ralr_viz.train.optim import build_optimizer, build_scheduler, hold_factor, preview_lr
-from ralr_viz.train.recipe import load_recipe
+from ralr_viz.train.recipe import METHODS, load_recipe
 
 
 @pytest.mark.parametrize("name", ["cifar10-resnet110", "cifar100-resnet20-short"])
@@ -88,3 +90,88 @@ def test_hold_factor_goes_on_with_the_base_schedule(make_recipe, factor):
         scheduler.step()
     with pytest.raises(InputError):
         hold_factor(scheduler, 0.0)
+
+
+# settings of a recipe of 40 epochs at 0.1, and the same as somebody would write it with torch
+COMPARATORS = {
+    "sgdr": (["schedule=sgdr"], lambda o: lrs.CosineAnnealingWarmRestarts(o, 10)),
+    "sgdr of growing periods": (
+        ["schedule=sgdr", "restart_epochs=4", "restart_factor=2"],
+        lambda o: lrs.CosineAnnealingWarmRestarts(o, 4, T_mult=2),
+    ),
+    "cyclical": (
+        ["schedule=cyclical"],
+        lambda o: lrs.CyclicLR(o, 0.025, 0.1, step_size_up=5, cycle_momentum=False),
+    ),
+    "cyclical of odd cycles": (
+        ["schedule=cyclical", "cycle=7", "lr_floor=0.5"],
+        lambda o: lrs.CyclicLR(o, 0.05, 0.1, step_size_up=3.5, cycle_momentum=False),
+    ),
+    "onecycle": (
+        ["schedule=onecycle"],
+        lambda o: lrs.OneCycleLR(o, 0.1, total_steps=40, cycle_momentum=False),
+    ),
+}
+
+
+def step_epochs(optimizer, scheduler):
+    """LR and momentum of 40 epochs, (40, 2)."""
+    found = []
+    for _ in range(40):
+        found.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+        optimizer.step()
+        scheduler.step()
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("settings", "build"), COMPARATORS.values(), ids=COMPARATORS)
+@pytest.mark.parametrize("method", METHODS)
+def test_comparator_schedule_is_torchs_under_every_method(settings, build, method):
+    recipe = load_recipe("cifar10-resnet20", ["epochs=40", "keep=1.0", *settings])
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), 0.1, momentum=0.9)
+    alone = step_epochs(optimizer, build(optimizer))
+    base, factor = preview_lr(recipe, method, 3)
+    np.testing.assert_array_equal(base, alone[:, 0])
+    ours = build_optimizer(recipe, nn.Linear(2, 2))
+    used = step_epochs(ours, build_scheduler(recipe, method, 3, ours))
+    np.testing.assert_array_equal(used[:, 0], base * factor)
+    assert (used[:, 1] == 0.9).all()  # the momentum is not cycled
+    factors = {
+        "baseline": np.ones(40),
+        "ralr": amplification_factors(3, 40),
+        "scaled": np.full(40, 1.5),
+        "noise": [Noise().at(3, e).factor for e in range(40)],
+    }
+    np.testing.assert_array_equal(factor, factors[method])
+    assert base.max() <= 0.1 * (1 + 1e-12)
+
+
+def test_cyclical_rises_from_the_floor_to_the_rate_and_back():
+    recipe = load_recipe(
+        "cifar10-resnet20", ["epochs=9", "keep=9", "schedule=cyclical", "cycle=8", "lr_floor=0.2"]
+    )
+    base, _ = preview_lr(recipe, "baseline", 0)
+    np.testing.assert_allclose(base, [0.02, 0.04, 0.06, 0.08, 0.1, 0.08, 0.06, 0.04, 0.02])
+
+
+def test_noise_is_drawn_in_its_share_of_the_training():
+    recipe = load_recipe(
+        "cifar10-resnet20", ["epochs=20", "keep=20", "noise_range=0.25,0.6", "noise_pct=0.3"]
+    )
+    base, factor = preview_lr(recipe, "noise", 5)
+    expected = [Noise(0.3).at(5, e).factor if 5 <= e < 12 else 1.0 for e in range(20)]
+    np.testing.assert_array_equal(factor, expected)
+    np.testing.assert_array_equal(base, preview_lr(recipe, "baseline", 0)[0])
+
+
+def test_hold_factor_takes_over_a_noisy_schedule(make_recipe):
+    recipe = make_recipe(epochs=6, milestones=(3,), lr=0.8)
+    optimizer = build_optimizer(recipe, nn.Linear(2, 2))
+    scheduler = build_scheduler(recipe, "noise", 2, optimizer)
+    optimizer.step()
+    scheduler.step()
+    held = hold_factor(scheduler, 2.0)
+    assert (held.factor, held.base_lr) == (2.0, [0.8])
+    for _ in range(2):
+        held.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.16)

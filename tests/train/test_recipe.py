@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.recipe import (
+    METHODS,
     Recipe,
+    changed_settings,
     load_recipe,
     recipe_from_dict,
     recipe_names,
@@ -76,6 +78,32 @@ def test_load_recipe_reads_a_users_file(tmp_path):
         ("milestones=400", "`milestones` = "),
         ("optimizer=lion", "`optimizer` = 'lion' must be one of sgd, adam, adagrad"),
         ("momentum=0", "`nesterov` = True must be false without momentum"),
+        ("cutout=-1", r"`cutout` = -1 must be in \[0, 1024\] pixels"),
+        ("mixup=-0.1", r"`mixup` = -0.1 must be in \[0, 1000\]"),
+        ("mixup=inf", "`mixup` = inf must be in"),
+        ("cutmix=1.5", r"`cutmix` = 1.5 must be in \[0, 1\]: the probability that a batch is cut"),
+        ("cutmix_alpha=0", r"`cutmix_alpha` = 0.0 must be in \(0, 1000\]"),
+        ("label_smoothing=1", r"`label_smoothing` = 1.0 must be in \[0, 1\)"),
+        ("label_smoothing=nan", "`label_smoothing` = nan must be in"),
+        (
+            "schedule=warm",
+            "`schedule` = 'warm' must be one of multistep, cosine, constant, sgdr, cyclical, one",
+        ),
+        ("restart_epochs=1.5", "`restart_epochs` = 1.5 must be epochs in .* or fractions of the training"),
+        (
+            "restart_epochs=half",
+            "`restart_epochs` = 'half' must be of type float, e.g. --set restart_epochs=0.1",
+        ),
+        ("cycle=301", r"`cycle` = 301 must be epochs in \[1, 300\] or fractions"),
+        ("restart_factor=0", "`restart_factor` = 0 must be in"),
+        ("lr_floor=0", r"`lr_floor` = 0.0 must be in \(0, 1\]"),
+        ("noise_pct=1", r"`noise_pct` = 1.0 must be in \(0, 1\), so that the learning rate stays positive"),
+        ("noise_range=0.5", "`noise_range` = .* must be two rising shares of the training"),
+        ("noise_range=0.7,0.3", "`noise_range` = .* must be two rising shares"),
+        (
+            "noise_range=0,0.001",
+            "`noise_range` = .* must be wide enough for one of the training's 300 epochs",
+        ),
         ("epochs", "has no `=`"),
     ],
 )
@@ -144,3 +172,69 @@ def test_recipe_dict_round_trips():
     r = load_recipe("tiny-imagenet-resnet110")
     assert recipe_from_dict(r.to_dict(), "x") == r
     assert isinstance(r, Recipe)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["mixup=1", "cutmix=0.5"], "`cutmix` = 0.5 must be 0 beside `mixup` = 1.0: only one may mix"),
+        (["schedule=onecycle", "epochs=4"], "`epochs` = 4 must be at least 5 with schedule=onecycle"),
+        (["schedule=sgdr", "restart_epochs=1"], "`restart_epochs` = 1 must be 2 epochs or more of the .* 20"),
+        (["schedule=cyclical", "cycle=0.05"], "`cycle` = 0.05 must be 2 epochs or more of the training's 20"),
+    ],
+)
+def test_load_recipe_refuses_settings_that_do_not_go_together(overrides, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe("cifar10-resnet20", ["epochs=20", "keep=1.0", *overrides])
+    assert "\n" not in str(caught.value)
+
+
+def test_new_settings_are_off_by_default_and_change_the_key_when_on():
+    r = load_recipe("cifar10-resnet110")
+    off = {"cutout": 0, "mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0, "schedule": "multistep"}
+    assert {name: getattr(r, name) for name in off} == off
+    changes = (
+        {"cutout": 8}, {"mixup": 1.0}, {"cutmix": 0.5}, {"cutmix_alpha": 0.5}, {"label_smoothing": 0.1},
+        {"schedule": "sgdr"}, {"restart_epochs": 30}, {"restart_factor": 2}, {"schedule": "cyclical"},
+        {"cycle": 30}, {"lr_floor": 0.1}, {"schedule": "onecycle"},
+    )  # fmt: skip
+    for method in METHODS:
+        keys = {dataclasses.replace(r, **change).key(method) for change in changes}
+        assert len(keys | {r.key(method)}) == len(changes) + 1
+
+
+def test_key_of_each_method_ignores_the_factors_of_the_others():
+    r = load_recipe("cifar10-resnet110")
+    noisy = dataclasses.replace(r, noise_pct=0.5, noise_range=(0.2, 0.9))
+    loud = dataclasses.replace(r, low=2.0, high=5.0, probability=0.3, draw="integer", interval=2)
+    same = {"noise": [m for m in METHODS if r.key(m) == noisy.key(m)]}
+    same["amplification"] = [m for m in METHODS if r.key(m) == loud.key(m)]
+    assert same == {"noise": ["baseline", "ralr", "scaled"], "amplification": ["baseline", "noise"]}
+
+
+def test_key_is_of_the_epochs_however_they_are_written():
+    r = load_recipe("cifar10-resnet110")
+    for name in ("restart_epochs", "cycle"):
+        written = [dataclasses.replace(r, **{name: value}).key() for value in (0.1, 30, 0.2)]
+        assert written[0] == written[1] != written[2]
+        assert dataclasses.replace(r, **{name: 75}).key() == r.key()  # the default, 0.25 of 300
+    halves = [dataclasses.replace(r, noise_range=v).key("noise") for v in ((0, 0.5), (0.0, 0.5), (0, 1))]
+    assert halves[0] == halves[1]
+    assert halves[2] == r.key("noise")
+
+
+def test_changed_settings_of_a_method_leaves_out_those_of_the_others():
+    r = load_recipe("cifar10-resnet110")
+    now = dataclasses.replace(r, noise_pct=0.5, high=5.0, mixup=1.0)
+    before, after = r.to_dict(), now.to_dict()
+    assert changed_settings(before, after, "noise") == ["noise_pct", "mixup"]
+    assert changed_settings(before, after, "ralr") == ["high", "mixup"]
+    assert changed_settings(before, after, "baseline") == ["mixup"]
+
+
+def test_recipe_with_every_new_setting_round_trips_through_toml():
+    r = load_recipe("cifar10-resnet20", ["cutmix=0.5", "noise_range=0,0.5", "cycle=0.5", "restart_epochs=9"])
+    values = tomllib.loads(recipe_to_toml(r.to_dict()))
+    assert recipe_from_dict(values, "x") == r
+    assert (r.cutmix, r.noise_range, r.cycle, r.restart_epochs) == (0.5, (0, 0.5), 0.5, 9)
+    assert isinstance(r.restart_epochs, int)

@@ -1,0 +1,111 @@
+"""What a run directory says of itself, from its files alone and without torch."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ralr_viz.errors import InputError
+from ralr_viz.train.prepare import finished_result
+
+STATUSES = ("finished", "diverged", "failed", "running", "stopped", "pending")
+ATTEMPTS = "attempts.jsonl"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """State of one run.
+
+    Attributes:
+        status: ``finished``; ``diverged`` (a result, too); ``failed`` (the last attempt ended with a Python
+            error, or the result is damaged); ``running`` (some process holds its lock); ``stopped`` (an epoch
+            or more is saved, nobody works on it); ``pending``.
+        result: Content of ``result.json``, where there is one.
+        message: Why it failed or diverged.
+    """
+
+    status: str
+    result: dict[str, Any] | None = None
+    message: str = ""
+
+
+def run_state(directory: Path) -> RunState:
+    """State of a run directory, which need not exist."""
+    try:
+        result = finished_result(directory)
+    except InputError as error:
+        return RunState("failed", message=str(error))
+    if result is not None:
+        status = "diverged" if result["status"] == "diverged" else "finished"
+        return RunState(status, result, str(result.get("message", "")))
+    if is_locked(directory):
+        return RunState("running")
+    attempt = last_attempt(directory)
+    if attempt is not None and attempt.get("outcome") == "failed":
+        return RunState("failed", message=str(attempt.get("error", "")))
+    return RunState("stopped" if has_epoch(directory) else "pending")
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process works on the directory (see `lock_folder`)."""
+    try:
+        descriptor = os.open(directory / "run.lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # shared, and given back at once: whoever asks must not keep a run from starting
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def last_attempt(directory: Path) -> dict[str, Any] | None:
+    """The newest record of ``attempts.jsonl``; None where there is none that can be read."""
+    try:
+        lines = (directory / ATTEMPTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # half a line, of a driver that was killed
+        if isinstance(record, dict):
+            return record
+    return None
+
+
+def last_record(directory: Path) -> dict[str, Any] | None:
+    """The newest whole epoch of ``metrics.jsonl``, read from its end: a live display asks often."""
+    try:
+        with (directory / "metrics.jsonl").open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 4096))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("epoch"), int):
+            return record
+    return None
+
+
+def has_epoch(directory: Path) -> bool:
+    """Whether an epoch or a part of one is saved."""
+    try:
+        if (directory / "metrics.jsonl").stat().st_size:
+            return True
+    except OSError:
+        pass
+    return (directory / "checkpoints" / "last.pt").exists()

@@ -1,0 +1,101 @@
+"""``ralr-viz run DIR --json``: one object on stdout, whatever the end; exit codes and stderr are as without it."""
+
+import json
+import os
+
+import pytest
+
+from ralr_viz.cli.app import main
+from ralr_viz.errors import InterruptedRunError, StorageError
+from ralr_viz.train import loop
+from ralr_viz.train.prepare import prepare_run
+from ralr_viz.train.storage import lock_folder
+
+
+@pytest.fixture
+def prepare(make_recipe, tmp_path):
+    def make(**changes):
+        return prepare_run(make_recipe(epochs=1, milestones=(), **changes), "baseline", 0, tmp_path / "runs")
+
+    return make
+
+
+@pytest.fixture
+def run(cli, squares_root):
+    return lambda directory, *options: cli(
+        "run", directory, "--data", squares_root, "--device", "cpu", *options
+    )
+
+
+def reply(outcome, directory):
+    (line,) = outcome.lines
+    said = json.loads(line)
+    assert list(said) == ["directory", "status", "error"] and said["directory"] == str(directory)
+    return said["status"], said["error"]
+
+
+def test_finished_run_is_one_object_and_so_is_one_that_is_done(run, prepare):
+    directory = prepare()
+    assert reply(run(directory, "--json", "-q").succeeded(), directory) == ("finished", "")
+    again = run(directory, "--json").succeeded()
+    assert reply(again, directory) == ("finished", "") and "is finished already" in again.err
+    assert run(directory).succeeded().out == f"{directory}\n"
+
+
+def test_diverged_run_is_a_status_and_exit_code_1(run, prepare):
+    directory = prepare(lr=1e9)
+    for _ in range(2):  # the second time from its result
+        outcome = run(directory, "--json", "-q")
+        status, error = reply(outcome, directory)
+        assert (outcome.code, status) == (1, "diverged") and "the loss is not finite" in error
+        assert outcome.err == f"ralr-viz: {error}\n"
+
+
+def test_locked_run_is_a_status_of_its_own(run, prepare):
+    directory = prepare()
+    lock = lock_folder(directory)
+    outcome = run(directory, "--json", "-q")
+    os.close(lock)
+    assert (outcome.code, reply(outcome, directory)[0]) == (2, "locked")
+
+
+def test_folder_that_is_no_run_has_failed(run, tmp_path):
+    outcome = run(tmp_path, "--json")
+    assert outcome.code == 2
+    assert reply(outcome, tmp_path) == ("failed", outcome.err.removeprefix("ralr-viz: ").rstrip("\n"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (InterruptedRunError("stopped", 15), "interrupted", 143),
+        (InterruptedRunError("stopped", 2), "interrupted", 130),
+        (KeyboardInterrupt(), "interrupted", 130),
+        (StorageError("no space left"), "storage", 1),
+        (OSError(28, "No space left on device"), "storage", 1),
+        (MemoryError(), "failed", 1),
+    ],
+)
+def test_each_end_has_its_status_and_its_exit_code(run, prepare, monkeypatch, error, status, code):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(loop, "train_run", fail)
+    directory = prepare()
+    outcome = run(directory, "--json", "-q")
+    assert (outcome.code, reply(outcome, directory)[0]) == (code, status)
+    assert outcome.err.count("\n") == 1
+
+
+def test_unexpected_error_is_a_status_and_keeps_its_traceback(prepare, squares_root, monkeypatch, capsys):
+    def fail(*arguments, **options):
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(loop, "train_run", fail)
+    directory = prepare()
+    arguments = ["run", directory, "--data", squares_root, "--device", "cpu", "--json"]
+    monkeypatch.setattr("sys.argv", ["ralr-viz", *map(str, arguments)])
+    with pytest.raises(ValueError):  # as Python prints it, with exit code 1
+        main()
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"directory": str(directory), "status": "failed", "error": "ValueError: two lines"}
