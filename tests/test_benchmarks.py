@@ -303,6 +303,22 @@ def test_hessian_prints_the_ratios_of_its_times(bench, tiny_cifar10):
     assert float(re.search(r"largest difference of the products.*: ([\d.e-]+)", out).group(1)) < 1e-2
 
 
+def test_study_table_prints_the_ratio_of_its_times(bench):
+    out = bench("study_table", "--runs=16", "--repeats=1")
+    plain, ours, _, planning = (number(row["seconds"]) for row in read_table(out))
+    assert "16 runs, 4 cells, 3 comparisons" in out
+    ratio = float(re.search(r"over ralr-viz: ([\d.]+)×", out).group(1))
+    assert ratio == pytest.approx(plain / ours, rel=2e-3)
+    assert check_verdicts(out, 2) == pytest.approx([ours, planning], rel=2e-3)
+
+
+def test_study_overhead_is_what_is_left_of_the_engines_time(bench, tmp_path):
+    out = bench("study_overhead", "--data", tmp_path, "--count=1", "--repeats=1")
+    engine, here, imports = (number(row["seconds a run"]) for row in read_table(out))
+    value = float(re.search(r"overhead of a run: (-?[\d.]+) s", out).group(1))
+    assert value == pytest.approx(engine - here - imports, abs=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # it compiles
 def test_training_compiled_prints_its_share_and_targets(bench, tiny_cifar10):

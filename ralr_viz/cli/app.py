@@ -35,6 +35,7 @@ from ralr_viz.cli import (
     sharpness,
     similarity,
     spectrum,
+    study,
     train,
     why,
 )
@@ -77,6 +78,7 @@ app.command("cam")(cam.cam)
 app.command("embed")(embed.embed)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
+app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
 app.command("effect")(effect.effect)
 app.command("fork")(fork.fork)

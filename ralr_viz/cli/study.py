@@ -1,0 +1,280 @@
+"""``ralr-viz study list | plan | run | status | table | commands``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ralr_viz.cli import options
+from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.cli.study_view import print_plan, watch
+from ralr_viz.cli.train import Compile, Deterministic, Runs, Settings
+from ralr_viz.errors import InputError
+from ralr_viz.results.storage import storage_errors
+
+if TYPE_CHECKING:
+    from ralr_viz.study.grid import Study
+    from ralr_viz.study.plan import Plan, Rate, RateKey
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Packaged study (see `ralr-viz study list`) or a TOML file.")
+]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", metavar="A-B", help="Other seeds than the study's: 0-3 or 0,2,5.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="AXIS=LABEL", help="Only these cells, and those they are compared with; repeatable."
+    ),
+]
+
+
+@app.command("list")
+def list_studies(as_json: options.Json = False) -> None:
+    """List the packaged studies: the paper's tables and their laptop-sized counterparts."""
+    from ralr_viz.study.grid_file import load_study, study_names
+
+    studies = [load_study(name) for name in study_names()]
+    if as_json:
+        rows = [
+            {"name": s.name, "title": s.title, "cells": len(s.cells), "seeds": list(s.seeds)} for s in studies
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    width = max(len(study.name) for study in studies)
+    for study in studies:
+        typer.echo(
+            f"{study.name:<{width}}  {len(study.cells):>3} cells × {len(study.seeds)} seeds  {study.title}"
+        )
+
+
+@app.command("plan")
+def plan(
+    name: Name,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; write no run directory.")] = False,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Measure the speed of each network here, by 20 steps.")
+    ] = False,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+    data: options.Data = None,
+    device: options.Device = "auto",
+    deterministic: Deterministic = False,
+    compile: Compile = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a study has, what is missing and what it costs, and write its run directories.
+
+    Example: ralr-viz study plan table9-laptop --dry-run
+    """
+    from ralr_viz.data import data_root
+    from ralr_viz.study.plan import compute_plan, prepare_plan
+
+    study = _load(name, settings, seeds, only)
+    found = compute_plan(study, runs, data_root(data))
+    if pilot:
+        rates = _measure(found, data_root(data), device, deterministic, compile)
+        found = compute_plan(study, runs, data_root(data), rates=rates)
+    print_plan(found, as_json=as_json)
+    if not dry_run:
+        directories = prepare_plan(found)
+        if not as_json:
+            print(f"{len(directories)} run directories are prepared below {runs}", file=sys.stderr)
+
+
+@app.command("run")
+def run(
+    name: Name,
+    engine: Annotated[
+        str, typer.Option("--engine", help="local (child processes) or ray (a cluster).")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="A", help="Of an existing Ray cluster: auto, HOST:6379."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", min=1, help="Runs at once. [default: all that fit the GPUs; 1 on a CPU]"
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-run", metavar="F", help="Share of a GPU for a run: 0.5 puts two on one. [default: 1]"
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Execute runs again that failed with an error.")
+    ] = False,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+    data: options.Data = None,
+    device: options.Device = "auto",
+    deterministic: Deterministic = False,
+    compile: Compile = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Execute the runs that a study still needs; after any stop the same command goes on.
+
+    Example: ralr-viz study run table9-laptop --jobs 2
+    """
+    from ralr_viz.cli.study_run import check_outcomes, run_study
+    from ralr_viz.data import data_root
+    from ralr_viz.study.execute import ExecuteOptions
+    from ralr_viz.study.plan import compute_plan, describe_counts
+
+    study, root = _load(name, settings, seeds, only), data_root(data)
+    outcomes = run_study(
+        lambda: compute_plan(study, runs, root),
+        ExecuteOptions(data=root, device=device, deterministic=deterministic, compile=compile),
+        engine=engine,
+        address=address,
+        jobs=jobs,
+        gpus_per_run=gpus_per_run,
+        retry_failed=retry_failed,
+        quiet=quiet,
+    )
+    for outcome in outcomes:
+        typer.echo(outcome.directory)
+    if not quiet:
+        plan = compute_plan(study, runs, root)
+        print(f"{len(plan.entries)} runs: {describe_counts(plan.counts)}", file=sys.stderr)
+    check_outcomes(outcomes)
+
+
+@app.command("commands")
+def commands(
+    name: Name,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+    data: options.Data = None,
+) -> None:
+    """Print one `ralr-viz run DIR` a line for each run that is not done, as for a SLURM array.
+
+    Example: ralr-viz study commands table1 > jobs.txt
+    """
+    from ralr_viz.data import data_root
+    from ralr_viz.study.plan import compute_plan, prepare_plan
+
+    found = compute_plan(_load(name, settings, seeds, only), runs, data_root(data))
+    for directory in prepare_plan(found):
+        typer.echo(shlex.join(["ralr-viz", "run", str(directory)]))
+
+
+@app.command("status")
+def status(
+    name: Name,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+    data: options.Data = None,
+    once: Annotated[bool, typer.Option("--once", help="Print once and end, as without a terminal.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show how far a study is; on a terminal live, until it is done or Ctrl-C.
+
+    Example: ralr-viz study status table1
+    """
+    from ralr_viz.data import data_root
+    from ralr_viz.study.plan import compute_plan
+
+    study, root = _load(name, settings, seeds, only), data_root(data)
+    if as_json or once or not sys.stdout.isatty():
+        print_plan(compute_plan(study, runs, root), as_json=as_json)
+    else:
+        watch(lambda: compute_plan(study, runs, root))
+
+
+@app.command("table")
+def table(
+    name: Name,
+    format: Annotated[str, typer.Option("--format", help="md, latex, csv or html.")] = "md",
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            help="Test accuracy: last (epoch), median_last5 or best (at the lowest validation loss).",
+        ),
+    ] = "last",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Also save the result, its figure and the table in every format."
+        ),
+    ] = None,
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+    style: options.Style = "icml",
+    force: options.Force = False,
+) -> None:
+    """Print the table of a study, finished or not, beside the paper's numbers.
+
+    Example: ralr-viz study table table1 --format latex > table1.tex
+    """
+    from ralr_viz.study.render import render_study
+    from ralr_viz.study.table import compute_study
+
+    study = _load(name, settings, seeds, only)
+    texts = {suffix: out / f"{study.name}.{suffix}" for suffix in ("md", "tex", "html")} if out else {}
+    if out is not None:
+        prepare_out(out, study.name, style=style, force=force)
+        for path in texts.values():
+            if path.exists() and not force:
+                raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
+    result = compute_study(study, runs)
+    result = replace(result, provenance=dict(result.provenance) | describe_command())
+    if out is None:
+        typer.echo(render_study(result, format, metric), nl=False)
+        return
+    for path, kind in zip(texts.values(), ("md", "latex", "html"), strict=True):
+        with storage_errors(path):
+            path.write_text(render_study(result, kind, metric), encoding="utf-8")
+        typer.echo(path)
+    save_all(result, out, study.name, style=style, force=force)
+
+
+def _load(name: str, settings: list[str] | None, seeds: str | None, only: list[str] | None) -> Study:
+    from ralr_viz.study.grid import select_cells
+    from ralr_viz.study.grid_file import load_study
+
+    study = load_study(name, settings or ())
+    if only:
+        study = select_cells(study, only)
+    return study if seeds is None else study.with_seeds(options.parse_seeds(seeds))
+
+
+def _measure(plan: Plan, data: Path, device: str, deterministic: bool, compile: bool) -> dict[RateKey, Rate]:
+    """Speed of each kind of training that is not done and whose data are there."""
+    from ralr_viz.study.pilot import measure_rate
+    from ralr_viz.study.plan import rate_key
+
+    recipes = {
+        rate_key(entry.cell.recipe): entry.cell.recipe
+        for entry in plan.entries
+        if not entry.done and entry.cell.recipe.dataset not in plan.missing_data
+    }
+    rates: dict[RateKey, Rate] = {}
+    for key, recipe in recipes.items():
+        print(f"measuring {key.model} on {key.dataset}, batch {key.batch} …", file=sys.stderr)
+        options_of: dict[str, Any] = {"device": device, "deterministic": deterministic, "compile": compile}
+        rates[key] = measure_rate(recipe, data, **options_of)
+    return rates

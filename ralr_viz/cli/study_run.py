@@ -1,0 +1,165 @@
+"""``ralr-viz study run``: the executor that was asked for, and what is shown while it works."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from ralr_viz.cli.study_view import format_duration, render_plan
+from ralr_viz.errors import InputError, RalrVizError, UnknownNameError
+
+if TYPE_CHECKING:
+    from ralr_viz.study.engine import Event, Outcome, Report
+    from ralr_viz.study.execute import ExecuteOptions
+    from ralr_viz.study.plan import Plan
+
+ENGINES = ("local", "ray")
+_DONE = ("finished", "diverged", "failed", "killed", "interrupted")
+# The live table is read anew every so many seconds, and never takes more than a twentieth of the time.
+_REFRESH, _SHARE = 1.0, 20
+
+
+def run_study(
+    look: Callable[[], Plan],
+    options: ExecuteOptions,
+    *,
+    engine: str,
+    address: str | None,
+    jobs: int | None,
+    gpus_per_run: float | None,
+    retry_failed: bool,
+    quiet: bool,
+) -> list[Outcome]:
+    """Prepare and execute what a study still needs.
+
+    Args:
+        look: Returns the study's plan as its files are now.
+        options: For every run.
+        engine, address, jobs, gpus_per_run, retry_failed, quiet: Of the command line.
+
+    Raises:
+        InputError: Data are missing, or the engine cannot be had.
+        RalrVizError: See `run_all`.
+    """
+    from ralr_viz.study.engine import run_all
+    from ralr_viz.study.plan import prepare_plan
+
+    if engine not in ENGINES:
+        raise UnknownNameError("engine", engine, ENGINES)
+    if address is not None and engine != "ray":
+        raise InputError(f"`--address {address}` is of a Ray cluster: add --engine ray")
+    plan = look()
+    for name, how in plan.missing_data.items():
+        raise InputError(f"data set `{name}` is not there: {how}, or leave its cells out by --only")
+    directories = prepare_plan(plan)
+    if not directories:
+        return []
+    if engine == "ray":  # its workers have another working directory
+        directories = [directory.resolve() for directory in directories]
+        options = replace(options, data=options.data.resolve() if options.data else None)
+    with _open_executor(engine, address, options.device, jobs, gpus_per_run) as executor, _show(
+        look, len(directories), quiet=quiet
+    ) as report:  # fmt: skip
+        return run_all(directories, executor, options, retry_failed=retry_failed, report=report)
+
+
+def check_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Raises: RalrVizError naming the first run that has no result, if any."""
+    bad = [outcome for outcome in outcomes if outcome.status not in ("finished", "diverged")]
+    if bad:
+        first = bad[0]
+        again = " (--retry-failed executes it again)" if first.status == "failed" else ""
+        raise RalrVizError(
+            f"{len(bad)} of {len(outcomes)} runs have no result; `{first.directory}` {first.status}: "
+            f"{first.error}{again}"
+        )
+
+
+def _open_executor(
+    engine: str, address: str | None, device: str, jobs: int | None, gpus_per_run: float | None
+) -> Executor:
+    if engine == "ray":
+        from ralr_viz.study.ray_engine import RayExecutor
+
+        share = gpus_per_run if gpus_per_run is not None else float(device != "cpu")
+        return RayExecutor(address, gpus_per_run=share, jobs=jobs)
+    from ralr_viz.study.slots import LocalExecutor, find_slots
+
+    return LocalExecutor(find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run))
+
+
+@contextlib.contextmanager
+def _show(look: Callable[[], Plan], count: int, *, quiet: bool) -> Iterator[Report | None]:
+    """Yield what `run_all` reports to: a live table on a terminal, else a line an event."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        table = _LiveTable(look)
+        with Live(
+            console=Console(stderr=True), get_renderable=table.render, refresh_per_second=1 / _REFRESH
+        ) as live:
+
+            def show(event: Event) -> None:
+                if event.message:
+                    live.console.print(_line(event), markup=False, highlight=False)
+
+            yield show
+    else:
+        done: Counter[str] = Counter()
+        start = time.monotonic()
+
+        def say(event: Event) -> None:
+            print(_line(event), file=sys.stderr, flush=True)
+            if event.status in _DONE:
+                done[event.status] += 1
+                ended = done.total()
+                if ended < count:
+                    left = (time.monotonic() - start) / ended * (count - ended)
+                    print(
+                        f"{ended} of {count} runs, about {format_duration(left)} left",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+
+        yield say
+
+
+class _LiveTable:
+    """The plan as it is now, read again when it is old enough."""
+
+    def __init__(self, look: Callable[[], Plan]) -> None:
+        self._look, self._shown, self._next = look, render_plan(look()), 0.0
+
+    def render(self) -> RenderableType:
+        begin = time.monotonic()
+        if begin >= self._next:
+            self._shown = render_plan(self._look())
+            end = time.monotonic()
+            self._next = end + max(_REFRESH, _SHARE * (end - begin))
+        return self._shown
+
+
+def _line(event: Event) -> str:
+    """``finished runs/x/ralr/seed0: test accuracy 71.20 % (last epoch)``."""
+    parts = [event.status] if event.directory is None else [f"{event.status} {event.directory}"]
+    message = event.message or (_accuracy(event.directory) if event.status == "finished" else "")
+    return ": ".join([*parts, message] if message else parts)
+
+
+def _accuracy(directory: Path | None) -> str:
+    from ralr_viz.study.state import run_state
+
+    result = run_state(directory).result if directory is not None else None
+    last = (result or {}).get("last")
+    value = last.get("test_acc") if isinstance(last, dict) else None
+    return f"test accuracy {value:.2f} % (last epoch)" if isinstance(value, int | float) else ""

@@ -1,0 +1,248 @@
+"""Read a study from its TOML file: axes, their values, what the paper has and how the table is laid out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds
+from ralr_viz.train.recipe import Recipe, check_method, load_recipe, parse_overrides, recipe_from_dict
+
+# Beyond this a grid is a slip of the keyboard.
+MOST_CELLS = 100_000
+_TOP = ("title", "note", "seeds", "base", "axes", "exclude", "table", "paper")
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of the packaged studies: the paper's tables, each followed by its laptop-sized counterpart."""
+    names = (p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+    return tuple(sorted(names))
+
+
+def load_study(name: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Packaged study by name, or a user's TOML file.
+
+    Args:
+        name: ``table1``, ``table1-laptop``, … or the path of a ``.toml`` file.
+        overrides: ``key=value`` settings that every cell gets.
+
+    Raises:
+        InputError: No such study or file, TOML that cannot be read, or a grid that makes no sense.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        source, stem, text = str(path), path.stem, _read_text(path)
+    elif str(name) in study_names():
+        source = stem = str(name)
+        text = (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+    else:
+        raise UnknownNameError("study", str(name), study_names(), "(or the path of a .toml file)")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"`{source}` is not valid TOML: {error}") from None
+    return build_study(values, stem, source, overrides)
+
+
+def build_study(values: Mapping[str, Any], name: str, source: str, overrides: Sequence[str] = ()) -> Study:
+    """Study from the content of its file; ``source`` names it in errors.
+
+    Raises:
+        InputError: Something is missing, unknown or contradictory.
+    """
+    for key in values:
+        if key not in _TOP:
+            raise UnknownNameError("entry", key, _TOP, f"(in {source})")
+    base = _table(values.get("base", {}), "base", source)
+    axes = _read_axes(values.get("axes"), source)
+    layout = _table(values.get("table", {}), "table", source)
+    for key in layout:
+        if key not in ("rows", "columns", "reference"):
+            raise UnknownNameError(
+                "entry of [table]", key, ("rows", "columns", "reference"), f"(in {source})"
+            )
+    rows, columns = _read_layout(layout, axes, source)
+    if math.prod(len(choices) for choices in axes.values()) > MOST_CELLS:
+        raise InputError(f"`{source}` has more than {MOST_CELLS:,} cells: split it into several studies")
+
+    excluded = [_read_exclude(e, axes, source) for e in _tables(values, "exclude", source)]
+    cells: list[Cell] = []
+    for labels in itertools.product(*axes.values()):
+        named = dict(zip(axes, labels, strict=True))
+        if any(all(named[axis] in rule[axis] for axis in rule) for rule in excluded):
+            continue
+        settings = dict(base)
+        for axis, label in named.items():
+            settings |= axes[axis][label]
+        cells.append(_make_cell(named, settings, overrides, source))
+    if not cells:
+        raise InputError(f"`{source}` excludes every cell: take out an [[exclude]]")
+    cells = _add_paper(cells, values, axes, source)
+    reference = _read_labels(layout.get("reference", {}), axes, "table.reference", source)
+    return Study(
+        name=name,
+        title=_text(values, "title", name, source),
+        note=_text(values, "note", "", source),
+        axes=tuple(Axis(axis, tuple(choices)) for axis, choices in axes.items()),
+        rows=rows,
+        columns=columns,
+        cells=tuple(_add_references(cells, reference)),
+        seeds=check_seeds(values.get("seeds", [0, 1, 2, 3]), source),
+    )
+
+
+_Axes = dict[str, dict[str, dict[str, Any]]]  # axis → label → settings
+
+
+def _make_cell(
+    labels: Mapping[str, str], settings: dict[str, Any], overrides: Sequence[str], source: str
+) -> Cell:
+    where = f"{source}: {', '.join(labels.values())}"
+    name, method = settings.pop("recipe", None), settings.pop("method", None)
+    if not isinstance(name, str) or not isinstance(method, str):
+        missing = "method" if isinstance(name, str) else "recipe"
+        raise InputError(f"`{where}` has no `{missing}`: give one in [base] or on an axis")
+    check_method(method)
+    recipe = _load_base(name)
+    changed = recipe.to_dict() | settings | parse_overrides(overrides)
+    return Cell(labels, recipe_from_dict(changed | {"name": recipe.name}, where), method)
+
+
+@cache
+def _load_base(name: str) -> Recipe:
+    return load_recipe(name)
+
+
+def _add_paper(cells: list[Cell], values: Mapping[str, Any], axes: _Axes, source: str) -> list[Cell]:
+    published: dict[int, PaperValue] = {}
+    for entry in _tables(values, "paper", source):
+        entry = dict(entry)
+        mean, std = entry.pop("mean", None), entry.pop("std", None)
+        if not _is_number(mean) or not (std is None or _is_number(std)):
+            raise InputError(f"`{source}`: a [[paper]] entry needs `mean`, and may have `std`, in per cent")
+        labels = _read_labels(entry, axes, "paper", source)
+        found = [i for i, cell in enumerate(cells) if labels.items() <= cell.labels.items()]
+        if len(found) != 1:
+            raise InputError(
+                f"`{source}`: [[paper]] {', '.join(labels.values())} names {len(found)} cells, not one: "
+                "give its label on every axis"
+            )
+        published[found[0]] = PaperValue(float(mean), None if std is None else float(std))
+    return [replace(cell, paper=published.get(i)) for i, cell in enumerate(cells)]
+
+
+def _add_references(cells: list[Cell], reference: Mapping[str, str]) -> list[Cell]:
+    """Compare each cell with the one whose labels are its own but for those of ``reference``."""
+    if not reference:
+        return cells
+    index = {tuple(cell.labels.items()): i for i, cell in enumerate(cells)}
+    found = []
+    for i, cell in enumerate(cells):
+        j = index.get(tuple({**cell.labels, **reference}.items()))
+        found.append(replace(cell, reference=None if j == i else j))
+    return found
+
+
+def _read_axes(tables: Any, source: str) -> _Axes:
+    axes: _Axes = {}
+    for axis in _check_tables(tables, "axes", source):
+        name, values = axis.get("name"), axis.get("values")
+        if not isinstance(name, str) or not name or name in axes or set(axis) - {"name", "values"}:
+            raise InputError(f"`{source}`: each of [[axes]] needs a `name` of its own and `values`")
+        choices: dict[str, dict[str, Any]] = {}
+        for value in _check_tables(values, f"values of axis {name}", source):
+            settings = dict(value)
+            label = settings.pop("label", None)
+            if not isinstance(label, str) or not label.strip() or label in choices:
+                raise InputError(f"`{source}`: each value of axis `{name}` needs a `label` of its own")
+            choices[label] = settings
+        axes[name] = choices
+    return axes
+
+
+def _read_layout(
+    layout: Mapping[str, Any], axes: _Axes, source: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = list(axes)
+    rows, columns = (
+        layout.get("rows", names[:-1] or names),
+        layout.get("columns", names[len(names) > 1 :][-1:]),
+    )
+    if "columns" not in layout:
+        columns = [name for name in names if name not in rows]
+    if not isinstance(rows, list) or not isinstance(columns, list) or sorted(rows + columns) != sorted(names):
+        raise InputError(
+            f"`{source}`: `rows` and `columns` of [table] must name each axis once ({', '.join(names)})"
+        )
+    return tuple(rows), tuple(columns)
+
+
+def _read_labels(entry: Any, axes: _Axes, what: str, source: str) -> dict[str, str]:
+    """Labels by axis, checked against the axes."""
+    for axis, label in _table(entry, what, source).items():
+        if axis not in axes:
+            raise UnknownNameError("axis", axis, axes, f"([{what}] in {source})")
+        if label not in axes[axis]:
+            raise UnknownNameError(
+                f"label of axis `{axis}`", str(label), axes[axis], f"([{what}] in {source})"
+            )
+    return dict(entry)
+
+
+def _read_exclude(entry: Mapping[str, Any], axes: _Axes, source: str) -> dict[str, list[str]]:
+    """For some axes, the labels whose combinations are left out."""
+    rule = {axis: labels if isinstance(labels, list) else [labels] for axis, labels in entry.items()}
+    for axis, labels in rule.items():
+        for label in labels:
+            _read_labels({axis: label}, axes, "exclude", source)
+    return rule
+
+
+def _table(value: Any, name: str, source: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"`{source}`: `{name}` must be a table, e.g. [{name}]")
+    return value
+
+
+def _tables(values: Mapping[str, Any], name: str, source: str) -> Sequence[Mapping[str, Any]]:
+    return _check_tables(values[name], name, source) if name in values else ()
+
+
+def _check_tables(value: Any, name: str, source: str) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        raise InputError(f"`{source}`: `{name}` must be a list of tables, at least one, e.g. [[{name}]]")
+    return value
+
+
+def _text(values: Mapping[str, Any], name: str, default: str, source: str) -> str:
+    value = values.get(name, default)
+    if not isinstance(value, str):
+        raise InputError(f'`{source}`: `{name}` = {value!r} must be a text: write {name} = "…"')
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
+    except OSError as error:
+        raise InputError(
+            f"`{path}` cannot be read ({error.strerror}): give a study's name or a TOML file"
+        ) from None
+
+
+def _folder() -> Any:
+    return resources.files("ralr_viz").joinpath("studies")

@@ -1,0 +1,198 @@
+"""From the files of a study's runs to its table: nothing is trained and no torch is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ralr_viz._version import __version__
+from ralr_viz.analysis.paired import holm
+from ralr_viz.data.known import KNOWN
+from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.study import COMPARISON, METRICS, SUMMARY, StudyResult
+from ralr_viz.study.grid import Cell, Study
+from ralr_viz.study.state import RunState, run_state
+from ralr_viz.study.statistics import Comparison, compare, summarise
+
+# Of env.json: what the runs of one table should share.
+_ENVIRONMENT = ("device", "precision", "threads", "deterministic", "compile", "torch", "ralr_viz", "data")
+_RECIPE = ("dataset", "epochs", "subset", "validation")
+_MOST_NOTES = 5
+
+
+def compute_study(study: Study, runs: Path) -> StudyResult:
+    """Read every run of a study and compare its cells; unfinished, damaged and missing runs are just states.
+
+    A diverged run has no accuracy. Its cell keeps the mean of the others, but is compared with nothing, nor is
+    any cell with it: leaving out what broke down would flatter a method.
+
+    Args:
+        study: The grid.
+        runs: Folder of all runs.
+    """
+    c, s, m = len(study.cells), len(study.seeds), len(METRICS)
+    values = np.full((c, s, m), np.nan)
+    states = np.full((c, s), "pending", dtype="<U8")
+    seen, problems = _Conditions(), list[str]()
+    for i, cell in enumerate(study.cells):
+        seen.add_recipe(cell)
+        for k, seed in enumerate(study.seeds):
+            directory = study.directory(runs, cell, seed)
+            run = _check_result(run_state(directory), cell)
+            states[i, k] = run.status
+            if run.message and run.status in ("failed", "finished"):
+                problems.append(f"{cell.name}, seed {seed}: {run.message}")
+            if run.status == "finished" and run.result is not None:
+                values[i, k] = _accuracies(run.result)
+                seen.add_environment(directory)
+    return tabulate(study, values, states, conditions=seen.distinct(), notes=_notes(problems))
+
+
+def tabulate(
+    study: Study,
+    values: np.ndarray,
+    states: np.ndarray,
+    *,
+    conditions: Mapping[str, tuple[Any, ...]] | None = None,
+    notes: tuple[str, ...] = (),
+) -> StudyResult:
+    """Summarise and compare the cells of a study.
+
+    Args:
+        study: The grid, C cells at S seeds.
+        values: (C, S, M) test accuracies in per cent in the order of `METRICS`, NaN where there is none.
+        states: (C, S) of `STATES`.
+        conditions: Distinct values of what the runs were trained with.
+        notes: What a reader should know, a sentence each.
+    """
+    references = np.array([-1 if cell.reference is None else cell.reference for cell in study.cells])
+    diverged = (states == "diverged").any(axis=1)
+    paper = [(math.nan, None) if cell.paper is None else cell.paper for cell in study.cells]
+    return StudyResult(
+        name=study.name,
+        title=study.title,
+        note=study.note,
+        axes=tuple(axis.name for axis in study.axes),
+        labels=tuple(tuple(cell.labels[axis.name] for axis in study.axes) for cell in study.cells),
+        rows=tuple(study.rows),
+        columns=tuple(study.columns),
+        methods=tuple(cell.method for cell in study.cells),
+        seeds=tuple(study.seeds),
+        values=values,
+        states=states,
+        references=references.astype(np.int64),
+        paper=np.array(paper, dtype=np.float64),  # None becomes NaN
+        summaries=_summaries(values),
+        comparisons=_comparisons(values, study.seeds, references, diverged),
+        conditions=dict(conditions or {}),
+        notes=notes,
+        provenance={"study": study.name, "ralr_viz": __version__},
+    )
+
+
+class _Conditions:
+    """Distinct values of what the runs were trained with."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[Any]] = {}
+
+    def add_recipe(self, cell: Cell) -> None:
+        for name in _RECIPE:
+            self._add(name, getattr(cell.recipe, name))
+        if cell.recipe.dataset in KNOWN:
+            self._add("test_images", KNOWN[cell.recipe.dataset].n_test)
+
+    def add_environment(self, directory: Path) -> None:
+        try:
+            found = json.loads((directory / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        for name in _ENVIRONMENT:
+            value = found.get(name) if isinstance(found, dict) else None
+            self._add(name, value if isinstance(value, str | int | float) else "unknown")
+
+    def distinct(self) -> dict[str, tuple[Any, ...]]:
+        return {name: tuple(sorted(values, key=_natural)) for name, values in self._seen.items()}
+
+    def _add(self, name: str, value: Any) -> None:
+        self._seen.setdefault(name, set()).add(value)
+
+
+def _natural(value: Any) -> tuple[bool, Any]:
+    return (True, value) if isinstance(value, str) else (False, value)
+
+
+def _check_result(run: RunState, cell: Cell) -> RunState:
+    """A finished run that has no accuracy has failed; one of another length is told."""
+    if run.status != "finished" or run.result is None:
+        return run
+    epochs = run.result.get("epochs")
+    if not np.isfinite(_accuracies(run.result)).any():
+        return RunState(
+            "failed", run.result, "result.json has no test accuracy: delete it and resume the run"
+        )
+    if epochs != cell.recipe.epochs:
+        return RunState("finished", run.result, f"trained for {epochs} epochs, not {cell.recipe.epochs}")
+    return RunState("finished", run.result)
+
+
+def _accuracies(result: Mapping[str, Any]) -> list[float]:
+    """Test accuracies in the order of `METRICS`; NaN where there is none."""
+    records = [result.get(metric) for metric in METRICS]
+    return [_accuracy(record.get("test_acc")) if isinstance(record, dict) else math.nan for record in records]
+
+
+def _accuracy(value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 100 else math.nan
+
+
+def _summaries(values: np.ndarray) -> np.ndarray:
+    """(C, M, 5) of (C, S, M)."""
+    found = np.full((values.shape[0], values.shape[2], len(SUMMARY)), np.nan)
+    for i, m in np.ndindex(found.shape[:2]):
+        found[i, m] = summarise(values[i, :, m])[: len(SUMMARY)]
+    return found
+
+
+def _comparisons(
+    values: np.ndarray, seeds: tuple[int, ...], references: np.ndarray, diverged: np.ndarray
+) -> np.ndarray:
+    """(C, M, 21) of (C, S, M)."""
+    found = np.full((values.shape[0], values.shape[2], len(COMPARISON)), np.nan)
+    compared = np.flatnonzero(references >= 0)
+    for i in compared:
+        j = references[i]
+        if diverged[i] or diverged[j]:
+            continue
+        for m in range(values.shape[2]):
+            a, b = (dict(zip(seeds, values[k, :, m].tolist(), strict=True)) for k in (j, i))
+            found[i, m] = _numbers(compare(a, b))
+    for p, corrected in (("p", "holm_p"), ("paired_p", "paired_holm_p")):
+        for m in range(values.shape[2]):
+            uncorrected = found[compared, m, COMPARISON.index(p)]
+            found[compared, m, COMPARISON.index(corrected)] = holm(uncorrected)
+    return found
+
+
+def _numbers(found: Comparison) -> list[float]:
+    """In the order of `COMPARISON`, with NaN for what Holm's correction fills in."""
+    paired = found.paired
+    return [
+        *(found.difference, found.low, found.high, found.df, found.p, math.nan),
+        *(found.pairs, found.correlation, paired.mean, paired.low, paired.high, paired.p, math.nan),
+        *(paired.sign_flip_p, paired.floor, found.permutation_p, found.permutation_floor),
+        *(found.g, found.g_low, found.g_high, found.improvement),
+    ]
+
+
+def _notes(problems: list[str]) -> tuple[str, ...]:
+    """The first problems, and how many more there are."""
+    more = len(problems) - _MOST_NOTES
+    shown = [without_paths(" ".join(problem.split())) for problem in problems[:_MOST_NOTES]]
+    return (*shown, f"{more} more runs failed or are not as planned") if more > 0 else tuple(shown)
