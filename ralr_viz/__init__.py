@@ -2,12 +2,13 @@
 
 Importing the package loads neither torch nor matplotlib; the names below are loaded when first used.
 
-    Train       RALR, amplification_factors, RunWriter, load_checkpoint
+    Train       RALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
     Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_sharpness, compute_similarity, compute_spectrum
+    Studies     load_study, compute_study, render_study
     Keep        save_result, load_result
     Draw        draw_ and the same names, style, save_figure
 """
@@ -51,15 +52,20 @@ if TYPE_CHECKING:
     from ralr_viz.plots.sharpness import draw_sharpness
     from ralr_viz.plots.similarity import draw_similarity
     from ralr_viz.plots.spectrum import draw_spectrum
+    from ralr_viz.plots.study import draw_study
     from ralr_viz.plots.style import save_figure, style
     from ralr_viz.plots.why import draw_why
     from ralr_viz.results.bundle import load_result, save_result
     from ralr_viz.results.curves import compute_curves
     from ralr_viz.results.run import load_run
-    from ralr_viz.schedule import RALR, amplification_factors
+    from ralr_viz.schedule import RALR, LRNoise, amplification_factors
+    from ralr_viz.study.grid_file import load_study
+    from ralr_viz.study.render import render_study
+    from ralr_viz.study.table import compute_study
     from ralr_viz.train import RunWriter, load_checkpoint
 
 _HOME = {
+    "LRNoise": "ralr_viz.schedule",
     "RALR": "ralr_viz.schedule",
     "RunWriter": "ralr_viz.train",
     "amplification_factors": "ralr_viz.schedule",
@@ -80,6 +86,7 @@ _HOME = {
     "compute_sharpness": "ralr_viz.analysis.sharpness",
     "compute_similarity": "ralr_viz.analysis.similarity",
     "compute_spectrum": "ralr_viz.analysis.spectrum",
+    "compute_study": "ralr_viz.study.table",
     "compute_why": "ralr_viz.analysis.why",
     "draw_activations": "ralr_viz.plots.activations",
     "draw_barrier": "ralr_viz.plots.barrier",
@@ -96,10 +103,13 @@ _HOME = {
     "draw_sharpness": "ralr_viz.plots.sharpness",
     "draw_similarity": "ralr_viz.plots.similarity",
     "draw_spectrum": "ralr_viz.plots.spectrum",
+    "draw_study": "ralr_viz.plots.study",
     "draw_why": "ralr_viz.plots.why",
     "load_checkpoint": "ralr_viz.train",
     "load_result": "ralr_viz.results.bundle",
     "load_run": "ralr_viz.results.run",
+    "load_study": "ralr_viz.study.grid_file",
+    "render_study": "ralr_viz.study.render",
     "save_figure": "ralr_viz.plots.style",
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
@@ -107,6 +117,7 @@ _HOME = {
 
 __all__ = [
     "RALR",
+    "LRNoise",
     "RunWriter",
     "__version__",
     "amplification_factors",
@@ -127,6 +138,7 @@ __all__ = [
     "compute_sharpness",
     "compute_similarity",
     "compute_spectrum",
+    "compute_study",
     "compute_why",
     "draw_activations",
     "draw_barrier",
@@ -143,10 +155,13 @@ __all__ = [
     "draw_sharpness",
     "draw_similarity",
     "draw_spectrum",
+    "draw_study",
     "draw_why",
     "load_checkpoint",
     "load_result",
     "load_run",
+    "load_study",
+    "render_study",
     "save_figure",
     "save_result",
     "style",

@@ -58,7 +58,7 @@ def test_readme_commands_and_options_exist(line):
     command = COMMANDS.get(words[0])
     if command is None:
         pytest.skip(f"prose: ralr-viz {words[0]}")
-    if words[0] == "data":
+    if words[0] in ("data", "study"):
         command = command.commands[words[1]]
     known = {name for parameter in command.params for name in parameter.opts}
     assert {w for w in words if w.startswith("--")} <= known

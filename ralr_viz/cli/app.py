@@ -31,6 +31,7 @@ from ralr_viz.cli import (
     landscape,
     localisation,
     movement,
+    report,
     schedule,
     sharpness,
     similarity,
@@ -91,6 +92,7 @@ app.command("similarity")(similarity.similarity)
 app.command("localisation")(localisation.localisation)
 app.command("calibration")(calibration.calibration)
 app.command("landscape")(landscape.landscape)
+app.command("report")(report.report)
 app.command("figures")(figures.figures)
 app.command("draw")(draw.draw)
 app.command("export")(export.export)

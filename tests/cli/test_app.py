@@ -27,7 +27,7 @@ COMMANDS = (
         "sharpness",
         "spectrum",
     ),
-    *("collapse", "similarity", "localisation", "calibration", "landscape"),
+    *("collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
 )
 
 

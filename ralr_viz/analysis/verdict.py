@@ -1,0 +1,186 @@
+"""Accuracy and loss of one network or two: over images, over classes and over training seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from ralr_viz.analysis.comparison import check_same_images_and_classes
+from ralr_viz.analysis.paired import compare_paired
+from ralr_viz.errors import InputError
+from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.run import RunRecord
+from ralr_viz.results.verdict import ClassScores, Score, Verdict
+
+_Z = float(stats.norm.ppf(0.975))
+_TAILS = (2.5, 97.5)  # per cent
+_CHUNK = 5_000_000
+"""Resampled images at a time, to bound the memory."""
+
+_SPLITS = (("test", "test"), ("val", "validation"))
+"""Prefix of the columns of a run's log, and the split's name."""
+
+
+def compute_verdict(
+    names: Sequence[str],
+    predictions: Sequence[PredictionsResult],
+    runs: Sequence[Sequence[RunRecord]],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Verdict:
+    """Scores of one side or two.
+
+    Over images, intervals are by the percentile bootstrap over images, the same draws for both sides: they
+    hold for these checkpoints, and say nothing of another training. Over seeds, they are t intervals, of the
+    difference paired by seed.
+
+    Args:
+        names: Of the sides, one or two.
+        predictions: Of a checkpoint of each side on the same labelled images; empty where there are none.
+        runs: Training runs of each side; may be empty.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        InputError: Predictions of different images, or other numbers of sides than one or two.
+    """
+    if len(names) not in (1, 2) or len(runs) != len(names) or len(predictions) not in (0, len(names)):
+        raise InputError(f"`names` has {len(names)} sides, expects one or two, and runs of each")
+    fields = _over_images(predictions, resamples, seed) if predictions else {}
+    return Verdict(names=tuple(names), **fields, **_over_seeds(runs))
+
+
+def _over_images(predictions: Sequence[PredictionsResult], resamples: int, seed: int) -> dict:
+    check_same_images_and_classes(predictions)
+    first = predictions[0]
+    correct = np.stack([p.predicted == p.labels for p in predictions])
+    losses = np.stack([p.loss for p in predictions])
+    draws = _bootstrap_means(np.concatenate([100.0 * correct, losses]), resamples, seed)
+    m = len(predictions)
+    both = np.zeros((2, 2), dtype=np.int64)
+    if m == 2:
+        np.add.at(both, (correct[0].astype(int), correct[1].astype(int)), 1)
+    return {
+        "images": (
+            _image_score("accuracy", "%", 100.0 * correct, draws[:m], mcnemar_p(both) if m == 2 else np.nan),
+            _image_score("loss", "nats", losses, draws[m:], np.nan),
+        ),
+        "num_images": len(first.labels),
+        "split": f"{first.split or 'given'} images",
+        "agreement": both if m == 2 else None,
+        "classes": compute_class_scores(predictions),
+    }
+
+
+def compute_class_scores(predictions: Sequence[PredictionsResult]) -> ClassScores:
+    """Accuracy of each class, the paired difference, and what a class is mostly taken for.
+
+    The interval of a difference is Bonett and Price's adjusted Wald interval of paired proportions, which
+    does not collapse to a point where the sides agree on all of few images.
+
+    Args:
+        predictions: Of one side or two, on the same labelled images.
+
+    References:
+        Bonett and Price, Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
+        Paired Data, J. Educ. Behav. Stat. 2012.
+    """
+    labels, counts = np.unique(predictions[0].labels, return_counts=True)
+    m, k = len(predictions), len(labels)
+    accuracy, difference = np.full((m, k), np.nan), np.full((k, 3), np.nan)
+    wrong, wrong_counts = np.full((m, k), -1), np.zeros((m, k), dtype=np.int64)
+    for i, label in enumerate(labels):
+        of_class = predictions[0].labels == label
+        said = [p.predicted[of_class] for p in predictions]
+        for side, answers in enumerate(said):
+            accuracy[side, i] = 100 * np.mean(answers == label)
+            others = np.bincount(answers[answers != label])
+            if others.size:
+                wrong[side, i], wrong_counts[side, i] = others.argmax(), others.max()
+        if m == 2:
+            right = [answers == label for answers in said]
+            gained, lost = int((right[1] & ~right[0]).sum()), int((right[0] & ~right[1]).sum())
+            low, high = paired_proportions_interval(gained, lost, int(counts[i]))
+            difference[i] = 100 * (gained - lost) / counts[i], 100 * low, 100 * high
+    return ClassScores(labels, counts, accuracy, difference, wrong, wrong_counts)
+
+
+def paired_proportions_interval(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """95 % interval of (gained − lost) / n, Bonett and Price's: one is added to each count, two to n."""
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    width = _Z * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    return float(max(up - down - width, -1.0)), float(min(up - down + width, 1.0))
+
+
+def mcnemar_p(agreement: np.ndarray) -> float:
+    """Exact two-sided p that as many images are fixed as broken, given how many changed; 1 where none did."""
+    changed = int(agreement[0, 1] + agreement[1, 0])
+    return float(stats.binomtest(int(agreement[0, 1]), changed).pvalue) if changed else 1.0
+
+
+def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p: float) -> Score:
+    """Values (m, n) of the images and their resampled means (m, R) as a score."""
+    means = values.mean(axis=1)
+    table = np.column_stack([means, np.percentile(draws, _TAILS, axis=1).T])
+    difference = np.full(3, np.nan)
+    if len(values) == 2:
+        difference[:] = means[1] - means[0], *np.percentile(draws[1] - draws[0], _TAILS)
+    return Score(name, unit, "images", table, difference, p)
+
+
+def _bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means (q, R) of q quantities (q, n) over R resamples of the n images, common to all."""
+    rng, n = np.random.default_rng(seed), values.shape[1]
+    means = np.empty((len(values), resamples))
+    step = max(1, _CHUNK // n)
+    for start in range(0, resamples, step):
+        chosen = rng.integers(n, size=(min(step, resamples - start), n))
+        for q, row in enumerate(values):
+            means[q, start : start + step] = row[chosen].mean(axis=1)
+    return means
+
+
+def _over_seeds(runs: Sequence[Sequence[RunRecord]]) -> dict:
+    found = [{run.seed: run for run in of_side if run.seed is not None} for of_side in runs]
+    common = sorted(set.intersection(*(set(of_side) for of_side in found))) if found else []
+    records = [[of_side[seed] for seed in common] for of_side in found]
+    split = next((s for s in _SPLITS if common and _has(records, f"{s[0]}_acc")), None)
+    if split is None:
+        return {}
+    prefix, called = split
+    values = [
+        np.array([[_last(run, f"{prefix}_{end}") for run in row] for row in records])
+        for end in ("acc", "loss")
+    ]
+    return {
+        "seeds": tuple(
+            _seed_score(name, unit, v)
+            for (name, unit), v in zip((("accuracy", "%"), ("loss", "nats")), values, strict=True)
+        ),
+        "paired_seeds": tuple(common),
+        "seed_split": called,
+        "per_seed": np.stack(values),
+    }
+
+
+def _seed_score(name: str, unit: str, values: np.ndarray) -> Score:
+    """Values (m, seeds) as a score; `compare_paired` of one side's own values is its t interval."""
+    table = np.array([compare_paired(row)[:3] for row in values])
+    if len(values) == 1:
+        return Score(name, unit, "seeds", table, np.full(3, np.nan), np.nan)
+    found = compare_paired(values[1] - values[0])
+    return Score(name, unit, "seeds", table, np.array(found[:3]), found.p)
+
+
+def _has(records: Sequence[Sequence[RunRecord]], quantity: str) -> bool:
+    return all(np.isfinite(run.values(quantity)).any() for row in records for run in row)
+
+
+def _last(run: RunRecord, quantity: str) -> float:
+    """Its last measured value; NaN for a run that measured none."""
+    values = run.values(quantity)
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if len(finite) else np.nan

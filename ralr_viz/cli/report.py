@@ -1,0 +1,122 @@
+"""``ralr-viz report``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ralr_viz.cli import options
+from ralr_viz.cli.progress import show_progress
+from ralr_viz.errors import InputError, UnknownNameError
+
+_MEGABYTE = 1_000_000
+_WARN, _REFUSE = 10 * _MEGABYTE, 40 * _MEGABYTE
+"""Size of a page from which a mail server, and then a browser, has trouble with it."""
+
+
+def report(
+    a: Annotated[
+        str,
+        typer.Option(
+            "--a",
+            metavar="RUN",
+            help="Run directory (DIR, DIR@24, DIR@best), a method's folder of seeds, or a weights file.",
+        ),
+    ],
+    b: Annotated[
+        str | None, typer.Option("--b", metavar="RUN", help="What it is compared with, likewise.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    samples: Annotated[
+        int,
+        typer.Option("--samples", metavar="N", min=1, max=50_000, help="Images in the maps and the gallery."),
+    ] = 2000,
+    why: Annotated[
+        Path | None,
+        typer.Option("--why", metavar="DIR", help="What `ralr-viz why --out DIR` found, for its claims."),
+    ] = None,
+    data: options.Data = None,
+    dataset: options.DatasetName = None,
+    split: options.Split = "test",
+    limit: options.Limit = None,
+    arch: options.Arch = None,
+    num_classes: options.NumClasses = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    batch: options.Batch = 500,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 2, help="Of samples, maps and intervals.")
+    ] = 0,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """One self-contained HTML page that shows why one run beats another: open it from disk, mail it.
+
+    What is missing (images, an earlier checkpoint, a log) costs its section only, which says what to run.
+
+    Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --out report.html
+    """
+    from ralr_viz.cli.inputs import SPLITS
+    from ralr_viz.cli.report_inputs import Options, gather_inputs
+    from ralr_viz.cli.report_sides import find_sources
+    from ralr_viz.report.page import build_report
+    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.train.storage import write_bytes
+
+    _check_out(out, force)
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    runtime = resolve_runtime(device, precision)
+    sources = find_sources(a, b)
+    theirs = {"arch": arch, "num_classes": num_classes, "size": size}
+    theirs |= {"mean": mean, "std": std, "dataset": dataset}
+    chosen = Options(samples, split, limit, data, batch, seed, theirs, quiet)
+    with show_progress(quiet) as progress:
+        inputs = gather_inputs(sources, why, chosen, runtime, progress)
+    page = build_report(inputs).encode()
+    _check_size(len(page), samples, force, quiet)
+    write_bytes(out, page)
+    if not quiet:
+        for section, reason in inputs.missing.items():
+            print(f"{section}: not on the page: {reason}", file=sys.stderr)
+    typer.echo(out)
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """Refuse early, before the work, what cannot be written or would overwrite something."""
+    if out.is_dir():
+        raise InputError(f"`--out {out}` is a folder: give the page's file, such as {out / 'report.html'}")
+    if out.exists() and not force:
+        raise InputError(f"`{out}` exists: pass --force to overwrite it or another --out")
+    folder = out.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"`{folder}` cannot be made ({error.strerror}): choose another --out") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"`{folder}` may not be written: choose another --out or change its permissions")
+
+
+def _check_size(size: int, samples: int, force: bool, quiet: bool) -> None:
+    """Warn of a page that is hard to mail; refuse one that a browser hardly opens.
+
+    Raises:
+        InputError: Too large, and no ``--force``.
+    """
+    shown = f"{size / _MEGABYTE:.1f} MB"
+    if size > _REFUSE and not force:
+        raise InputError(
+            f"`--samples {samples}` makes a page of {shown}, more than {_REFUSE // _MEGABYTE} MB: take fewer, or pass "
+            "--force"
+        )
+    if size > _WARN and not quiet:
+        print(f"the page has {shown}: many mail servers refuse that, take fewer --samples", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""The report's histograms: an earlier epoch of each side against the state that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ralr_viz.cli.output import describe_command
+from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from ralr_viz.cli.report_inputs import Options
+    from ralr_viz.results.activations import ActivationsResult
+    from ralr_viz.train.checkpoint import Checkpoint
+    from ralr_viz.train.runtime import Runtime
+
+_REMEDY = "train with `--set keep=0.6666666666666666,1.0`, or give two states to `ralr-viz activations`"
+
+
+def compute_late_activations(
+    checkpoints: Sequence[Checkpoint],
+    names: Sequence[str],
+    folders: Sequence[Path],
+    options: Options,
+    runtime: Runtime,
+    progress: Callable[[int, int, str], None],
+) -> ActivationsResult:
+    """Histograms of two epochs of each side, on images that are not chosen by their answers.
+
+    Args:
+        checkpoints: State of each side that the report looks at.
+        names: Of the sides.
+        folders: Run directories of the sides; fewer where one is only weights.
+        options: Of the command.
+        runtime: Device and precision.
+        progress: Called as ``progress(done, total, what)``.
+
+    Raises:
+        InputError: No earlier state that all sides have kept, or images of different splits.
+    """
+    import numpy as np
+
+    from ralr_viz.analysis.activations import compute_activations
+    from ralr_viz.cli.inputs import load_checkpoints, select_common
+
+    before = load_checkpoints(_earlier_states(checkpoints, folders), **options.theirs)
+    limit = min(options.samples, options.limit or options.samples)
+    parts = select_common(checkpoints, options.data, options.split, limit, quiet=True)
+    pairs = list(zip(before, checkpoints, strict=True))
+    scales = np.array([[(part.mean, part.std)] * 2 for part in parts])  # (pairs, 2, mean and std, 3)
+    n, called = len(parts[0].labels), f"{parts[0].dataset} {options.split} images"
+    return compute_activations(
+        [(earlier.build(), later.build()) for earlier, later in pairs],
+        parts[0].images,
+        mean=scales[:, :, 0],
+        std=scales[:, :, 1],
+        names=names,
+        checkpoints=[(f"epoch {earlier.epoch}", f"epoch {later.epoch}") for earlier, later in pairs],
+        selection=f"{n:,} {called}, evenly spread",
+        dataset=parts[0].dataset,
+        split=options.split,
+        batch=options.batch,
+        device=str(runtime.device),
+        precision=runtime.precision,
+        progress=lambda done: progress(done, len(pairs) * n, "activations"),
+        provenance=describe_command() | {"checkpoints": [{"sha256": c.sha256} for c in before]},
+    )
+
+
+def _earlier_states(checkpoints: Sequence[Checkpoint], folders: Sequence[Path]) -> list[str]:
+    """``--ckpt`` of each side at the epoch nearest to 2/3 of what it is looked at, of those that all have kept."""
+    from ralr_viz.train.checkpoint import saved_epochs
+
+    if len(folders) < len(checkpoints):
+        raise InputError(f"weights without a run have no earlier state; {_REMEDY}")
+    last = min(checkpoint.epoch or 0 for checkpoint in checkpoints)
+    common = set.intersection(*(set(saved_epochs(folder)) for folder in folders))
+    before = {epoch for epoch in common if epoch < last}
+    if not before:
+        raise InputError(f"the runs have kept no earlier epoch in common; {_REMEDY}")
+    early = min(before, key=lambda epoch: (abs(epoch - 2 * last / 3), epoch))
+    return [f"{folder}@{early}" for folder in folders]

@@ -1,0 +1,88 @@
+"""``--a`` and ``--b`` of the report: a run, a folder of seeds, or somebody's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from ralr_viz.results.run import RunRecord
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an option names.
+
+    Attributes:
+        option: ``--a`` or ``--b``.
+        runs: Training seed to run directory and its record; the only one may lack a seed.
+        state: ``@best``, ``@24`` or empty.
+        weights: What to load where no training log is beside it.
+    """
+
+    option: str
+    runs: dict[int | None, tuple[Path, RunRecord]]
+    state: str = ""
+    weights: str = ""
+
+    def spec(self, seed: int | None) -> str:
+        """The checkpoint of a training seed as ``--ckpt`` takes it."""
+        return self.weights or f"{self.runs[seed][0]}{self.state}"
+
+
+def find_sources(a: str, b: str | None) -> list[Source]:
+    """What ``--a`` and ``--b`` name.
+
+    Raises:
+        InputError: Nothing there, or several runs of one seed.
+    """
+    given = {"--a": a} | ({"--b": b} if b is not None else {})
+    return [_find_source(option, text) for option, text in given.items()]
+
+
+def choose_seeds(sources: Sequence[Source]) -> tuple[list[int | None], str]:
+    """The seed of each source whose checkpoint is looked at, and what has to be said of it.
+
+    The lowest that all have; each one's lowest where none is common.
+    """
+    seeds: list[set[int | None]] = [set(source.runs) - {None} for source in sources if source.runs]
+    common = set.intersection(*seeds) if seeds else set()
+    if common:
+        seed = min(common, key=_order)
+        return [seed if source.runs else None for source in sources], ""
+    chosen = [min(source.runs, key=_order, default=None) for source in sources]
+    known = [seed for seed in chosen if seed is not None]
+    if len(known) < 2:
+        return chosen, ""
+    return chosen, f"no training seed is common to both sides: seeds {known[0]} and {known[1]} are compared"
+
+
+def _order(seed: int | None) -> int:
+    return -1 if seed is None else seed
+
+
+def _find_source(option: str, text: str) -> Source:
+    from ralr_viz.results.run import METRICS, find_runs, load_run
+    from ralr_viz.train.checkpoint import resolve_checkpoint
+
+    path, state = Path(text), ""
+    if not path.exists() and "@" in text:
+        head, _, name = text.rpartition("@")
+        path, state = Path(head), f"@{name}"
+    if not path.is_dir() or ((path / "checkpoints").is_dir() and not (path / METRICS).is_file()):
+        resolve_checkpoint(text)  # refuse early what is not there
+        return Source(option, {}, weights=text)
+    runs: dict[int | None, tuple[Path, RunRecord]] = {}
+    for folder in find_runs(path):
+        record = load_run(folder)
+        if record.seed in runs:
+            raise InputError(
+                f"`{option} {text}` has two runs of seed {record.seed}, `{runs[record.seed][0]}` and `{folder}`: "
+                "give the folder of one method, such as RUNS/RECIPE/ralr"
+            )
+        runs[record.seed] = (folder, record)
+    return Source(option, runs, state)

@@ -1,0 +1,112 @@
+"""Images that one network gets right and the other wrong, with what both look at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ralr_viz.report.inputs import ReportInputs
+from ralr_viz.report.samples import find_disputed, find_rows, pack_array
+from ralr_viz.report.section import Section, missing_section, render_template
+
+TITLE = "What the networks look at"
+SEED = 0
+"""Of the random sample and of the random order."""
+
+_MISSING = "no images were sampled: ralr-viz cam draws class activation maps"
+
+
+class Group(NamedTuple):
+    """Some of the sampled images.
+
+    Attributes:
+        key: ``fixed``, ``broken``, ``wrong`` or ``random``.
+        title: In words.
+        total: How many there are in the whole split, or how they were drawn, in words.
+    """
+
+    key: str
+    title: str
+    total: str
+
+
+def build_gallery(inputs: ReportInputs) -> Section:
+    """The section of the gallery, drawn from the samples of the section before.
+
+    With two networks: what B gets right and A wrong, the reverse, and a random sample; with one: its errors
+    and a random sample.
+    """
+    found = [side.predictions for side in inputs.sides if side.predictions is not None]
+    if inputs.images is None or inputs.indices is None or len(found) < len(inputs.sides):
+        return missing_section("gallery", TITLE, inputs.missing.get("gallery", _MISSING))
+    html = render_template(
+        "gallery.html",
+        groups=list_groups(inputs),
+        sides=[side.name for side in inputs.sides],
+        has_maps=all(predictions.has_maps for predictions in found),
+        seed=SEED,
+    )
+    return Section(
+        key="gallery",
+        title=TITLE,
+        html=html,
+        scripts=("samples.js", "gallery.js"),
+        styles=("samples.css",),
+        data={
+            "order": pack_array(np.random.default_rng(SEED).permutation(len(inputs.indices)), "<i4"),
+            "random": pack_array(random_order(inputs), "<i4"),
+        },
+    )
+
+
+def random_order(inputs: ReportInputs) -> np.ndarray:
+    """Sampled images in an order whose beginning is a random sample of the whole split.
+
+    The page's images may hold all that one network gets right and the other wrong, which are few in the split.
+    Here, these come as often as there.
+
+    Returns:
+        Positions in ``inputs.indices``, int64, as many as there are before one of the two kinds is used up.
+    """
+    assert inputs.indices is not None and inputs.sides[0].predictions is not None  # the caller has checked
+    rng = np.random.default_rng(SEED)
+    order = rng.permutation(len(inputs.indices))
+    disputed = find_disputed(inputs)
+    sampled = disputed[find_rows(inputs.sides[0].predictions, inputs.indices)]
+    if sampled.mean() <= disputed.mean():
+        return order
+    wanted = rng.random(len(order)) < disputed.mean()
+    kinds = order[sampled[order]], order[~sampled[order]]
+    taken = np.where(wanted, np.cumsum(wanted), np.cumsum(~wanted)) - 1
+    enough = taken < np.where(wanted, *map(len, kinds))
+    length = len(order) if enough.all() else int(enough.argmin())
+    return np.array([kinds[0 if w else 1][i] for w, i in zip(wanted[:length], taken[:length], strict=True)])
+
+
+def list_groups(inputs: ReportInputs) -> list[Group]:
+    """The groups of the gallery, in its order."""
+    right = [_right(inputs, i) for i in range(len(inputs.sides))]
+    names = [side.name for side in inputs.sides]
+    split = inputs.sides[0].predictions.split if inputs.sides[0].predictions is not None else None
+    of = f"of the {split} images" if split else "of all images"
+    chance = Group("random", "Random sample", f"drawn {of} (seed {SEED}), whatever the networks say")
+    if len(right) == 1:
+        return [Group("wrong", f"Wrong in {names[0]}", _share(~right[0], split)), chance]
+    return [
+        Group("fixed", f"Fixed by {names[1]}: wrong in {names[0]}", _share(~right[0] & right[1], split)),
+        Group("broken", f"Broken by {names[1]}: right in {names[0]}", _share(right[0] & ~right[1], split)),
+        chance,
+    ]
+
+
+def _right(inputs: ReportInputs, side: int) -> np.ndarray:
+    """Whether a side is right on each labelled image of the whole split."""
+    predictions = inputs.sides[side].predictions
+    assert predictions is not None  # the caller has checked
+    known = predictions.labels >= 0
+    return (predictions.predicted == predictions.labels)[known]
+
+
+def _share(chosen: np.ndarray, split: str | None) -> str:
+    return f"{int(chosen.sum()):,} of {len(chosen):,} {split + ' ' if split else ''}images"

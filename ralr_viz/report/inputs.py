@@ -1,0 +1,92 @@
+"""What a report is made of: results that are already computed, and why those that are not there are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ralr_viz.results.activations import ActivationsResult
+    from ralr_viz.results.curves import CurvesResult
+    from ralr_viz.results.embedding import EmbeddingResult
+    from ralr_viz.results.predictions import PredictionsResult
+    from ralr_viz.results.run import RunRecord
+    from ralr_viz.results.verdict import Verdict
+    from ralr_viz.results.why import WhyResult
+
+SECTIONS = ("verdict", "curves", "embeddings", "classes", "gallery", "activations", "provenance")
+"""Keys of the page's sections, in its order; also of `ReportInputs.missing`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A or B.
+
+    Attributes:
+        name: What the page calls it, such as ``baseline`` or ``RALR``; unique on the page.
+        method: ``baseline``, ``ralr``, …; empty for other people's weights. Decides the colour.
+        runs: Of all training seeds that were found; empty for other people's weights.
+        predictions: Of one seed's checkpoint, on the whole split.
+        checkpoint: ``label``, ``sha256``, ``epoch``, ``seed``, ``arch``, ``mean``, ``std`` and ``recipe``.
+    """
+
+    name: str
+    method: str = ""
+    runs: tuple[RunRecord, ...] = ()
+    predictions: PredictionsResult | None = None
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInputs:
+    """Everything on the page, computed.
+
+    Attributes:
+        sides: One or two; the first is A.
+        verdict: Accuracy and loss of the sides with intervals, and those of each class.
+        curves: Of all runs of both sides.
+        embedding: Of the sampled images, models in the order of ``sides``.
+        indices: (n,) int64 positions of the sampled images in the split, growing; ``embedding``'s too.
+        images: (n, H, W, 3) uint8 of the sampled images, in the order of ``indices``.
+        boxes: (n, 4) int16 ``x0 y0 x1 y1`` of these, inclusive pixels, −1 where an image has none; or None.
+        activations: Rows in the order of ``sides``.
+        why: What ``ralr-viz why`` found.
+        class_names: In label order; may be empty.
+        sampling: How the images were sampled, in words.
+        missing: Key of a section (`SECTIONS`, or ``why``) to why it is missing and the command that helps.
+        command: The command line, without absolute paths.
+        notes: What a reader should know, a sentence each.
+    """
+
+    sides: tuple[Side, ...]
+    verdict: Verdict | None = None
+    curves: CurvesResult | None = None
+    embedding: EmbeddingResult | None = None
+    indices: np.ndarray | None = None
+    images: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    activations: ActivationsResult | None = None
+    why: WhyResult | None = None
+    class_names: tuple[str, ...] = ()
+    sampling: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+    def class_name(self, label: int) -> str:
+        """Name of a class, or its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+
+def side_colors(sides: Sequence[Side]) -> list[str]:
+    """Colour of each side as ``#rrggbb``: its method's in all figures, where the sides' methods differ."""
+    from ralr_viz.plots.style import method_looks
+
+    keys = [side.method or side.name for side in sides]
+    if len(set(keys)) < len(keys):
+        keys = [side.name for side in sides]
+    looks = method_looks(keys)
+    return [looks[key].color for key in keys]

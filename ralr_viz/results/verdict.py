@@ -1,0 +1,86 @@
+"""How accurate one network or two are, on which classes, and what may be said of their difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One quantity of m sides with 95 % intervals, and their difference.
+
+    Attributes:
+        name: ``accuracy`` or ``loss``.
+        unit: ``%`` or ``nats``.
+        over: What the intervals are over: ``images`` or ``seeds``.
+        values: (m, 3) float64 value, low and high end of its interval; NaN where not known.
+        difference: (3,) float64 second side minus the first, paired, with its interval; NaN for one side.
+        p: Two-sided, that there is no difference: McNemar's exact test of ``accuracy`` over images, the
+            paired t test over seeds; else NaN.
+    """
+
+    name: str
+    unit: str
+    over: str
+    values: np.ndarray
+    difference: np.ndarray
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """What m sides do with each of K classes that occur.
+
+    Attributes:
+        labels: (K,) int64, growing.
+        counts: (K,) int64 images of each class.
+        accuracy: (m, K) float64 per cent.
+        difference: (K, 3) float64 second side minus the first in points, with its 95 % interval; NaN for
+            one side.
+        confused_with: (m, K) int64 the commonest wrong class, the lowest label on ties; −1 where none is.
+        confused_counts: (m, K) int64 images that are taken for it.
+    """
+
+    labels: np.ndarray
+    counts: np.ndarray
+    accuracy: np.ndarray
+    difference: np.ndarray
+    confused_with: np.ndarray
+    confused_counts: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """Accuracy and loss of one side or two.
+
+    Attributes:
+        names: m names.
+        images: Scores over the images of one checkpoint each; empty where there are no predictions.
+        num_images: Of these.
+        split: That they are of, in words.
+        agreement: (2, 2) int64 images by correct in the first side (wrong, right) and in the second; None
+            for one side.
+        classes: Of the same images; None where there are no predictions.
+        seeds: Scores at the last epoch over training seeds; empty where no seed is common.
+        paired_seeds: The seeds, growing, that both sides have.
+        seed_split: That the scores over seeds are of: ``test``, ``validation`` or empty.
+        per_seed: (scores, m, seeds) float64 what the scores over seeds are made of.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[Score, ...] = ()
+    num_images: int = 0
+    split: str = ""
+    agreement: np.ndarray | None = None
+    classes: ClassScores | None = None
+    seeds: tuple[Score, ...] = ()
+    paired_seeds: tuple[int, ...] = ()
+    seed_split: str = ""
+    per_seed: np.ndarray | None = None
+
+    @property
+    def num_sides(self) -> int:
+        """m."""
+        return len(self.names)

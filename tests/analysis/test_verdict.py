@@ -1,0 +1,153 @@
+"""Scores of one side or two against closed forms and a literal bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ralr_viz.analysis.verdict import (
+    compute_class_scores,
+    compute_verdict,
+    mcnemar_p,
+    paired_proportions_interval,
+)
+from ralr_viz.errors import InputError
+from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.run import RunRecord
+
+
+def predict(answers, labels, name="net", classes=4):
+    """Predictions of given classes, each with the same probability."""
+    labels = np.asarray(labels)
+    n = len(labels)
+    empty = np.zeros((n, 0, 0), np.float32)
+    return PredictionsResult(
+        model=name, indices=np.arange(n), labels=labels,
+        logits=(3 * np.eye(classes)[np.asarray(answers)]).astype(np.float32), features=np.zeros((n, 2), np.float32),
+        feature_layer="fc", true_maps=empty, predicted_maps=empty, map_layer="", dataset="toy", split="test",
+    )  # fmt: skip
+
+
+def record(seed, acc, loss, prefix="test", method="baseline"):
+    metrics = {f"{prefix}_acc": np.array([10.0, acc]), f"{prefix}_loss": np.array([2.0, loss])}
+    return RunRecord("toy", method, seed, np.array([1, 2]), metrics)
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(4, size=200)
+    a = np.where(rng.random(200) < 0.6, labels, rng.integers(4, size=200))
+    b = np.where(rng.random(200) < 0.8, labels, rng.integers(4, size=200))
+    return [predict(a, labels, "a"), predict(b, labels, "b")]
+
+
+def test_image_scores_are_the_means_and_a_literal_bootstrap(pair):
+    verdict = compute_verdict(["a", "b"], pair, [(), ()], resamples=400, seed=3)
+    accuracy, loss = verdict.images
+    assert accuracy.values[:, 0].tolist() == pytest.approx([p.accuracy for p in pair])
+    assert loss.values[:, 0].tolist() == pytest.approx([p.loss.mean() for p in pair])
+    assert accuracy.difference[0] == pytest.approx(pair[1].accuracy - pair[0].accuracy)
+    right = [100.0 * (p.predicted == p.labels) for p in pair]
+    rows = np.random.default_rng(3).integers(200, size=(400, 200))
+    draws = np.array([[side[row].mean() for side in right] for row in rows])
+    assert accuracy.values[0, 1:] == pytest.approx(np.percentile(draws[:, 0], (2.5, 97.5)))
+    assert accuracy.difference[1:] == pytest.approx(np.percentile(draws[:, 1] - draws[:, 0], (2.5, 97.5)))
+    assert (verdict.num_images, verdict.split, verdict.seeds) == (200, "test images", ())
+
+
+def test_bootstrap_of_an_accuracy_is_near_the_normal_interval(pair):
+    accuracy = compute_verdict(["a"], pair[:1], [()], resamples=4000).images[0]
+    p = accuracy.values[0, 0] / 100
+    half = 196 * np.sqrt(p * (1 - p) / 200)
+    assert accuracy.values[0, 1:] == pytest.approx([100 * p - half, 100 * p + half], abs=0.7)
+    assert np.isnan(accuracy.difference).all() and np.isnan(accuracy.p)
+
+
+def test_bootstrap_does_not_depend_on_the_chunks(pair, monkeypatch):
+    whole = compute_verdict(["a", "b"], pair, [(), ()], resamples=100)
+    monkeypatch.setattr("ralr_viz.analysis.verdict._CHUNK", 700)
+    parts = compute_verdict(["a", "b"], pair, [(), ()], resamples=100)
+    assert (whole.images[1].values == parts.images[1].values).all()
+
+
+def test_agreement_counts_fixed_and_broken_images():
+    labels = [0, 0, 0, 1, 1, 1]
+    a, b = predict([0, 0, 1, 1, 2, 2], labels), predict([0, 1, 0, 1, 1, 2], labels)
+    verdict = compute_verdict(["a", "b"], [a, b], [(), ()], resamples=10)
+    # rows: A wrong, A right; columns: B wrong, B right
+    assert verdict.agreement.tolist() == [[1, 2], [1, 2]]
+    assert verdict.images[0].p == 1.0
+
+
+@pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (5, 5), (1, 9), (30, 12)])
+def test_mcnemar_p_is_the_exact_binomial_test(fixed, broken):
+    p = mcnemar_p(np.array([[3, fixed], [broken, 4]]))
+    n, k = fixed + broken, min(fixed, broken)
+    literal = min(1.0, 2 * sum(stats.binom.pmf(i, n, 0.5) for i in range(k + 1)))
+    assert p == pytest.approx(literal)
+
+
+def test_paired_proportions_interval_follows_bonett_and_price():
+    # f12 = 9, f21 = 3, n = 40, by hand: p12 = 10/42, p21 = 4/42
+    d, total = 6 / 42, 14 / 42
+    half = 1.959964 * np.sqrt((total - d**2) / 42)
+    assert paired_proportions_interval(9, 3, 40) == pytest.approx((d - half, d + half), abs=1e-6)
+    low, high = paired_proportions_interval(0, 0, 20)  # full agreement is not certainty
+    assert low < 0 < high and high == pytest.approx(-low)
+    assert paired_proportions_interval(1, 0, 1)[1] <= 1
+
+
+def test_paired_proportions_interval_covers():
+    rng, covered = np.random.default_rng(1), 0
+    for up, down in rng.multinomial(50, [0.15, 0.05, 0.8], size=800)[:, :2]:
+        low, high = paired_proportions_interval(up, down, 50)
+        covered += low <= 0.10 <= high
+    assert 0.93 <= covered / 800 <= 0.985
+
+
+def test_class_scores_count_by_hand():
+    labels = [0, 0, 0, 0, 2, 2]
+    a, b = predict([0, 1, 1, 3, 2, 2], labels), predict([0, 0, 3, 1, 2, 0], labels)
+    found = compute_class_scores([a, b])
+    assert found.labels.tolist() == [0, 2] and found.counts.tolist() == [4, 2]
+    assert found.accuracy.tolist() == [[25.0, 100.0], [50.0, 50.0]]
+    assert found.difference[:, 0].tolist() == [25.0, -50.0]
+    assert found.difference[0, 1:] == pytest.approx(100 * np.array(paired_proportions_interval(1, 0, 4)))
+    # class 1 twice in A; 1 and 3 once each in B, where the lower label counts; none wrong of A's class 2
+    assert found.confused_with.tolist() == [[1, -1], [1, 0]]
+    assert found.confused_counts.tolist() == [[2, 0], [1, 1]]
+
+
+def test_seed_scores_are_scipys_t_intervals_over_common_seeds():
+    a = [record(0, 80, 0.5), record(1, 82, 0.4), record(2, 81, 0.6), record(7, 10, 9)]
+    b = [record(s, acc, loss) for s, acc, loss in ((2, 84, 0.5), (0, 81, 0.45), (1, 84, 0.42))]
+    verdict = compute_verdict(["a", "b"], [], [a, b])
+    accuracy, loss = verdict.seeds
+    assert verdict.paired_seeds == (0, 1, 2) and verdict.seed_split == "test" and verdict.images == ()
+    assert verdict.per_seed.tolist() == [[[80, 82, 81], [81, 84, 84]], [[0.5, 0.4, 0.6], [0.45, 0.42, 0.5]]]
+    d = np.array([1.0, 2.0, 3.0])
+    interval = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
+    assert accuracy.difference == pytest.approx([2.0, *interval])
+    assert accuracy.p == pytest.approx(stats.ttest_rel([81, 84, 84], [80, 82, 81]).pvalue)
+    of_a = stats.t.interval(0.95, 2, 81, stats.sem([80, 82, 81]))
+    assert accuracy.values[0] == pytest.approx([81, *of_a])
+    assert loss.difference[0] == pytest.approx(np.mean([-0.05, 0.02, -0.1]))
+
+
+def test_seed_scores_use_validation_where_a_run_was_never_tested_and_none_without_a_common_seed():
+    a, b = [record(0, 80, 0.5, "val")], [record(0, 82, 0.5, "val")]
+    verdict = compute_verdict(["a", "b"], [], [a, b])
+    assert verdict.seed_split == "validation" and verdict.seeds[0].difference[0] == 2
+    assert np.isnan(verdict.seeds[0].difference[1:]).all()
+    assert compute_verdict(["a", "b"], [], [a, [record(1, 82, 0.5)]]).seeds == ()
+    assert compute_verdict(["a", "b"], [], [a, []]).seeds == ()
+
+
+def test_compute_verdict_refuses_other_images_and_three_sides(pair):
+    other = predict([0, 1], [0, 1], "other")
+    with pytest.raises(InputError, match="other images"):
+        compute_verdict(["a", "b"], [pair[0], other], [(), ()])
+    with pytest.raises(InputError, match="3 sides, expects one or two"):
+        compute_verdict(["a", "b", "c"], [], [(), (), ()])

@@ -1,0 +1,244 @@
+"""``ralr-viz report``: one page from runs, seeds or weights, whatever is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ralr_viz.analysis.why import compute_why
+from ralr_viz.cli.report_sides import Source, choose_seeds, find_sources
+from ralr_viz.errors import InputError
+from ralr_viz.results.bundle import load_result, save_result
+from ralr_viz.results.curves import compute_curves
+from ralr_viz.results.measure import Measure
+from ralr_viz.results.run import load_run
+
+
+def section(page, key):
+    """The HTML of one section."""
+    return re.search(rf'<section id="{key}".*?(?=<section id="|</main>)', page, re.S)[0]
+
+
+@pytest.fixture(scope="session")
+def arms(trained_pair):
+    """Folder of the methods' folders."""
+    return next(trained_pair.glob("*/ralr")).parent
+
+
+@pytest.fixture
+def pair(arms):
+    return ["--a", arms / "baseline", "--b", arms / "ralr"]
+
+
+@pytest.fixture(scope="session")
+def two_seeds(arms, tmp_path_factory):
+    """The trained pair, and each run again as seed 1."""
+    folder = tmp_path_factory.mktemp("seeds")
+    for method in ("baseline", "ralr"):
+        for seed in (0, 1):
+            target = folder / method / f"seed{seed}"
+            shutil.copytree(arms / method / "seed0", target)
+            recipe = (target / "recipe.toml").read_text().replace("seed = 0\n", f"seed = {seed}\n", 1)
+            (target / "recipe.toml").write_text(recipe)
+    return folder
+
+
+def test_report_of_a_pair_is_one_file_that_says_what_was_computed(cli, pair, squares_root, tmp_path):
+    out = tmp_path / "out" / "page.html"
+    arguments = ["report", *pair, "--data", squares_root, "--out", out]
+    outcome = cli(*arguments, "--samples", 20).succeeded()
+    assert outcome.lines == [str(out)] and [p.name for p in out.parent.iterdir()] == ["page.html"]
+    assert (
+        "why: not on the page: run `ralr-viz why --a RUNS/RECIPE/baseline --b RUNS/RECIPE/ralr" in outcome.err
+    )
+    page = out.read_text()
+    assert "<h1>RALR against baseline</h1>" in page and "24 test images of squares" in page
+    for key in ("curves", "embeddings", "classes", "gallery", "activations"):
+        assert "Not here" not in section(page, key)
+    assert "20 of 24 images" in section(page, "embeddings")
+    assert "epoch 2 → epoch 3" in section(page, "activations")
+    for told in (tmp_path, squares_root, pair[1]):
+        assert str(told) not in page  # no folder of the machine, in no form
+    assert "<pre>ralr-viz report --a baseline --b ralr --data root --out page.html --samples 20</pre>" in page
+    # accuracy as `eval` says it
+    said = cli("eval", "--ckpt", f"{pair[1]}/seed0", "--data", squares_root, "--precision", "fp32", "--json")
+    assert f"{json.loads(said.succeeded().out)['top1']:.2f} [" in section(page, "verdict")
+
+
+def test_report_repeats_and_overwrites_only_with_force(cli, pair, squares_root, tmp_path):
+    out = tmp_path / "page.html"
+    arguments = ["report", *pair, "--data", squares_root, "--out", out, "-q"]
+    assert cli(*arguments, "--force").succeeded().err == ""
+    first = out.read_bytes()
+    cli(*arguments).failed(2, "exists: pass --force to overwrite it or another --out")
+    assert out.read_bytes() == first
+    cli(*arguments, "--force").succeeded()
+    assert out.read_bytes() == first and list(tmp_path.iterdir()) == [out]
+
+
+def test_report_of_one_run_compares_nothing(cli, arms, squares_root, tmp_path):
+    run = arms / "baseline" / "seed0"
+    outcome = cli(
+        "report", "--a", f"{run}@2", "--data", squares_root, "--out", tmp_path / "p.html"
+    ).succeeded()
+    page = (tmp_path / "p.html").read_text()
+    assert (
+        "<h1>baseline</h1>" in page
+        and "What differs" not in page
+        and outcome.lines == [str(tmp_path / "p.html")]
+    )
+    assert "baseline, seed 0, epoch 2" in section(page, "provenance")
+
+
+def test_report_over_seeds_pairs_them_and_looks_at_the_lowest(cli, two_seeds, squares_root, tmp_path):
+    sides = ["--a", two_seeds / "baseline", "--b", two_seeds / "ralr"]
+    cli("report", *sides, "--data", squares_root, "--out", tmp_path / "p.html", "-q").succeeded()
+    verdict = section((tmp_path / "p.html").read_text(), "verdict")
+    assert "over 2 paired training seeds" in verdict and "With 2 seeds nothing can be said" in verdict
+    assert "baseline, seed 0, epoch 3" in verdict
+
+
+def test_report_of_other_peoples_weights_has_no_log(cli, weights, baseline, squares_root, tmp_path):
+    torch.save(weights, tmp_path / "theirs.pt")
+    theirs = ["--arch", "resnet20", "--dataset", "squares", "--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2"]
+    sides = ["--a", tmp_path / "theirs.pt", "--b", baseline]
+    out = tmp_path / "p.html"
+    cli("report", *sides, *theirs, "--data", squares_root, "--out", out).succeeded()
+    page = out.read_text()
+    assert "<h1>baseline against theirs</h1>" in page
+    assert "without a run have no earlier state" in section(page, "activations")
+    assert "Not every recipe is known" in section(page, "verdict")
+    assert "tested on training runs, not on weights alone" in section(page, "verdict")
+    cli(
+        "report", "--a", tmp_path / "theirs.pt", *theirs, "--data", squares_root, "--out", out, "--force"
+    ).succeeded()
+    assert "have no training log" in section(out.read_text(), "curves")
+
+
+def test_report_without_the_data_set_keeps_what_the_logs_say(cli, pair, tmp_path):
+    out = tmp_path / "p.html"
+    cli("report", *pair, "--data", tmp_path / "empty", "--out", out).succeeded()
+    page = out.read_text()
+    for key in ("embeddings", "classes", "gallery", "activations"):
+        assert "unknown dataset <code>squares</code>" in section(page, key)
+        assert "<code>ralr-viz data import NAME --from PATH</code>" in section(page, key)
+    assert 'id="figure-curves-loss"' in section(page, "curves")
+    assert "at the last epoch" in section(page, "verdict") and str(tmp_path) not in page
+
+
+def test_report_of_runs_without_checkpoints_keeps_what_the_logs_say(cli, two_seeds, squares_root, tmp_path):
+    for method in ("baseline", "ralr"):
+        shutil.copytree(two_seeds / method, tmp_path / method, ignore=shutil.ignore_patterns("checkpoints"))
+    sides = ["--a", tmp_path / "baseline", "--b", tmp_path / "ralr"]
+    cli("report", *sides, "--data", squares_root, "--out", tmp_path / "p.html").succeeded()
+    page = (tmp_path / "p.html").read_text()
+    assert "<h1>RALR against baseline</h1>" in page and 'id="figure-curves-loss"' in page
+    assert "<code>seed0</code> has no checkpoints" in section(page, "gallery")
+    assert "over 2 paired training seeds" in section(page, "verdict") and str(tmp_path) not in page
+
+
+def test_report_of_runs_that_kept_nothing_and_share_no_seed_says_so(cli, runs, squares_root, tmp_path):
+    sides = ["--a", runs / "baseline", "--b", runs / "ralr" / "seed2"]
+    cli("report", *sides, "--data", squares_root, "--out", tmp_path / "p.html").succeeded()
+    page = (tmp_path / "p.html").read_text()
+    assert "kept no earlier epoch in common" in section(page, "activations")
+    assert "<code>--set keep=0.6666666666666666,1.0</code>" in section(page, "activations")
+    assert "No training seed is common to both sides: seeds 0 and 2 are compared." in section(page, "verdict")
+    assert "different training seeds (0 and 2)" in section(page, "verdict")
+
+
+def test_report_shows_the_claims_of_why(cli, pair, squares_root, tmp_path):
+    measures = {"sharpness": [[Measure("sharpness", "rise", "nats", np.array([2.0, 1.0]))]]}
+    told = {"runs": [{"arm": "baseline", "seed": 0, "run": "other/baseline/seed0"}]}
+    why = compute_why(measures, arms=("baseline", "scaled"), seeds=(0,), provenance=told)
+    save_result(why, tmp_path / "why" / "why")
+    out = tmp_path / "p.html"
+    cli("report", *pair, "--data", squares_root, "--why", tmp_path / "why", "--out", out, "-q").succeeded()
+    verdict = section(out.read_text(), "verdict")
+    assert "rise (nats)" in verdict and "−1" in verdict
+    assert "The claims were tested on baseline and scaled, this page compares baseline and ralr." in verdict
+    assert "tested on other runs than this page shows, such as other/baseline/seed0." in verdict
+    assert load_result(tmp_path / "why" / "why") == why
+
+
+def test_report_warns_of_a_large_page_and_refuses_a_larger_one(cli, pair, tmp_path, monkeypatch):
+    arguments = ["report", *pair, "--data", tmp_path / "empty", "--out", tmp_path / "p.html"]
+    monkeypatch.setattr("ralr_viz.cli.report._REFUSE", 1_000_000)
+    cli(*arguments, "-q").failed(2, "`--samples 2000` makes a page of 1.", "take fewer, or pass --force")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("ralr_viz.cli.report._WARN", 500_000)
+    assert "many mail servers refuse that" in cli(*arguments, "--force").succeeded().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--split", "valid"], ["unknown split `valid`"]),
+        (["--device", "toaster"], ["unknown device `toaster`"]),
+        (["--samples", 0], ["'--samples'"]),
+        (["--b", "nothing"], ["`nothing` does not exist"]),
+        (["--b", "nothing@best"], ["`nothing@best` does not exist"]),
+        (["--dataset", "circles"], ["unknown dataset `circles`"]),
+        (["--dataset", "two"], ["has 4 classes, `two` has 2"]),
+        (["--why", "nothing"], ["no result in `nothing`"]),
+        (["--out", "."], ["`--out .` is a folder: give the page's file, such as report.html"]),
+    ],
+)
+def test_bad_option_is_one_line_and_writes_nothing(
+    cli, pair, squares_root, tmp_path, monkeypatch, arguments, fragments
+):
+    monkeypatch.chdir(tmp_path)
+    cli("report", *pair, "--data", squares_root, "-q", *arguments).failed(2, *fragments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_of_another_kind_is_refused(cli, pair, squares_root, tmp_path):
+    save_result(compute_curves([load_run(pair[1] / "seed0")]), tmp_path / "curves")
+    arguments = [
+        "report",
+        *pair,
+        "--why",
+        tmp_path / "curves",
+        "--data",
+        squares_root,
+        "--out",
+        tmp_path / "p.html",
+    ]
+    cli(*arguments, "-q").failed(
+        2, "holds a result of kind `curves`: give the folder that `ralr-viz why --out` wrote"
+    )
+
+
+def test_find_sources_refuses_two_methods_in_one_folder(trained_pair):
+    with pytest.raises(InputError, match="two runs of seed 0, .* give the folder of one method"):
+        find_sources(str(trained_pair), None)
+
+
+def test_find_sources_knows_runs_states_and_weights(arms):
+    run = arms / "ralr" / "seed0"
+    a, b = find_sources(f"{run}@1", str(run / "checkpoints" / "last.pt"))
+    assert a.spec(0) == f"{run}@1" and list(a.runs) == [0]
+    assert b.spec(None) == str(run / "checkpoints" / "last.pt") and not b.runs
+
+
+@pytest.mark.parametrize(
+    ("seeds", "chosen", "noted"),
+    [
+        (([2, 0, 1], [3, 1, 2]), [1, 1], False),
+        (([0], [2]), [0, 2], True),
+        (([0, 1],), [0], False),
+        (([1], []), [1, None], False),
+        (([None], [0]), [None, 0], False),
+    ],
+)
+def test_choose_seeds_takes_the_lowest_common_one(seeds, chosen, noted):
+    sources = [
+        Source("--a", dict.fromkeys(side, (None, None)), weights="" if side else "x.pt") for side in seeds
+    ]
+    found, note = choose_seeds(sources)
+    assert found == chosen and bool(note) == noted

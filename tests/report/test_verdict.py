@@ -1,0 +1,166 @@
+"""What the verdict says, and what it must not say."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ralr_viz.report.verdict import (
+    build_verdict,
+    claims_table,
+    describe_difference,
+    describe_limits,
+    recipe_differences,
+)
+from ralr_viz.results.measure import Measure
+from ralr_viz.results.verdict import Score, Verdict
+
+
+def score(difference, values=((80, 79, 81), (82, 81, 83)), name="accuracy", over="images"):
+    unit = "%" if name == "accuracy" else "nats"
+    return Score(name, unit, over, np.array(values, float), np.array(difference, float), 0.04)
+
+
+def verdict(accuracy, loss=(-0.1, -0.2, -0.01), **changes):
+    scores = (score(accuracy), score(loss, name="loss"))
+    return Verdict(("baseline", "RALR"), images=scores, num_images=1000, split="test images", **changes)
+
+
+def test_headline_names_difference_interval_and_images():
+    text = describe_difference(verdict((2, 1, 3)))
+    assert text.startswith(
+        "RALR is 2.00 points more accurate than baseline on 1,000 test images (95 % interval +1.00 to +3.00)."
+    )
+    assert text.endswith("Its loss is 0.1000 nats lower (95 % interval −0.2000 to −0.0100).")
+
+
+@pytest.mark.parametrize(
+    ("difference", "fragment"),
+    [
+        ((-2, -3, -1), "RALR is 2.00 points less accurate"),
+        ((1, -0.5, 2), "(95 % interval −0.50 to +2.00, which includes 0: no difference is shown)."),
+        ((0, 0, 0), "RALR and baseline are equally accurate on 1,000 test images"),
+    ],
+)
+def test_headline_does_not_claim_what_the_interval_does_not_show(difference, fragment):
+    assert fragment in describe_difference(verdict(difference))
+
+
+def test_headline_speaks_of_seeds_where_there_are_several():
+    nan = float("nan")
+    seeds = (score((1, 0.2, 1.8), over="seeds"), score((nan,) * 3, name="loss", over="seeds"))
+    found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test")
+    assert describe_difference(found) == (
+        "RALR is 1.00 points more accurate than baseline on the test images at the last epoch, over 3 paired "
+        "training seeds (95 % interval +0.20 to +1.80)."
+    )
+
+
+def test_headline_of_one_side_is_its_accuracy():
+    only = Verdict(
+        ("mine",),
+        images=(score((float("nan"),) * 3, values=((80, 79, 81),)),),
+        num_images=9,
+        split="test images",
+    )
+    assert describe_difference(only) == "mine: 80.00 % on 9 test images (95 % interval 79.00 to 81.00)."
+    assert describe_difference(Verdict(("mine",))) == "Nothing was evaluated that could be compared."
+
+
+def test_limits_follow_the_number_of_seeds(make_inputs):
+    sides = make_inputs().sides
+    assert "say nothing of the method" in describe_limits(verdict((2, 1, 3), paired_seeds=(0,)), sides)[0]
+    logs = Verdict(("a", "b"), seeds=(score((1, 0, 2)),), paired_seeds=(0,), seed_split="test")
+    assert describe_limits(logs, sides) == [
+        "One training each: these numbers are of these runs. They say nothing of the method, whose results vary "
+        "from seed to seed."
+    ]
+    two = describe_limits(verdict((2, 1, 3), paired_seeds=(0, 1)), sides)
+    assert two == ["With 2 seeds nothing can be said of the method: train 3 or more."]
+    four = describe_limits(verdict((2, 1, 3), paired_seeds=(0, 1, 2, 3)), sides)
+    assert four[0].startswith("4 training seeds: intervals over seeds speak of the method under this recipe")
+
+
+def test_limits_say_that_different_seeds_are_no_pair(make_inputs):
+    a, b = make_inputs().sides
+    a, b = (dataclasses.replace(s, checkpoint={**s.checkpoint, "seed": k}) for s, k in ((a, 0), (b, 2)))
+    assert "different training seeds (0 and 2)" in describe_limits(verdict((2, 1, 3)), (a, b))[0]
+    theirs = dataclasses.replace(b, runs=(), checkpoint={})  # somebody's weights
+    assert "Nothing is known of how these weights" in describe_limits(verdict((2, 1, 3)), (a, theirs))[0]
+
+
+def test_recipe_differences_lists_only_what_differs(make_inputs):
+    a, b = make_inputs().sides
+    assert recipe_differences((a, b)) == [("method", ["baseline", "ralr"])]
+    run = dataclasses.replace(
+        b.runs[0], recipe={**b.runs[0].recipe, "lr": 0.2, "milestones": [1, 2], "seed": 4}
+    )
+    changed = dataclasses.replace(b, runs=(run,), checkpoint={**b.checkpoint, "epoch": 6})
+    assert recipe_differences((a, changed)) == [
+        ("method", ["baseline", "ralr"]),
+        ("lr", ["0.1", "0.2"]),
+        ("milestones", ["–", "1, 2"]),
+        ("epoch of the checkpoint", ["12", "6"]),
+    ]
+    assert recipe_differences((a,)) == []
+
+
+def test_recipe_differences_say_what_ralr_does(make_inputs):
+    used = {"low": 1.0, "high": 3.0, "probability": 0.5}
+    sides = [
+        dataclasses.replace(
+            side, runs=(dataclasses.replace(side.runs[0], recipe={**side.runs[0].recipe, **used}),)
+        )
+        for side in make_inputs().sides
+    ]
+    assert recipe_differences(sides) == [
+        ("method", ["baseline", "ralr (factor 1.0 to 3.0, probability 0.5)"])
+    ]
+
+
+@pytest.fixture
+def why():
+    from ralr_viz.analysis.why import compute_why
+
+    values = ((1.0, 0.5, 0.9), (1.2, 0.62, 1.15), (0.8, 0.33, 0.7), (1.1, 0.5, 1.02))
+    sharpness = [[Measure("sharpness", "rise of the loss", "nats", np.array(v))] for v in values]
+    return compute_why({"sharpness": sharpness}, arms=("baseline", "ralr", "scaled"), seeds=(0, 1, 2, 3))
+
+
+def test_claims_table_shows_values_intervals_and_verdicts(why):
+    table = claims_table(why)
+    assert table["header"] == [
+        "claim", "measure", "baseline", "ralr", "scaled", "ralr − baseline", "ralr − scaled", "scaled − baseline",
+        "p, Holm", "verdict",
+    ]  # fmt: skip
+    flat, late = table["rows"][:2]
+    assert len(table["rows"]) == 4 and {len(row) for row in table["rows"]} == {10}
+    mean, low, high, _ = why.interval(0, 0)
+    assert flat[:3] == ["flatter minima", "rise of the loss (nats)", "1.025"]
+    assert flat[5] == f"{mean:+.3g} [{low:+.2g}, {high:+.2g}]".replace("-", "−")
+    assert flat[-1] == why.verdicts[0] == "supported"
+    assert late[-1] == "not measured" and set(late[1:-1]) == {"–"}
+    assert "4 training seeds" in table["note"]
+
+
+def test_build_verdict_shows_scores_of_the_verdict(make_inputs, why):
+    inputs = make_inputs(seeds=(0, 1, 2), why=why)
+    html = build_verdict(inputs).html
+    for found in (*inputs.verdict.images, *inputs.verdict.seeds):
+        spec = ".2f" if found.unit == "%" else ".4f"
+        value, low, high = found.values[1]
+        assert f"{value:{spec}} [{low:{spec}}, {high:{spec}}]".replace("-", "−") in html
+    assert "p (McNemar)" in html and "p (paired t)" in html and "Accuracy of each seed" in html
+    assert "supported" in html and "flatter minima" in html
+    fixed, broken = inputs.verdict.agreement[0, 1], inputs.verdict.agreement[1, 0]
+    assert f"RALR fixes {fixed}" in html and f"breaks\n{broken}" in html
+
+
+def test_build_verdict_without_why_says_the_command_and_without_scores_why(make_inputs):
+    html = build_verdict(make_inputs(missing={"why": "run `ralr-viz why --a <A>`"})).html
+    assert "Not here: run <code>ralr-viz why --a &lt;A&gt;</code>." in html
+    assert "p (paired t)" not in html  # one seed: the same numbers again, and nothing to test
+    html = build_verdict(make_inputs(verdict=None, missing={"verdict": "no <data>"})).html
+    assert html.strip() == '<p class="missing">Not here: no &lt;data&gt;.</p>'
