@@ -18,7 +18,7 @@ from ralr_viz.results.study_caption import describe_study
 FORMATS = ("md", "latex", "csv", "html")
 
 _RUNS, _PAPER, _DIFFERENCE, _P = "runs", "paper", "difference [95 %]", "p (Holm)"
-_MOST_COLUMNS = 8  # beside the labels
+_MOST_COLUMNS = 6  # beside the labels: in LaTeX's footnotesize they fit an article's text block
 _BOLD = "font-weight: bold;"
 _LATEX = str.maketrans(
     {
@@ -71,7 +71,7 @@ def study_frame(result: StudyResult, metric: str = "last") -> StudyFrame:
     """The table that all formats show.
 
     A cell is ``92.13 ± 0.30``, ``92.1 ± 0.3 (3/4)`` while runs are missing, ``–`` where none has finished, with
-    ``†`` where one diverged or failed. Columns that would be empty are left out. Where more than eight would
+    ``†`` where one diverged or failed. Columns that would be empty are left out. Where more than six would
     be left, the labels of the column axes become rows: a page has no room for more.
 
     Args:
@@ -201,6 +201,7 @@ def _latex(result: StudyResult, frame: StudyFrame, caption: str) -> str:
         caption=f"{_escape_latex(result.title)}. {_escape_latex(caption)}",
         label=f"tab:{re.sub(r'[^A-Za-z0-9-]', '-', result.name)}",
     )
+    text = text.replace("\\begin{tabular}", "\\footnotesize\n\\begin{tabular}", 1)
     if not (rules := _column_rules(frame)):
         return text
     begin, header, rest = text.partition("\\toprule\n")

@@ -186,6 +186,7 @@ def test_latex_is_booktabs_with_groups():
         r"\bottomrule",
         r"\multicolumn{4}{c}{RALR}",
         r"\label{tab:mine-1}",
+        r"\footnotesize",
     ):
         assert text.count(part) == 1
     # one column of labels, the runs alone, then runs, paper, difference and p
