@@ -21,8 +21,8 @@ class PairedComparison(NamedTuple):
 
     Attributes:
         mean: Of the differences.
-        low, high: Ends of the 95 % t interval; NaN where n < 2.
-        p: Two-sided, of the paired t test; NaN where n < 2.
+        low, high: Ends of the 95 % t interval; NaN where n < 2 or all differences are equal.
+        p: Two-sided, of the paired t test; NaN likewise.
         sign_flip_p: Two-sided, of all 2ⁿ sign flips (of 2¹⁶ random ones beyond 16 seeds); 1 where n < 2.
         floor: The smallest value that ``sign_flip_p`` can take, 2 / 2ⁿ.
     """
@@ -51,8 +51,8 @@ def compare_paired(differences: Sequence[float] | np.ndarray) -> PairedCompariso
     mean = float(d.mean())
     if n < 2:
         return PairedComparison(mean, np.nan, np.nan, np.nan, 1.0, floor)
-    if np.ptp(d) == 0:  # no spread: nothing to test where the mean is 0, else beyond any doubt of a t test
-        return PairedComparison(mean, mean, mean, float(mean == 0), _sign_flip_p(d), floor)
+    if np.ptp(d) == 0:  # equal differences say nothing of their spread, so there is no interval
+        return PairedComparison(mean, np.nan, np.nan, np.nan, _sign_flip_p(d), floor)
     # as stats.ttest_1samp, whose half millisecond is too long for the thousands of comparisons of a study
     error = float(d.std(ddof=1)) / math.sqrt(n)
     half = float(stdtrit(n - 1, (1 + _LEVEL) / 2)) * error

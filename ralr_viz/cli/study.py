@@ -37,6 +37,10 @@ Only = Annotated[
     ),
 ]
 
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Take runs again that failed with an error.")
+]
+
 
 @app.command("list")
 def list_studies(as_json: options.Json = False) -> None:
@@ -115,9 +119,7 @@ def run(
             "--gpus-per-run", metavar="F", help="Share of a GPU for a run: 0.5 puts two on one. [default: 1]"
         ),
     ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Execute runs again that failed with an error.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     seeds: Seeds = None,
     settings: Settings = None,
     only: Only = None,
@@ -159,22 +161,37 @@ def run(
 @app.command("commands")
 def commands(
     name: Name,
+    retry_failed: RetryFailed = False,
     seeds: Seeds = None,
     settings: Settings = None,
     only: Only = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
+    device: options.Device = "auto",
+    deterministic: Deterministic = False,
+    compile: Compile = False,
 ) -> None:
-    """Print one `ralr-viz run DIR` a line for each run that is not done, as for a SLURM array.
+    """Print one `ralr-viz run DIR` a line for each run that nobody has done or does, as for a SLURM array.
 
     Example: ralr-viz study commands table1 > jobs.txt
     """
     from ralr_viz.data import data_root
-    from ralr_viz.study.plan import compute_plan, prepare_plan
+    from ralr_viz.study.plan import compute_plan, describe_counts, prepare_plan
 
-    found = compute_plan(_load(name, settings, seeds, only), runs, data_root(data))
-    for directory in prepare_plan(found):
-        typer.echo(shlex.join(["ralr-viz", "run", str(directory)]))
+    plan = compute_plan(_load(name, settings, seeds, only), runs, data_root(data))
+    wanted = {"pending", "stopped"} | ({"failed"} if retry_failed else set())
+    wanted_runs = {entry.directory for entry in plan.entries if entry.state.status in wanted}
+    passed = ["--data", str(data.resolve())] if data is not None else []
+    passed += ["--device", device] if device != "auto" else []
+    passed += ["--deterministic"] * deterministic + ["--compile"] * compile
+    for directory in prepare_plan(plan):
+        if directory in wanted_runs:
+            typer.echo(shlex.join(["ralr-viz", "run", str(directory), *passed]))
+    left_out = {k: v for k, v in plan.counts.items() if k not in wanted}
+    if left_out:
+        print(f"left out: {describe_counts(left_out)}", file=sys.stderr)
+    for missing, how in plan.missing_data.items():
+        print(f"data set {missing} is not there: {how}", file=sys.stderr)
 
 
 @app.command("status")
@@ -222,6 +239,14 @@ def table(
     seeds: Seeds = None,
     settings: Settings = None,
     only: Only = None,
+    reference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            metavar="AXIS=LABEL",
+            help="Compare with this label, e.g. Method=Scaled. [default: the study's]",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
     style: options.Style = "icml",
     force: options.Force = False,
@@ -230,10 +255,13 @@ def table(
 
     Example: ralr-viz study table table1 --format latex > table1.tex
     """
+    from ralr_viz.study.grid import compare_with
     from ralr_viz.study.render import render_study
     from ralr_viz.study.table import compute_study
 
     study = _load(name, settings, seeds, only)
+    if reference:
+        study = compare_with(study, reference)
     texts = {suffix: out / f"{study.name}.{suffix}" for suffix in ("md", "tex", "html")} if out else {}
     if out is not None:
         prepare_out(out, study.name, style=style, force=force)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -95,7 +94,10 @@ def _open_executor(
         return RayExecutor(address, gpus_per_run=share, jobs=jobs)
     from ralr_viz.study.slots import LocalExecutor, find_slots
 
-    return LocalExecutor(find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run))
+    slots = find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run)
+    if gpus_per_run is not None and slots[0].gpu is None:
+        raise InputError(f"`--gpus-per-run {gpus_per_run:g}`: torch sees no CUDA device here; leave it out")
+    return LocalExecutor(slots)
 
 
 @contextlib.contextmanager
@@ -115,21 +117,22 @@ def _show(look: Callable[[], Plan], count: int, *, quiet: bool) -> Iterator[Repo
 
             yield show
     else:
-        done: Counter[str] = Counter()
+        ended: list[Event] = []
         start = time.monotonic()
 
         def say(event: Event) -> None:
             print(_line(event), file=sys.stderr, flush=True)
-            if event.status in _DONE:
-                done[event.status] += 1
-                ended = done.total()
-                if ended < count:
-                    left = (time.monotonic() - start) / ended * (count - ended)
-                    print(
-                        f"{ended} of {count} runs, about {format_duration(left)} left",
-                        file=sys.stderr,
-                        flush=True,
-                    )
+            if event.status not in _DONE:
+                return
+            ended.append(event)
+            tried, left = sum(e.attempt > 0 for e in ended), count - len(ended)
+            if tried and left:  # what was settled before took no time
+                seconds = (time.monotonic() - start) / tried * left
+                print(
+                    f"{len(ended)} of {count} runs, about {format_duration(seconds)} left",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         yield say
 

@@ -69,6 +69,7 @@ def summary_lines(plan: Plan) -> list[str]:
         if unknown < len(waiting):
             parts.append(f"{format_duration(plan.seconds)} one after another")
             parts.append(f"up to {plan.bytes / 1e9:.2g} GB of checkpoints" if plan.bytes else "")
+            parts.append(f"{plan.free_bytes / 1e9:.3g} GB are free" if plan.bytes else "")
         if unknown:
             parts.append(f"{unknown} runs of unknown speed (measure it: study plan --pilot)")
         lines.append("still needs: " + ", ".join(part for part in parts if part))
@@ -140,6 +141,7 @@ def _to_dict(plan: Plan) -> dict[str, Any]:
         "seconds": plan.seconds,
         "unknown": len(plan.unknown),
         "bytes": plan.bytes,
+        "free_bytes": plan.free_bytes,
         "missing_data": dict(plan.missing_data),
         "rates": [{**key._asdict(), **rate._asdict()} for key, rate in plan.rates.items()],
         "runs": [

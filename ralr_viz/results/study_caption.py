@@ -73,7 +73,7 @@ def describe_paper(result: StudyResult) -> list[str]:
 
 def describe_notes(result: StudyResult) -> list[str]:
     """What the study and the files say for themselves."""
-    return [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in (result.note, *result.notes) if note]
+    return [f"{note.rstrip('.')}." for note in (result.note, *result.notes) if note]
 
 
 def describe_comparisons(result: StudyResult, metric: str) -> list[str]:
@@ -87,7 +87,7 @@ def describe_comparisons(result: StudyResult, metric: str) -> list[str]:
         f"for {family} of this table. Bold difference: its interval excludes 0; bold p: below 0.05 after Holm, too."
     ]
     floors = result.comparisons[:, metric_index(metric), COMPARISON.index("permutation_floor")]
-    if np.isfinite(floors).any():
+    if np.isfinite(floors).any() and np.nanmin(floors) < 1:
         floor = float(np.nanmin(floors))
         least = f"No exact permutation p can be below {floor:.2g}"
         said.append(f"{least}{f', or {min(1, m * floor):.2g} after Holm' if m > 1 else ''}.")
@@ -115,7 +115,11 @@ def describe_runs(result: StudyResult) -> list[str]:
     shown = [f"{word} {_list(known[k])}".strip() for k, word in _ENVIRONMENT.items() if k in known]
     if shown:
         said.append(f"Trained on: {', '.join(shown)}.")
-    mixed = [name for name in (*_ENVIRONMENT, "deterministic", "compile") if len(known.get(name, ())) > 1]
+    mixed = [
+        name
+        for name in (*_ENVIRONMENT, "world_size", "deterministic", "compile")
+        if len(known.get(name, ())) > 1
+    ]
     if len(known.get("data", ())) > len(known.get("dataset", ())):
         mixed.append("data (by content)")
     if mixed:

@@ -103,19 +103,7 @@ def select_cells(study: Study, only: Sequence[str]) -> Study:
     Raises:
         InputError: No ``=``, an unknown axis or label, or nothing left.
     """
-    axes = {axis.name: axis.labels for axis in study.axes}
-    rules: dict[str, list[str]] = {}
-    for choice in only:
-        axis, separator, labels = choice.partition("=")
-        if not separator:
-            raise InputError(f"`--only {choice}` has no `=`: write --only AXIS=LABEL,LABEL")
-        if axis not in axes:
-            raise UnknownNameError("axis", axis, axes, f"(of {study.name})")
-        chosen = [labels] if labels in axes[axis] else [label.strip() for label in labels.split(",")]
-        for label in chosen:
-            if label not in axes[axis]:
-                raise UnknownNameError(f"label of axis `{axis}`", label, axes[axis], f"(of {study.name})")
-        rules.setdefault(axis, []).extend(chosen)
+    rules = _parse_choices(study, only, "--only")
     wanted = {
         i
         for i, cell in enumerate(study.cells)
@@ -129,6 +117,51 @@ def select_cells(study: Study, only: Sequence[str]) -> Study:
     cells = [study.cells[i] for i in kept]
     cells = [replace(c, reference=None if c.reference is None else place[c.reference]) for c in cells]
     return replace(study, cells=tuple(cells))
+
+
+def refer_to(cells: Sequence[Cell], reference: Mapping[str, str]) -> tuple[Cell, ...]:
+    """The cells, each compared with the one whose labels are its own but for those of ``reference``."""
+    if not reference:
+        return tuple(cells)
+    index = {tuple(cell.labels.items()): i for i, cell in enumerate(cells)}
+    found = []
+    for i, cell in enumerate(cells):
+        j = index.get(tuple({**cell.labels, **reference}.items()))
+        found.append(replace(cell, reference=None if j == i else j))
+    return tuple(found)
+
+
+def compare_with(study: Study, labels: Sequence[str]) -> Study:
+    """The study with other references: ``AXIS=LABEL``, such as ``Method=Scaled``.
+
+    Raises:
+        InputError: No ``=``, an unknown axis or label, or two labels of one axis.
+    """
+    rules = _parse_choices(study, labels, "--reference")
+    for axis, chosen in rules.items():
+        if len(chosen) != 1:
+            raise InputError(
+                f"`--reference {axis}={','.join(chosen)}` names {len(chosen)} labels: give one an axis"
+            )
+    return replace(study, cells=refer_to(study.cells, {axis: chosen[0] for axis, chosen in rules.items()}))
+
+
+def _parse_choices(study: Study, choices: Sequence[str], option: str) -> dict[str, list[str]]:
+    """Labels by axis of ``AXIS=LABEL[,LABEL]``; a label with a comma is taken whole."""
+    axes = {axis.name: axis.labels for axis in study.axes}
+    rules: dict[str, list[str]] = {}
+    for choice in choices:
+        axis, separator, labels = choice.partition("=")
+        if not separator:
+            raise InputError(f"`{option} {choice}` has no `=`: write {option} AXIS=LABEL")
+        if axis not in axes:
+            raise UnknownNameError("axis", axis, axes, f"(of {study.name})")
+        chosen = [labels] if labels in axes[axis] else [label.strip() for label in labels.split(",")]
+        for label in chosen:
+            if label not in axes[axis]:
+                raise UnknownNameError(f"label of axis `{axis}`", label, axes[axis], f"(of {study.name})")
+        rules.setdefault(axis, []).extend(chosen)
+    return rules
 
 
 def check_seeds(seeds: Any, source: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds
+from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
 from ralr_viz.train.recipe import Recipe, check_method, load_recipe, parse_overrides, recipe_from_dict
 
 # Beyond this a grid is a slip of the keyboard.
@@ -58,43 +58,25 @@ def build_study(values: Mapping[str, Any], name: str, source: str, overrides: Se
     Raises:
         InputError: Something is missing, unknown or contradictory.
     """
-    for key in values:
-        if key not in _TOP:
-            raise UnknownNameError("entry", key, _TOP, f"(in {source})")
-    base = _table(values.get("base", {}), "base", source)
+    _check_names(values, _TOP, "entry", source)
     axes = _read_axes(values.get("axes"), source)
     layout = _table(values.get("table", {}), "table", source)
-    for key in layout:
-        if key not in ("rows", "columns", "reference"):
-            raise UnknownNameError(
-                "entry of [table]", key, ("rows", "columns", "reference"), f"(in {source})"
-            )
+    _check_names(layout, ("rows", "columns", "reference"), "entry of [table]", source)
     rows, columns = _read_layout(layout, axes, source)
-    if math.prod(len(choices) for choices in axes.values()) > MOST_CELLS:
-        raise InputError(f"`{source}` has more than {MOST_CELLS:,} cells: split it into several studies")
-
-    excluded = [_read_exclude(e, axes, source) for e in _tables(values, "exclude", source)]
-    cells: list[Cell] = []
-    for labels in itertools.product(*axes.values()):
-        named = dict(zip(axes, labels, strict=True))
-        if any(all(named[axis] in rule[axis] for axis in rule) for rule in excluded):
-            continue
-        settings = dict(base)
-        for axis, label in named.items():
-            settings |= axes[axis][label]
-        cells.append(_make_cell(named, settings, overrides, source))
-    if not cells:
-        raise InputError(f"`{source}` excludes every cell: take out an [[exclude]]")
-    cells = _add_paper(cells, values, axes, source)
-    reference = _read_labels(layout.get("reference", {}), axes, "table.reference", source)
+    changed = parse_overrides(overrides)
+    cells = _add_paper(_make_cells(values, axes, changed, source), values, axes, source)
+    note = _text(values, "note", "", source)
+    if changed:
+        settings = ", ".join(f"{key} = {value}" for key, value in changed.items())
+        note = f"Not as published: {settings} by --set. {note}".strip()
     return Study(
         name=name,
         title=_text(values, "title", name, source),
-        note=_text(values, "note", "", source),
+        note=note,
         axes=tuple(Axis(axis, tuple(choices)) for axis, choices in axes.items()),
         rows=rows,
         columns=columns,
-        cells=tuple(_add_references(cells, reference)),
+        cells=refer_to(cells, _read_labels(layout.get("reference", {}), axes, "table.reference", source)),
         seeds=check_seeds(values.get("seeds", [0, 1, 2, 3]), source),
     )
 
@@ -102,8 +84,39 @@ def build_study(values: Mapping[str, Any], name: str, source: str, overrides: Se
 _Axes = dict[str, dict[str, dict[str, Any]]]  # axis → label → settings
 
 
+def _make_cells(
+    values: Mapping[str, Any], axes: _Axes, changed: Mapping[str, Any], source: str
+) -> list[Cell]:
+    """The product of the axes, without what is excluded."""
+    if math.prod(len(choices) for choices in axes.values()) > MOST_CELLS:
+        raise InputError(f"`{source}` has more than {MOST_CELLS:,} cells: split it into several studies")
+    for axis, choices in axes.items():
+        for key in set(changed) & {key for settings in choices.values() for key in settings}:
+            raise InputError(
+                f"`--set {key}`: axis `{axis}` of {source} sets it; choose labels by --only, or change a copy of the file"
+            )
+    base = _table(values.get("base", {}), "base", source)
+    excluded = [_read_exclude(e, axes, source) for e in _tables(values, "exclude", source)]
+    cells: dict[Path, Cell] = {}
+    for labels in itertools.product(*axes.values()):
+        named = dict(zip(axes, labels, strict=True))
+        if any(all(named[axis] in rule[axis] for axis in rule) for rule in excluded):
+            continue
+        settings = dict(base)
+        for axis, label in named.items():
+            settings |= axes[axis][label]
+        cell = _make_cell(named, settings, changed, source)
+        if (twin := cells.setdefault(cell.folder, cell)) is not cell:
+            raise InputError(
+                f"`{source}`: cells `{twin.name}` and `{cell.name}` are the same training: take one out by [[exclude]]"
+            )
+    if not cells:
+        raise InputError(f"`{source}` excludes every cell: take out an [[exclude]]")
+    return list(cells.values())
+
+
 def _make_cell(
-    labels: Mapping[str, str], settings: dict[str, Any], overrides: Sequence[str], source: str
+    labels: Mapping[str, str], settings: dict[str, Any], changed: Mapping[str, Any], source: str
 ) -> Cell:
     where = f"{source}: {', '.join(labels.values())}"
     name, method = settings.pop("recipe", None), settings.pop("method", None)
@@ -112,8 +125,8 @@ def _make_cell(
         raise InputError(f"`{where}` has no `{missing}`: give one in [base] or on an axis")
     check_method(method)
     recipe = _load_base(name)
-    changed = recipe.to_dict() | settings | parse_overrides(overrides)
-    return Cell(labels, recipe_from_dict(changed | {"name": recipe.name}, where), method)
+    found = {**recipe.to_dict(), **settings, **changed, "name": recipe.name}
+    return Cell(labels, recipe_from_dict(found, where), method)
 
 
 @cache
@@ -137,18 +150,6 @@ def _add_paper(cells: list[Cell], values: Mapping[str, Any], axes: _Axes, source
             )
         published[found[0]] = PaperValue(float(mean), None if std is None else float(std))
     return [replace(cell, paper=published.get(i)) for i, cell in enumerate(cells)]
-
-
-def _add_references(cells: list[Cell], reference: Mapping[str, str]) -> list[Cell]:
-    """Compare each cell with the one whose labels are its own but for those of ``reference``."""
-    if not reference:
-        return cells
-    index = {tuple(cell.labels.items()): i for i, cell in enumerate(cells)}
-    found = []
-    for i, cell in enumerate(cells):
-        j = index.get(tuple({**cell.labels, **reference}.items()))
-        found.append(replace(cell, reference=None if j == i else j))
-    return found
 
 
 def _read_axes(tables: Any, source: str) -> _Axes:
@@ -178,7 +179,8 @@ def _read_layout(
     )
     if "columns" not in layout:
         columns = [name for name in names if name not in rows]
-    if not isinstance(rows, list) or not isinstance(columns, list) or sorted(rows + columns) != sorted(names):
+    lists = isinstance(rows, list) and isinstance(columns, list)
+    if not lists or sorted(map(str, rows + columns)) != sorted(names):
         raise InputError(
             f"`{source}`: `rows` and `columns` of [table] must name each axis once ({', '.join(names)})"
         )
@@ -190,7 +192,7 @@ def _read_labels(entry: Any, axes: _Axes, what: str, source: str) -> dict[str, s
     for axis, label in _table(entry, what, source).items():
         if axis not in axes:
             raise UnknownNameError("axis", axis, axes, f"([{what}] in {source})")
-        if label not in axes[axis]:
+        if not isinstance(label, str) or label not in axes[axis]:
             raise UnknownNameError(
                 f"label of axis `{axis}`", str(label), axes[axis], f"([{what}] in {source})"
             )
@@ -204,6 +206,12 @@ def _read_exclude(entry: Mapping[str, Any], axes: _Axes, source: str) -> dict[st
         for label in labels:
             _read_labels({axis: label}, axes, "exclude", source)
     return rule
+
+
+def _check_names(entries: Mapping[str, Any], known: tuple[str, ...], what: str, source: str) -> None:
+    for key in entries:
+        if key not in known:
+            raise UnknownNameError(what, key, known, f"(in {source})")
 
 
 def _table(value: Any, name: str, source: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ class Plan:
         return [entry for entry in self.entries if not entry.done and entry.seconds is None]
 
     @property
+    def free_bytes(self) -> int:
+        """Space on the disk of the runs' folder, or of the nearest folder above it that exists."""
+        folder = self.runs.absolute()
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+
+    @property
     def bytes(self) -> int:
         """Checkpoints that will be written at most, where their size is known."""
         return sum(entry.bytes or 0 for entry in self.entries)
@@ -160,8 +167,7 @@ def prepare_plan(plan: Plan) -> list[Path]:
     """
     waiting = [entry for entry in plan.entries if not entry.done]
     for entry in waiting:
-        if not (entry.directory / "recipe.toml").exists():
-            prepare_run(entry.cell.recipe, entry.cell.method, entry.seed, plan.runs, resume=True)
+        prepare_run(entry.cell.recipe, entry.cell.method, entry.seed, plan.runs, resume=True)
     return [entry.directory for entry in waiting]
 
 
@@ -183,7 +189,7 @@ def _rates_of_finished(runs: Path, needed: set[RateKey]) -> dict[RateKey, Rate]:
                 continue
             result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
             speed = float(result["images_per_second"])
-        except (InputError, OSError, ValueError, KeyError, TypeError):
+        except (InputError, OSError, ValueError, OverflowError, KeyError, TypeError):
             continue  # somebody's own loop, or a damaged file: no measurement
         if speed > 0:
             rates[key] = Rate(speed, _checkpoint_bytes(directory), _describe(directory, runs))
@@ -225,7 +231,7 @@ def _images_per_epoch(recipe: Recipe, n_train: int | None, n_test: int | None) -
 
 
 def _epochs_left(recipe: Recipe, directory: Path, state: RunState) -> int:
-    if state.status in ("pending", "failed"):
+    if state.status == "pending":
         return recipe.epochs
     record = last_record(directory)
     return recipe.epochs - (min(record["epoch"], recipe.epochs) if record else 0)

@@ -13,14 +13,18 @@ import numpy as np
 from ralr_viz._version import __version__
 from ralr_viz.analysis.paired import holm
 from ralr_viz.data.known import KNOWN
+from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.study import COMPARISON, METRICS, SUMMARY, StudyResult
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.state import RunState, run_state
 from ralr_viz.study.statistics import Comparison, compare, summarise
+from ralr_viz.train.prepare import check_prepared
 
 # Of env.json: what the runs of one table should share.
-_ENVIRONMENT = ("device", "precision", "threads", "deterministic", "compile", "torch", "ralr_viz", "data")
+_ENVIRONMENT = (
+    "device", "precision", "threads", "world_size", "deterministic", "compile", "torch", "ralr_viz", "data",
+)  # fmt: skip
 _RECIPE = ("dataset", "epochs", "subset", "validation")
 _MOST_NOTES = 5
 
@@ -43,7 +47,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
         seen.add_recipe(cell)
         for k, seed in enumerate(study.seeds):
             directory = study.directory(runs, cell, seed)
-            run = _check_result(run_state(directory), cell)
+            run = _check_run(run_state(directory), directory, cell, seed)
             states[i, k] = run.status
             if run.message and run.status in ("failed", "finished"):
                 problems.append(f"{cell.name}, seed {seed}: {run.message}")
@@ -113,7 +117,9 @@ class _Conditions:
         except (OSError, ValueError, RecursionError):
             found = None
         for name in _ENVIRONMENT:
-            value = found.get(name) if isinstance(found, dict) else None
+            # what was trained before there was a choice was trained by one process
+            missing = 1 if name == "world_size" else None
+            value = found.get(name, missing) if isinstance(found, dict) else None
             self._add(name, value if isinstance(value, str | int | float) else "unknown")
 
     def distinct(self) -> dict[str, tuple[Any, ...]]:
@@ -127,9 +133,15 @@ def _natural(value: Any) -> tuple[bool, Any]:
     return (True, value) if isinstance(value, str) else (False, value)
 
 
-def _check_result(run: RunState, cell: Cell) -> RunState:
+def _check_run(run: RunState, directory: Path, cell: Cell, seed: int) -> RunState:
     """A finished run that has no accuracy has failed; one of another length is told."""
-    if run.status != "finished" or run.result is None:
+    if run.status not in ("finished", "diverged") or run.result is None:
+        return run
+    try:
+        check_prepared(directory, cell.recipe, cell.method, seed)
+    except InputError:
+        return RunState("failed", message="its recipe.toml is of another training: move the run away")
+    if run.status == "diverged":
         return run
     epochs = run.result.get("epochs")
     if not np.isfinite(_accuracies(run.result)).any():

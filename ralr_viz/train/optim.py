@@ -57,13 +57,16 @@ def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LR
             period = to_epoch(recipe.restart_epochs, recipe.epochs)
             return CosineAnnealingWarmRestarts(optimizer, period, T_mult=recipe.restart_factor)
         case "cyclical":
-            half = to_epoch(recipe.cycle, recipe.epochs) / 2
+            half, floor = to_epoch(recipe.cycle, recipe.epochs) / 2, recipe.lr * recipe.lr_floor
+            for group in optimizer.param_groups:
+                group["initial_lr"] = floor
             return CyclicLR(
                 optimizer,
-                recipe.lr * recipe.lr_floor,
+                floor,
                 recipe.lr,
                 step_size_up=half,  # type: ignore[arg-type]  # torch takes a float as well
                 cycle_momentum=False,
+                last_epoch=0,  # an epoch has the rate at its end, so that the last one of a cycle has the floor
             )
         case "onecycle":
             return OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs, cycle_momentum=False)

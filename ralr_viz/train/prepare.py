@@ -42,30 +42,50 @@ def prepare_run(
     """
     check_seed(seed)
     directory = runs / run_folder(recipe, method, seed)
-    values = {"recipe": recipe.name, "method": method, "seed": seed} | {
-        k: v for k, v in recipe.to_dict().items() if k != "name"
-    }
-    prepared = (directory / "recipe.toml").exists()
+    prepared = _has_text(directory / "recipe.toml")
     started = _has_progress(directory)
     if force and (prepared or started):
         _delete(directory)
     else:
         if prepared:
-            _check_same(directory, recipe, method)
+            check_prepared(directory, recipe, method, seed)
         if finished_result(directory) is not None:
             return directory
         if started and not resume:
             raise InputError(
                 f"`{directory}` holds an unfinished run: pass --resume to go on or --force to restart"
             )
+        if prepared:
+            return directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot make the run directory `{directory}` ({error.strerror}): choose another --runs"
         ) from None
-    write_bytes(directory / "recipe.toml", recipe_to_toml(values).encode())
+    # not synced, since thousands are prepared at once: an empty one is written again, and training writes it anew
+    write_bytes(directory / "recipe.toml", _recipe_text(recipe, method, seed), sync=False)
     return directory
+
+
+def check_prepared(directory: Path, recipe: Recipe, method: str, seed: int) -> None:
+    """Refuse a run directory whose ``recipe.toml`` is of another training; there need be none.
+
+    Raises:
+        InputError: It is, or it cannot be read.
+    """
+    try:
+        there = (directory / "recipe.toml").read_bytes()
+    except OSError:
+        return
+    if there in (b"", _recipe_text(recipe, method, seed)):
+        return
+    found, its_method, its_seed = read_prepared_run(directory)
+    if (found.key(method), its_method, its_seed) != (recipe.key(method), method, seed):
+        raise InputError(
+            f"`{directory}` was trained with other settings than its name says (see its recipe.toml): "
+            "choose another --runs folder or move it away"
+        )
 
 
 def read_prepared_run(directory: Path) -> tuple[Recipe, str, int]:
@@ -104,18 +124,23 @@ def finished_result(directory: Path) -> dict[str, Any] | None:
     return result
 
 
+def _recipe_text(recipe: Recipe, method: str, seed: int) -> bytes:
+    """Content of ``recipe.toml``."""
+    settings = {k: v for k, v in recipe.to_dict().items() if k != "name"}
+    return recipe_to_toml({"recipe": recipe.name, "method": method, "seed": seed} | settings).encode()
+
+
+def _has_text(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _has_progress(directory: Path) -> bool:
     """Whether an epoch was trained here."""
     metrics = directory / "metrics.jsonl"
     return (metrics.is_file() and metrics.stat().st_size > 0) or any((directory / "checkpoints").glob("*"))
-
-
-def _check_same(directory: Path, recipe: Recipe, method: str) -> None:
-    there, _, _ = read_prepared_run(directory)
-    if there.key(method) != recipe.key(method):
-        raise InputError(
-            f"`{directory}` was trained with other settings: pass another --runs folder or --force"
-        )
 
 
 def _delete(directory: Path) -> None:

@@ -58,7 +58,7 @@ class Recipe:
             ``restart_epochs`` (epochs, or a fraction of the training) and starts again; each period is
             ``restart_factor`` times as long as the one before.
         cycle, lr_floor: ``cyclical`` rises from ``lr · lr_floor`` to ``lr`` and falls back on straight lines
-            within ``cycle`` (epochs, or a fraction). ``onecycle`` is torch's: from ``lr``/25 up to ``lr`` for
+            within ``cycle`` (epochs, or a fraction), whose last epoch has ``lr · lr_floor``. ``onecycle`` is torch's: from ``lr``/25 up to ``lr`` for
             0.3 of the training, then down along a cosine to 4·10⁻⁶ ``lr``.
         low, high, probability, draw: RALR's [low, high], p_r and how the factor is drawn (paper section 4.2).
         interval: Epochs per draw (the paper: 1).

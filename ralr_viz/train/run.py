@@ -112,6 +112,11 @@ class RunWriter:
             self.header: dict[str, Any] = json.loads(json.dumps(about))
             if resume:
                 self._restore()
+            if self.restored is not None and "precision" in self.restored["header"]:
+                # a run keeps its arithmetic on whatever machine it goes on, and says so
+                kept = {"precision": self.restored["header"]["precision"]}
+                self.header |= kept
+                environment = None if environment is None else {**environment, **kept}
             write_bytes(
                 self.directory / "recipe.toml",
                 recipe_to_toml({"recipe": recipe.get("name", ""), "method": method, "seed": seed}

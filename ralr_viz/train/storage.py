@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,32 @@ from ralr_viz.errors import RunLockedError, StorageError
 from ralr_viz.results.storage import sync_directory, write_synced
 
 _TEMPORARY = ".tmp"
+# Seconds: who only asks whether a folder is in use holds its lock for an instant.
+_LOCK_PATIENCE = 1.0
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write to a temporary file beside ``path``, fsync, then replace.
+
+    Args:
+        path: Of the file.
+        data: Its content.
+        sync: Wait for the disk; without, a machine that dies may leave the file empty.
 
     Raises:
         StorageError: The disk is full or cannot be written; ``path`` is as it was.
     """
-    temporary = path.with_name(path.name + _TEMPORARY)
+    # of this process: two that prepare the same study write the same file at the same time
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         temporary.unlink(missing_ok=True)
-        write_synced(temporary, data)
+        if sync:
+            write_synced(temporary, data)
+        else:
+            temporary.write_bytes(data)
         temporary.replace(path)
-        sync_directory(path.parent)
+        if sync:
+            sync_directory(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -79,7 +92,7 @@ def lock_folder(folder: Path) -> int:
 
     Raises:
         RunLockedError: Another process has it.
-        StorageError: The folder cannot be written.
+        StorageError: The folder cannot be written, or its file system has no locks.
     """
     path = folder / "run.lock"
     try:
@@ -87,13 +100,40 @@ def lock_folder(folder: Path) -> int:
     except OSError as error:
         raise storage_error(path, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        give_up = time.monotonic() + _LOCK_PATIENCE
+        while not try_lock(descriptor, folder):
+            if time.monotonic() > give_up:
+                raise RunLockedError(
+                    f"`{folder}` is in use by another ralr-viz process: wait for it or choose another --runs folder"
+                )
+            time.sleep(0.02)
+    except BaseException:
         os.close(descriptor)
-        raise RunLockedError(
-            f"`{folder}` is in use by another ralr-viz process: wait for it or choose another --runs folder"
-        ) from None
+        raise
     return descriptor
+
+
+def try_lock(descriptor: int, folder: Path, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock of an open file within ``folder``, if nobody has one that forbids it.
+
+    Args:
+        descriptor: Of the file.
+        folder: What the error names.
+        kind: ``LOCK_EX`` or ``LOCK_SH``.
+
+    Raises:
+        StorageError: The file system has no such locks.
+    """
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"`{folder}` is on a file system without flock ({reason}): choose another --runs folder"
+        ) from None
+    return True
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

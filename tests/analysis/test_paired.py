@@ -47,8 +47,12 @@ def test_compare_paired_of_one_seed_tests_nothing():
 
 
 def test_compare_paired_of_equal_differences():
-    assert compare_paired([0.0, 0.0, 0.0]).p == 1
-    assert compare_paired([2.0, 2.0, 2.0])[:4] == (2, 2, 2, 0)
+    """Two digits runs that differ by the same one image: no interval, and surely no p of 0."""
+    for d in (0.0, 2.0):
+        found = compare_paired([d, d, d])
+        assert found.mean == d
+        assert np.isnan([found.low, found.high, found.p]).all()
+    assert found.sign_flip_p == found.floor == 0.25
 
 
 def test_compare_paired_of_what_was_not_measured_is_nan():

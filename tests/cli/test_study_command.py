@@ -81,15 +81,29 @@ def test_study_commands_prints_a_line_for_each_run_that_is_not_done(cli, study, 
     lines = cli("study", "commands", study, *options).succeeded().lines
     assert len(lines) == 2
     assert all(line.startswith("ralr-viz run '") for line in lines)  # the space is quoted
+    assert all(line.endswith(f"--data {squares_root}") for line in lines)
     directory = Path(lines[0].split("'")[1])
     assert (directory / "recipe.toml").is_file()
     (directory / "result.json").write_text('{"status": "finished"}')
-    assert cli("study", "commands", study, *options).succeeded().lines == lines[1:]
+    again = cli("study", "commands", study, *options, "--compile", "--device", "cpu").succeeded()
+    assert again.lines == [f"{lines[1]} --device cpu --compile"]
+    assert again.err == "left out: 1 finished\n"
+
+
+def test_study_commands_leaves_out_what_failed_and_says_which_data_are_missing(cli, tmp_path):
+    options = ("--runs", tmp_path / "r", "--data", tmp_path, "--seeds", "0")
+    done = cli("study", "commands", "table8-laptop", *options).succeeded()
+    assert len(done.lines) == 5
+    assert "data set cifar10 is not there: run `ralr-viz data download cifar10`" in done.err
+    failed = Path(done.lines[1].split()[2])
+    (failed / "attempts.jsonl").write_text('{"attempt": 1, "outcome": "failed"}\n')
+    assert len(cli("study", "commands", "table8-laptop", *options).succeeded().lines) == 4
+    assert len(cli("study", "commands", "table8-laptop", *options, "--retry-failed").succeeded().lines) == 5
 
 
 def test_study_status_counts_and_prints_json(cli, study, squares_root, tmp_path):
     options = ("--runs", tmp_path / "r", "--data", squares_root)
-    first = cli("study", "commands", study, *options).succeeded().lines[0].split()[-1]
+    first = cli("study", "commands", study, *options).succeeded().lines[0].split()[2]
     (Path(first) / "metrics.jsonl").write_text('{"epoch": 1}\n')
     assert "8 runs: 1 stopped, 7 pending" in cli("study", "status", study, *options).succeeded().out
     found = json.loads(cli("study", "status", study, *options, "--json").succeeded().out)
@@ -139,9 +153,10 @@ def test_study_run_trains_what_is_missing_and_the_second_time_nothing(shell, stu
 
 def test_study_run_goes_on_after_a_run_that_fails_and_says_which(shell, study, squares_root, tmp_path):
     """A damaged checkpoint is an error that would come again; a learning rate beyond measure diverges."""
-    options = ("--runs", tmp_path / "r", "--data", squares_root, "--seeds", "0", "--set", "lr=1e30")
+    study.write_text(STUDY.replace("lr = 0.01", "lr = 1e30"))
+    options = ("--runs", tmp_path / "r", "--data", squares_root, "--seeds", "0")
     lines = shell("study", "commands", study, *options, "--only", "Rate=low").succeeded().lines
-    first, second = (Path(line.split()[-1]) for line in lines)
+    first, second = (Path(line.split()[2]) for line in lines)
     (first / "checkpoints").mkdir()
     for name in ("last.pt", "prev.pt"):
         (first / "checkpoints" / name).write_bytes(b"no checkpoint")
@@ -161,6 +176,7 @@ def test_study_run_goes_on_after_a_run_that_fails_and_says_which(shell, study, s
         (("--address", "auto"), "add --engine ray"),
         (("--gpus-per-run", "2"), "`--gpus-per-run 2` must be"),
         (("--device", "cuda"), "torch sees no CUDA device"),
+        (("--device", "cpu", "--gpus-per-run", "0.5"), "leave it out"),
     ],
 )
 def test_study_run_refuses_in_one_line(cli, study, squares_root, tmp_path, options, fragment):
@@ -181,7 +197,7 @@ def finished(study, squares_root, tmp_path, cli):
     for i, line in enumerate(lines[:-1]):
         record = {"test_acc": 70.0 + i}
         result = {"status": "finished", "epochs": 1, "last": record, "best": record, "median_last5": record}
-        (Path(line.split()[-1]) / "result.json").write_text(json.dumps(result))
+        (Path(line.split()[2]) / "result.json").write_text(json.dumps(result))
     return options
 
 
@@ -210,6 +226,17 @@ def test_study_table_saves_what_draw_draws_again(cli, study, finished, tmp_path)
     again = cli("draw", out / "squares", "--out", tmp_path / "again").succeeded()
     assert (tmp_path / "again" / "squares.csv").read_bytes() == (out / "squares.csv").read_bytes(), again.err
     cli("study", "table", study, *finished, "--out", out).failed(2, "pass --force to overwrite it")
+
+
+def test_study_table_compares_with_another_label(cli, study, finished):
+    out = (
+        cli("study", "table", study, *finished, "--reference", "Method=RALR", "--format", "csv")
+        .succeeded()
+        .out
+    )
+    assert "Difference from RALR" in cli("study", "table", study, *finished, "--reference", "Method=RALR").out
+    rows = [line.split(",") for line in out.splitlines()]
+    assert len(rows) == 1 + 4 * 3
 
 
 def test_study_table_renders_before_anything_has_run(cli, study, tmp_path):

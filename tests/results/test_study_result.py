@@ -123,7 +123,7 @@ def test_describe_study_says_what_may_be_read_from_it():
         "Data: cifar10, 24 epochs.",
         "cpu, threads 1/2.",
         "Not all runs share: threads.",
-        "One thing to know.",
+        "one thing to know.",
     ):
         assert said in text
     assert "compared with nothing" not in text

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.study.grid import select_cells
+from ralr_viz.study.grid import compare_with, select_cells
 from ralr_viz.study.grid_file import build_study, load_study, study_names
 
 PAPER = [name for name in study_names() if not name.endswith("-laptop")]
@@ -138,6 +138,12 @@ def test_build_study_gives_later_axes_and_overrides_the_last_word():
         ({"exclude": [{"Modell": "20"}]}, "unknown axis `Modell`: did you mean `Model`"),
         ({"exclude": [{"Model": ["20", "56"]}]}, "excludes every cell"),
         ({"paper": [{"Model": "20", "Method": "B"}]}, "needs `mean`"),
+        ({"paper": [{"Model": ["20"], "Method": "B", "mean": 1.0}]}, "unknown label of axis `Model`"),
+        ({"exclude": [{"Model": [["20"]]}]}, "unknown label of axis `Model`"),
+        ({"table": {"rows": [1], "columns": []}}, "must name each axis once"),
+        ({"table": {"rows": [["Model"]], "columns": ["Method"]}}, "must name each axis once"),
+        ({"table": {"reference": {"Method": ["B"]}}}, "unknown label of axis `Method`"),
+        ({"axes": [AXES[0], {"name": "M", "values": [{"label": "x", "method": "ralr"}, {"label": "y", "method": "ralr"}]}], "table": {}}, "cells `20, x` and `20, y` are the same training"),
         ({"paper": [{"Model": "20", "mean": 90.0}]}, "names 2 cells, not one"),
         ({"seeds": [0, 0]}, "must be 1 to 10,000 different integers"),
         ({"seeds": [True]}, "must be 1 to 10,000 different integers"),
@@ -197,6 +203,25 @@ def test_select_cells_takes_a_label_with_a_comma_whole():
 def test_select_cells_refuses_in_one_line(only, message):
     with pytest.raises(InputError, match=message):
         select_cells(make(), [only])
+
+
+def test_override_of_what_an_axis_sets_is_refused_and_others_are_said():
+    study = load_study("table9-laptop", ["epochs=2"])
+    assert study.note.startswith("Not as published: epochs = 2 by --set. 8,000 images")
+    with pytest.raises(InputError, match="`--set probability`: axis `Probability` of table9-laptop sets it"):
+        load_study("table9-laptop", ["probability=0.3"])
+
+
+def test_compare_with_takes_another_reference():
+    study = compare_with(make(), ["Method=R"])
+    assert [c.reference for c in study.cells] == [1, None, 3, None]
+    for labels, message in (
+        (["Method"], "has no `=`"),
+        (["Method=B,R"], "names 2 labels"),
+        (["X=B"], "unknown axis"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare_with(make(), labels)
 
 
 def test_with_seeds_checks_them():

@@ -77,13 +77,6 @@ def test_compute_plan_says_how_to_get_missing_data(squares_root, tmp_path):
     assert "data import mine" in plan.missing_data["mine"]
 
 
-def test_compute_plan_takes_a_shared_directory_once(squares_root, tmp_path):
-    axis = {"name": "Again", "values": [{"label": "x"}, {"label": "y"}]}
-    study = build_study(VALUES | {"axes": [*VALUES["axes"], axis]}, "mine", "m")
-    assert len(study.cells) == 4
-    assert len(compute_plan(study, tmp_path, squares_root).entries) == 4
-
-
 def test_compute_plan_survives_damaged_runs_beside_it(study, squares_root, tmp_path):
     for name, text in (("a", "{"), ("b", '{"images_per_second": "fast"}'), ("c", "{}")):
         directory = tmp_path / name / "m" / "seed0"
@@ -103,6 +96,55 @@ def test_prepare_plan_writes_each_run_once_and_leaves_what_is_there(study, squar
     again = prepare_plan(compute_plan(study, tmp_path, squares_root))
     assert again == [first[0], first[1], first[3]]
     assert [(d / "recipe.toml").stat().st_mtime_ns for d in first] == before
+
+
+def test_prepare_plan_refuses_a_run_whose_recipe_was_changed(study, squares_root, tmp_path):
+    first = prepare_plan(compute_plan(study, tmp_path, squares_root))[0]
+    text = (first / "recipe.toml").read_text()
+    (first / "recipe.toml").write_text(text.replace("lr = 0.05", "lr = 5.0"))
+    with pytest.raises(InputError, match="was trained with other settings"):
+        prepare_plan(compute_plan(study, tmp_path, squares_root))
+    (first / "recipe.toml").write_text(text.replace('method = "baseline"', 'method = "ralr"'))
+    with pytest.raises(InputError, match="was trained with other settings"):
+        prepare_plan(compute_plan(study, tmp_path, squares_root))
+    (first / "recipe.toml").write_text("# mine\n" + text)  # the same training, written otherwise
+    assert prepare_plan(compute_plan(study, tmp_path, squares_root))[0] == first
+
+
+def test_prepare_plan_writes_again_what_a_dead_machine_left_empty(study, squares_root, tmp_path):
+    first = prepare_plan(compute_plan(study, tmp_path, squares_root))[0]
+    text = (first / "recipe.toml").read_text()
+    (first / "recipe.toml").write_text("")
+    prepare_plan(compute_plan(study, tmp_path, squares_root))
+    assert (first / "recipe.toml").read_text() == text
+
+
+def test_prepare_plan_by_two_at_once_writes_every_run(study, squares_root, tmp_path):
+    import os
+    import threading
+
+    study = study.with_seeds(range(60))
+    pids = iter(range(10_000, 20_000))
+    failed = []
+
+    def prepare():
+        try:
+            prepare_plan(compute_plan(study, tmp_path, squares_root))
+        except Exception as error:
+            failed.append(error)
+
+    real = os.getpid
+    try:  # two threads stand for two processes
+        local = threading.local()
+        os.getpid = lambda: local.__dict__.setdefault("pid", next(pids))
+        threads = [threading.Thread(target=prepare) for _ in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    finally:
+        os.getpid = real
+    assert failed == []
+    assert len(list(tmp_path.glob("*/*/seed*/recipe.toml"))) == 120
+    assert not list(tmp_path.glob("*/*/seed*/*.tmp"))
 
 
 def test_prepare_plan_refuses_a_folder_that_cannot_be_made(study, squares_root, tmp_path):

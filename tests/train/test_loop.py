@@ -244,3 +244,24 @@ def test_train_run_refuses_a_batch_larger_than_the_data(prepare, squares_root):
 def test_train_run_learns(prepare, squares_root):
     result = train_run(prepare(epochs=8, milestones=(5,)), squares_root, device="cpu")
     assert result["last"]["test_acc"] > 80  # colour tells the classes; chance is 25 %
+
+
+def test_resumed_run_keeps_its_precision_on_every_machine_and_says_so(prepare, squares_root, monkeypatch):
+    from ralr_viz.train import runtime, training
+
+    directory = prepare(epochs=3, precision="auto")
+    used = []
+    step = training.train_step
+
+    def stop_after_an_epoch(report):
+        if report.record is not None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train_step", lambda *a, **k: used.append(a[5].precision) or step(*a, **k))
+    for has_bf16 in (True, False, False):
+        monkeypatch.setattr(runtime, "_has_fast_bf16", lambda device, has=has_bf16: has)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(directory, squares_root, device="cpu", report=stop_after_an_epoch)
+        assert set(used) == {"bf16"}
+        assert read_checkpoint(directory / "checkpoints" / "last.pt")["header"]["precision"] == "bf16"
+        assert json.loads((directory / "env.json").read_text())["precision"] == "bf16"
