@@ -19,7 +19,7 @@ from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.optim import hold_factor
 from ralr_viz.train.recipe import Recipe, recipe_from_dict
-from ralr_viz.train.runtime import StopSignal
+from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.storage import write_bytes
 from ralr_viz.train.training import Training
 

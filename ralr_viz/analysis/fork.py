@@ -28,13 +28,8 @@ from ralr_viz.errors import DataError, InputError, InterruptedRunError, RalrVizE
 from ralr_viz.results.fork import CURVES, ForkResult
 from ralr_viz.train.checkpoint import resolve_checkpoint
 from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
-from ralr_viz.train.runtime import (
-    StopSignal,
-    catch_stop_signals,
-    configure,
-    describe_environment,
-    resolve_runtime,
-)
+from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
+from ralr_viz.train.stop import StopSignal, catch_stop_signals
 from ralr_viz.train.storage import remove_leftovers, storage_error
 from ralr_viz.train.training import EpochStoppedError, Training
 

@@ -32,6 +32,7 @@ from ralr_viz.cli import (
     localisation,
     movement,
     report,
+    run,
     schedule,
     sharpness,
     similarity,
@@ -71,7 +72,7 @@ app.command("demo")(demo.demo)
 app.command("recipes")(train.recipes)
 app.command("train")(train.train)
 app.command("pair")(train.pair)
-app.command("run")(train.run)
+app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
 app.command("activations")(activations.activations)

@@ -1,4 +1,4 @@
-"""``ralr-viz recipes | train | pair | run``."""
+"""``ralr-viz recipes | train | pair``, and the execution of run directories that `run` shares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,60 +118,6 @@ def pair(
     )  # fmt: skip
 
 
-def run(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Prepared run directory.")],
-    data: options.Data = None,
-    deterministic: Deterministic = False,
-    compile: Compile = False,
-    device: options.Device = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object at the end: directory, status, error.")
-    ] = False,
-    stop_at_eof: Annotated[
-        bool, typer.Option("--stop-at-eof", help="Save and stop when stdin closes, as when a driver dies.")
-    ] = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Execute or resume one prepared run directory (`train --prepare` writes one).
-
-    Over several GPUs of a machine: torchrun --nproc-per-node 4 -m ralr_viz run DIR
-    """
-    from ralr_viz.train.prepare import finished_result, read_prepared_run
-
-    if stop_at_eof:
-        from ralr_viz.study.execute import watch_stdin
-
-        watch_stdin()
-
-    def check() -> None:
-        recipe, _, _ = read_prepared_run(directory)
-        if finished_result(directory) is None:
-            _check_runnable(recipe, data, device, compile)
-
-    with _join_ranks(device) as ranks, _json_at_end(directory, as_json and ranks.rank == 0):
-        ranks.lead(check)
-        _execute([directory], data, device, deterministic, compile, quiet, ranks, echo=not as_json)
-
-
-@contextlib.contextmanager
-def _json_at_end(directory: Path, wanted: bool) -> Iterator[None]:
-    """Say on stdout how the block ended, whatever the end, where wanted; its exception goes on."""
-    if not wanted:
-        yield
-        return
-    from ralr_viz.study.attempt import describe_end
-
-    failure: BaseException | None = None
-    try:
-        yield
-    except BaseException as error:
-        failure = error
-        raise
-    finally:
-        status, message = describe_end(failure)
-        typer.echo(json.dumps({"directory": str(directory), "status": status, "error": message}))
-
-
 def _train_methods(
     recipe_name: str,
     methods: list[str],
@@ -202,20 +148,20 @@ def _train_methods(
         arms = [(method, s) for s in chosen for method in methods]
         folders = [runs / run_folder(recipe, method, s) for method, s in arms]
         if not prepare and (force or any(finished_result(folder) is None for folder in folders)):
-            _check_runnable(recipe, data, device, compile)
+            check_runnable(recipe, data, device, compile)
         return [prepare_run(recipe, method, s, runs, resume=resume, force=force) for method, s in arms]
 
-    with _join_ranks(device) as ranks:
+    with joined_ranks(device) as ranks:
         directories = ranks.lead(prepare_all)
         if not prepare:
-            _execute(directories, data, device, deterministic, compile, quiet, ranks)
+            execute_all(directories, data, device, deterministic, compile, quiet, ranks)
         elif ranks.rank == 0:
             for directory in directories:
                 typer.echo(directory)
 
 
 @contextlib.contextmanager
-def _join_ranks(device: str) -> Iterator[Ranks]:
+def joined_ranks(device: str) -> Iterator[Ranks]:
     """The processes of `torchrun`, if any, of which rank 0 speaks for all, before any of them ends."""
     from ralr_viz.train.ranks import PeerError, join_ranks
 
@@ -236,7 +182,7 @@ def _join_ranks(device: str) -> Iterator[Ranks]:
         raise SystemExit(error.exit_code) from None
 
 
-def _check_runnable(recipe: Recipe, data: Path | None, device: str, compile: bool) -> None:
+def check_runnable(recipe: Recipe, data: Path | None, device: str, compile: bool) -> None:
     """Refuse what cannot be trained here before a run directory is made, or deleted by ``--force``.
 
     Raises:
@@ -251,8 +197,8 @@ def _check_runnable(recipe: Recipe, data: Path | None, device: str, compile: boo
     build_model(recipe.model, dataset.num_classes)
 
 
-def _execute(
-    directories: list[Path],
+def execute_all(
+    directories: Sequence[Path],
     data: Path | None,
     device: str,
     deterministic: bool,

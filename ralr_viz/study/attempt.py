@@ -14,14 +14,14 @@ import errno
 import json
 import signal
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, RunLockedError, StorageError
-from ralr_viz.study.state import ATTEMPTS
 from ralr_viz.train.storage import append_line, storage_error
 
+ATTEMPTS = "attempts.jsonl"
 # Cuts an error that quotes a tensor; a line of attempts.jsonl stays one write.
 _LONGEST = 500
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "MemoryError")
@@ -49,18 +49,25 @@ class Attempt:
     seconds: float = 0.0
 
 
+_FIELDS = {field.name for field in fields(Attempt)}
+
+
 def read_attempts(directory: Path) -> list[Attempt]:
-    """The ended attempts of a run directory, oldest first; a half-written line is left out."""
+    """The ended attempts of a run directory, oldest first; a line without an outcome is left out."""
     try:
         text = (directory / ATTEMPTS).read_bytes().decode(errors="replace")
     except OSError:
         return []
-    attempts = []
+    attempts: list[Attempt] = []
     for line in text.splitlines():
         try:
-            attempts.append(Attempt(**json.loads(line)))
-        except (ValueError, TypeError, RecursionError):  # a driver that was killed while it wrote
+            record = json.loads(line)
+        except (ValueError, RecursionError):  # of a driver that was killed while it wrote
             continue
+        if isinstance(record, dict) and isinstance(record.get("outcome"), str):
+            known = {key: value for key, value in record.items() if key in _FIELDS}
+            known["error"] = str(record.get("error") or "")
+            attempts.append(Attempt(**{"attempt": len(attempts) + 1} | known))
     return attempts
 
 

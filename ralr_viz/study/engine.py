@@ -17,7 +17,7 @@ from ralr_viz.errors import InputError, InterruptedRunError, RalrVizError, Stora
 from ralr_viz.study.attempt import Attempt, one_line, read_attempts, record_attempt
 from ralr_viz.study.execute import OUTPUT, ExecuteOptions, execute_run, is_taken, result_of
 
-# Seconds between two looks at runs that another process trains.
+# Seconds between two looks at runs that another process trains, and at how much room there is.
 POLL = 5.0
 # A run that dies is started again from its checkpoint so many times by one command.
 RETRIES = 2
@@ -28,9 +28,9 @@ class Event:
     """Something that a live display shows.
 
     Attributes:
-        directory: The run; None for what concerns all (``stopping``).
-        status: ``submitted`` (on the local engine: started), ``retry``, ``locked``, ``storage``, ``stopping``, or
-            that of the `Outcome`.
+        directory: The run; None for what concerns all (``stopping``, ``waiting``).
+        status: ``submitted`` (on the local engine: started), ``retry``, ``locked``, ``storage``, ``stopping``,
+            ``waiting`` (a cluster has lost all its room), or that of the `Outcome`.
         attempt: Number of the attempt within the run directory; 0 where nothing was attempted.
         message: One line; may be empty.
     """
@@ -86,7 +86,7 @@ def run_all(
         retry_failed: Execute what a former call has failed at.
         report: Called in this thread with each `Event`.
         execute: What is submitted.
-        poll: Seconds between two looks at runs that another process trains.
+        poll: Seconds between two looks at runs that another process trains, and at the executor's ``capacity``.
 
     Returns:
         One for each directory, in their order.
@@ -135,6 +135,7 @@ class _Driver:
         self.outcomes: dict[Path, Outcome] = {}
         self.tries: Counter[Path] = Counter()
         self.attempts_before: dict[Path, int] = {}
+        self.without_room = False
         self.stop_signal = 0
         self.storage_error = ""
 
@@ -155,7 +156,8 @@ class _Driver:
             if not self.flying and (self.ending or not (self.todo or self.locked)):
                 return
             try:
-                event = self.events.get(timeout=poll if self.locked and not self.ending else None)
+                waits = (self.locked or self.todo) and not self.ending
+                event = self.events.get(timeout=poll if waits else None)
             except Empty:
                 continue
             if isinstance(event, int):
@@ -187,6 +189,9 @@ class _Driver:
 
     def _submit(self) -> None:
         capacity = getattr(self.executor, "capacity", None)
+        if capacity == 0 and self.todo and not self.without_room:
+            self._tell(None, "waiting", 0, "no node has room for a run")
+        self.without_room = capacity == 0
         while self.todo and (capacity is None or len(self.flying) < capacity):
             directory = self.todo.popleft()
             if self._settle_if_known(directory):  # by another driver, in the meantime

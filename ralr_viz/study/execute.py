@@ -3,17 +3,17 @@
 The child is ``ralr-viz run DIR --json --stop-at-eof``: one JSON object on stdout says how it ended, stderr goes
 to ``DIR/output.txt``, and stdin is a pipe that nobody writes to. When it closes, the child saves and stops. So
 one mechanism serves a driver that wants to stop and one that was killed by SIGKILL, on every POSIX system and in
-any thread; and a child never gets a second signal, which would end it before it has saved.
+any thread. A second signal does not end a child before it has saved (`ralr_viz.train.stop`): what stops a driver
+often sends SIGTERM to its children, too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 import threading
@@ -25,13 +25,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ralr_viz.errors import InputError, StorageError
-from ralr_viz.study.attempt import Attempt, classify_end, one_line, read_attempts, record_attempt
-from ralr_viz.study.state import ATTEMPTS, is_locked
+from ralr_viz.errors import InputError, RalrVizError, StorageError
+from ralr_viz.study.attempt import (
+    ATTEMPTS,
+    Attempt,
+    classify_end,
+    describe_end,
+    one_line,
+    read_attempts,
+    record_attempt,
+)
+from ralr_viz.study.state import is_locked
 from ralr_viz.train.prepare import finished_result
-from ralr_viz.train.storage import append_line, storage_error
+from ralr_viz.train.ranks import PeerError
+from ralr_viz.train.storage import append_line, storage_error, try_lock
 
 OUTPUT = "output.txt"
+# What `torchrun` tells a process of its own ranks; with these, a child would wait for ranks that never come.
+_OF_TORCHRUN = re.compile(
+    r"((LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class ExecuteOptions:
         data: Folder of the ingested data sets; None for the child's own default.
         device: ``--device``; a child whose ``CUDA_VISIBLE_DEVICES`` names one GPU takes ``cuda``.
         deterministic, compile: See `ralr_viz.train.runtime.Runtime`.
-        environment: Variables set for the child beside those of this process.
+        environment: Variables set for the child beside those of this process, of which torchrun's are left out.
     """
 
     data: Path | None = None
@@ -137,16 +150,30 @@ def result_of(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def watch_stdin() -> None:
-    """Let this process end as by SIGTERM, its state saved, when its stdin closes; what a child calls."""
+def record_own_end(directory: Path, error: BaseException, seconds: float = 0.0) -> None:
+    """Keep how this process's own execution of a run ended, as a driver would: ``ralr-viz run`` by hand.
 
-    def watch() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="stop-at-eof", daemon=True).start()
+    An end with a result needs no line; nor is a line written for a run that somebody else trains. Whatever goes
+    wrong here is not raised: the error itself matters more.
+    """
+    status, text = describe_end(error)
+    if status == "locked" or result_of(directory) is not None:
+        return
+    code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+    outcome, _, message = classify_end(code, {"status": status, "error": text}, None)
+    if isinstance(error, PeerError):  # of another rank, which may have been killed
+        outcome = "killed"
+    unexpected = status == "failed" and not isinstance(error, RalrVizError)
+    trace = "".join(traceback.format_exception(error)) if unexpected else text
+    with contextlib.suppress(StorageError, OSError):
+        if (directory / "recipe.toml").is_file():
+            with _claim(directory) as mine:
+                if mine and not is_locked(directory):
+                    number = len(read_attempts(directory)) + 1
+                    record_attempt(
+                        directory, Attempt(number, outcome, code, None, message, round(seconds, 3))
+                    )
+                    append_line(directory / OUTPUT, f"--- attempt {number}\n{trace.rstrip()}")
 
 
 @contextlib.contextmanager
@@ -161,12 +188,7 @@ def _claim(directory: Path) -> Iterator[bool]:
     except OSError as error:
         raise storage_error(path, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = True
-        except OSError:
-            mine = False
-        yield mine
+        yield try_lock(descriptor, directory)
     finally:
         os.close(descriptor)
 
@@ -232,13 +254,14 @@ def _run_child(
 
 
 def _start(directory: Path, options: ExecuteOptions, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if not _OF_TORCHRUN.fullmatch(name)}
     # A session of its own: Ctrl-C on the terminal reaches the driver alone, which passes it on.
     return subprocess.Popen(
         _command(directory, options),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=output,
-        env={**os.environ, **options.environment},
+        env={**inherited, **options.environment},
         start_new_session=True,
     )
 

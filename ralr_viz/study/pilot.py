@@ -11,7 +11,8 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.study.plan import Rate
 from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import StopSignal, configure, resolve_runtime
+from ralr_viz.train.runtime import configure, resolve_runtime
+from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import EpochStoppedError, Training
 
 # Steps that warm up (memory, convolution plans, compilation) and that are measured.

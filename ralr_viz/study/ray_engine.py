@@ -32,7 +32,8 @@ class RayExecutor(Executor):
         jobs: How many tasks at once; None for as many as the cluster holds.
 
     Raises:
-        InputError: Ray is not installed, no cluster answers, or a number is out of range.
+        InputError: Ray is not installed, no cluster answers, none of its nodes has what a task needs, or a number
+            is out of range.
 
     Example:
         >>> with RayExecutor("auto", gpus_per_run=0.5) as executor:
@@ -61,23 +62,20 @@ class RayExecutor(Executor):
             _connect(self._ray, address)
         # one task for all calls: Ray sends a function to the cluster once, and takes no other callables
         self._call = self._ray.remote(num_gpus=gpus_per_run, num_cpus=cpus_per_run, max_retries=0)(_call)
-
-    @property
-    def capacity(self) -> int:
-        """How many tasks to have at once: what the cluster holds as it is now, or ``jobs``; at least 1.
-
-        Raises:
-            InputError: No node has what a task needs.
-        """
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        slots = sum(_slots_of(node, self._needs) for node in nodes)
-        if not slots:
+        if not self.capacity:  # only now: later, a node may be starting again
+            self.shutdown()
             needs = " and ".join(f"{need:g} {name}" for name, need in self._needs.items() if need)
             raise InputError(
                 f"no node of the Ray cluster has {needs} for a run: lower --gpus-per-run, "
                 "train on the CPU by --device cpu, or choose another --address"
             )
-        return min(slots, self._jobs or slots)
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks to have at once: what the cluster holds as it is now, or ``jobs``; 0 while it holds none."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        slots = sum(_slots_of(node, self._needs) for node in nodes)
+        return slots if self._jobs is None else min(slots, self._jobs)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submit a call that can be pickled; a future that is cancelled cancels its task."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ralr_viz.errors import InputError
+from ralr_viz.errors import InputError, StorageError
+from ralr_viz.study.attempt import read_attempts
 from ralr_viz.train.prepare import finished_result
+from ralr_viz.train.storage import try_lock
 
 STATUSES = ("finished", "diverged", "failed", "running", "stopped", "pending")
-ATTEMPTS = "attempts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ def run_state(directory: Path) -> RunState:
         return RunState(status, result, str(result.get("message", "")))
     if is_locked(directory):
         return RunState("running")
-    attempt = last_attempt(directory)
-    if attempt is not None and attempt.get("outcome") == "failed":
-        return RunState("failed", message=str(attempt.get("error", "")))
+    attempts = read_attempts(directory)
+    if attempts and attempts[-1].outcome == "failed":
+        return RunState("failed", message=attempts[-1].error)
     return RunState("stopped" if has_epoch(directory) else "pending")
 
 
@@ -57,29 +58,12 @@ def is_locked(directory: Path) -> bool:
     except OSError:
         return False
     try:
-        # shared, and given back at once: whoever asks must not keep a run from starting
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        # shared, and given back at once; a run that starts at this instant tries again
+        return not try_lock(descriptor, directory, fcntl.LOCK_SH)
+    except StorageError:  # no locks there: nobody can have one
+        return False
     finally:
         os.close(descriptor)
-    return False
-
-
-def last_attempt(directory: Path) -> dict[str, Any] | None:
-    """The newest record of ``attempts.jsonl``; None where there is none that can be read."""
-    try:
-        lines = (directory / ATTEMPTS).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # half a line, of a driver that was killed
-        if isinstance(record, dict):
-            return record
-    return None
 
 
 def last_record(directory: Path) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ralr_viz.errors import DivergedError, InputError, InterruptedRunError, RalrVizError
 from ralr_viz.train.ranks import PeerError, Place, Ranks
-from ralr_viz.train.runtime import StopSignal
+from ralr_viz.train.stop import StopSignal
 
 # For rank 0 to evaluate and to save, or to compile, while the others wait.
 _TIMEOUT = datetime.timedelta(minutes=30)

@@ -19,13 +19,8 @@ from ralr_viz.errors import DataError, DivergedError, InterruptedRunError, RalrV
 from ralr_viz.train.prepare import read_prepared_run
 from ralr_viz.train.ranks import ALONE, Ranks
 from ralr_viz.train.run import RunWriter
-from ralr_viz.train.runtime import (
-    StopSignal,
-    catch_stop_signals,
-    configure,
-    describe_environment,
-    resolve_runtime,
-)
+from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
+from ralr_viz.train.stop import StopSignal, catch_stop_signals
 from ralr_viz.train.training import EpochStoppedError, Report, Training
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from ralr_viz.errors import InputError, RalrVizError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ralr_viz.train.runtime import StopSignal
+    from ralr_viz.train.stop import StopSignal
 
 T = TypeVar("T")
 

@@ -1,14 +1,11 @@
-"""Where and how a training or an analysis runs: device, precision, determinism, signals."""
+"""Where and how a training or an analysis runs: device, precision, determinism."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-import signal
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -117,43 +114,6 @@ def set_rng_state(state: Mapping[str, torch.Tensor], device: torch.device) -> No
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-class StopSignal:
-    """Remembers SIGINT or SIGTERM until the loop asks, so that saving happens outside the handler.
-
-    A second signal ends the process at once.
-
-    Attributes:
-        number: Of the signal that the loop is to obey, this process's or another rank's.
-    """
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._received = False  # another rank's signal comes here too, and late: it is no second one
-
-    def _receive(self, number: int, frame: types.FrameType | None) -> None:
-        if self._received:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self._received = True
-        self.number = number
-
-
-@contextlib.contextmanager
-def catch_stop_signals() -> Iterator[StopSignal]:
-    """Install a `StopSignal` for SIGINT and SIGTERM; the old handlers come back afterwards."""
-    stop = StopSignal()
-    try:
-        old = {s: signal.signal(s, stop._receive) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: the caller decides about signals
-        yield stop
-        return
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def _resolve_device(name: str) -> torch.device:

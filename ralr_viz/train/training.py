@@ -22,8 +22,9 @@ from ralr_viz.train.evaluate import evaluate, evaluation_sets, place_images
 from ralr_viz.train.optim import build_optimizer, build_scheduler
 from ralr_viz.train.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import Runtime, StopSignal, read_rng_state, set_rng_state
+from ralr_viz.train.runtime import Runtime, read_rng_state, set_rng_state
 from ralr_viz.train.step import train_step
+from ralr_viz.train.stop import StopSignal
 
 # Steps between two looks at the running loss, and at the other ranks: each look waits for the device.
 LOOK_EVERY = 25

@@ -36,7 +36,8 @@ from ralr_viz.train import training as training_module
 from ralr_viz.train.checkpoint import export_checkpoint, load_checkpoint, read_checkpoint
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.runtime import Runtime, StopSignal
+from ralr_viz.train.runtime import Runtime
+from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import Training
 
 CPU = Runtime(torch.device("cpu"), "fp32")

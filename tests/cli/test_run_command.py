@@ -7,7 +7,9 @@ import pytest
 
 from ralr_viz.cli.app import main
 from ralr_viz.errors import InterruptedRunError, StorageError
-from ralr_viz.train import loop
+from ralr_viz.study.attempt import read_attempts
+from ralr_viz.study.state import run_state
+from ralr_viz.train import loop, stop
 from ralr_viz.train.prepare import prepare_run
 from ralr_viz.train.storage import lock_folder
 
@@ -99,3 +101,33 @@ def test_unexpected_error_is_a_status_and_keeps_its_traceback(prepare, squares_r
         main()
     said = json.loads(capsys.readouterr().out)
     assert said == {"directory": str(directory), "status": "failed", "error": "ValueError: two lines"}
+
+
+def test_failure_by_hand_leaves_a_trace_and_one_under_a_driver_is_left_to_it(
+    run, prepare, monkeypatch, squares_root
+):
+    def fail(*arguments, **options):
+        raise ValueError("bad weights")
+
+    monkeypatch.setattr(stop, "watch_stdin", lambda: None)
+    monkeypatch.setattr(loop, "train_run", fail)
+    directory = prepare()
+    for option in ("--stop-at-eof", "-q"):
+        assert read_attempts(directory) == [] and run_state(directory).status == "pending"
+        with pytest.raises(ValueError):
+            run(directory, option)
+    (attempt,) = read_attempts(directory)
+    assert (attempt.outcome, attempt.code, attempt.error) == ("failed", 1, "ValueError: bad weights")
+    assert run_state(directory).status == "failed"
+    assert "Traceback" in (directory / "output.txt").read_text()
+
+
+def test_expected_error_by_hand_leaves_a_trace_unless_it_speaks_for_another_rank(run, prepare, monkeypatch):
+    directory = prepare()
+    monkeypatch.setenv("RANK", "1")
+    run(directory, "--device", "cuda:99").failed(2)
+    assert read_attempts(directory) == []
+    monkeypatch.delenv("RANK")
+    outcome = run(directory, "--device", "cuda:99").failed(2)
+    (attempt,) = read_attempts(directory)
+    assert (attempt.outcome, attempt.code) == ("failed", 2) and attempt.error in outcome.err

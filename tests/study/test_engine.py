@@ -1,5 +1,7 @@
 """What is retried, what is left alone and how it stops: with made-up outcomes, then with real trainings."""
 
+import errno
+import fcntl
 import json
 import os
 import pickle
@@ -288,6 +290,38 @@ def test_run_all_takes_any_executor_and_submits_what_can_be_pickled(make_runs, t
         assert statuses(run_all(make_runs("a", "b", "c"), pool, execute=Fake())) == [("finished", 1)] * 3
     task = (execute_run, tmp_path, CPU.fill(ExecuteOptions(data=tmp_path)))
     assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_cluster_that_has_lost_its_room_is_waited_for(make_runs):
+    room, events = [1, 0, 0, 0, 2], []
+
+    class Restarting(ThreadPoolExecutor):
+        @property
+        def capacity(self):
+            return room.pop(0) if len(room) > 1 else room[0]
+
+    with Restarting(2) as pool:
+        outcomes = run_all(
+            make_runs("a", "b", "c"),
+            pool,
+            execute=Fake(),
+            poll=0.01,
+            report=lambda e: events.append(e.status),
+        )
+    assert statuses(outcomes) == [("finished", 1)] * 3
+    assert events.count("waiting") == 1  # said once, not at each look
+
+
+def test_folder_on_a_file_system_without_flock_ends_the_command(make_runs, monkeypatch):
+    def refuse(descriptor, kind):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with (
+        LocalExecutor([CPU]) as executor,
+        pytest.raises(StorageError, match="`.*/a` is on a file system without flock .*--runs.*; 0 of 2 runs"),
+    ):
+        run_all(make_runs("a", "b"), executor)
 
 
 def test_broken_executor_is_one_line(make_runs):

@@ -1,6 +1,7 @@
 """How a child process ends and what is kept of it, with children that speak the protocol but import no torch."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -27,8 +28,9 @@ from ralr_viz.study.attempt import (
     read_attempts,
     record_attempt,
 )
-from ralr_viz.study.execute import Children, ExecuteOptions, execute_run, is_taken
-from ralr_viz.study.state import is_locked
+from ralr_viz.study.execute import Children, ExecuteOptions, execute_run, is_taken, record_own_end
+from ralr_viz.study.state import is_locked, run_state
+from ralr_viz.train.ranks import PeerError
 from ralr_viz.train.storage import lock_folder
 
 SAY = "import json, os, signal, sys; directory = sys.argv[1]\n"
@@ -123,6 +125,18 @@ def test_record_attempt_begins_a_line_of_its_own_after_a_torn_one(tmp_path):
     assert read_attempts(tmp_path) == [first, second]
 
 
+def test_line_of_an_outcome_alone_is_an_attempt_for_all_who_read(tmp_path):
+    lines = [
+        '{"outcome": "killed", "later": 1}',
+        '{"attempt": 9}',
+        "[1]",
+        '{"outcome": "failed", "error": null}',
+    ]
+    (tmp_path / "attempts.jsonl").write_text("\n".join(lines) + "\n")
+    assert read_attempts(tmp_path) == [Attempt(1, "killed"), Attempt(2, "failed")]
+    assert run_state(tmp_path).status == "failed"
+
+
 def test_execute_run_keeps_the_attempt_and_the_traceback(run_child, tmp_path):
     first = run_child("raise ValueError('bad weights')")
     assert (first.attempt, first.outcome, first.code) == (1, "failed", 1)
@@ -142,6 +156,20 @@ def test_execute_run_gives_the_child_its_environment_and_a_session_of_its_own(ru
     run_child(code, ExecuteOptions(environment={"CUDA_VISIBLE_DEVICES": "3"}))
     gpu, session = (tmp_path / "seen").read_text().split()
     assert gpu == "3" and int(session) != os.getsid(0)
+
+
+def test_execute_run_under_torchrun_hides_its_ranks_from_the_child(run_child, monkeypatch, tmp_path):
+    ranks = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
+             "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"]  # fmt: skip
+    for name in [*ranks, "NOT_RANK", "MASTER"]:
+        monkeypatch.setenv(name, "2")
+    run_child(
+        "open(directory + '/seen', 'w').write(json.dumps(dict(os.environ)))",
+        ExecuteOptions(environment={"MASTER_PORT": "1"}),
+    )
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert [name for name in ranks if name in seen] == ["MASTER_PORT"] and seen["MASTER_PORT"] == "1"
+    assert seen["NOT_RANK"] == seen["MASTER"] == "2" and seen["PATH"] == os.environ["PATH"]
 
 
 def test_execute_run_of_a_done_or_locked_run_starts_no_child(run_child, tmp_path):
@@ -191,10 +219,95 @@ os.kill(os.getpid(), signal.SIGKILL)"""
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it is still there
 
 
+@pytest.fixture
+def without_flock(monkeypatch):
+    def refuse(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_file_system_without_flock_is_an_error_and_no_lock(run_child, without_flock, tmp_path):
+    message = f"`{tmp_path}` is on a file system without flock (no locks available): choose another --runs"
+    attempt = run_child("raise ValueError")
+    assert attempt.outcome == "storage" and message in attempt.error
+    assert not (tmp_path / "output.txt").exists()
+    (tmp_path / "run.lock").touch()
+    assert not is_locked(tmp_path)
+    for ask in (is_taken, lock_folder):
+        with pytest.raises(StorageError) as error:
+            ask(tmp_path)
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
+def test_lock_that_somebody_has_is_taken(monkeypatch, tmp_path, number):
+    def refuse(descriptor, kind):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "run.lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert is_locked(tmp_path) and is_taken(tmp_path)
+
+
+def raised(error):
+    """The same error, with a traceback."""
+    try:
+        raise error
+    except BaseException as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "code", "kept"),
+    [
+        (ValueError("bad\nweights"), "failed", 1, "ValueError: bad\nweights\n"),
+        (InputError("no data set"), "failed", 2, "--- attempt 2\nno data set\n"),
+        (MemoryError(), "killed", 1, "MemoryError\n"),
+        (PeerError("another process ended"), "killed", 1, "ended\n"),
+        (InterruptedRunError("saved", 15), "interrupted", 143, "saved\n"),
+        (KeyboardInterrupt(), "interrupted", 130, "began\n"),
+        (StorageError("no space left"), "storage", 1, "left\n"),
+    ],
+)
+def test_record_own_end_keeps_an_end_without_a_result(tmp_path, error, outcome, code, kept):
+    (tmp_path / "recipe.toml").touch()
+    record_attempt(tmp_path, Attempt(1, "killed"))
+    record_own_end(tmp_path, raised(error), 1.23456)
+    last = read_attempts(tmp_path)[-1]
+    assert (last.attempt, last.outcome, last.code, last.seconds) == (2, outcome, code, 1.235)
+    assert last.error == describe_end(error)[1]
+    output = (tmp_path / "output.txt").read_text()
+    assert output.startswith("--- attempt 2\n") and output.endswith(kept)
+    assert ("Traceback" in output) == isinstance(error, (ValueError, MemoryError))
+
+
+def test_record_own_end_leaves_alone_what_is_no_run_done_or_of_somebody_else(tmp_path):
+    record_own_end(tmp_path, ValueError())
+    assert list(tmp_path.iterdir()) == []  # not prepared
+    record_own_end(tmp_path / ("x" * 300), ValueError())  # nor can it be
+
+    (tmp_path / "recipe.toml").touch()
+    record_own_end(tmp_path, RunLockedError("in use"))
+    lock = lock_folder(tmp_path)
+    record_own_end(tmp_path, ValueError())
+    os.close(lock)
+    with execute._claim(tmp_path):  # of a driver whose child still imports torch
+        record_own_end(tmp_path, ValueError())
+    (tmp_path / "result.json").write_text('{"status": "diverged"}')
+    record_own_end(tmp_path, DivergedError("NaN"))
+    assert read_attempts(tmp_path) == [] and not (tmp_path / "output.txt").exists()
+
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "attempts.jsonl").unlink()
+    (tmp_path / "attempts.jsonl").mkdir()
+    record_own_end(tmp_path, ValueError())  # raises nothing of its own
+
+
 WATCHED = textwrap.dedent(
     """
     import pathlib, time
-    from ralr_viz.study.execute import watch_stdin
+    from ralr_viz.train.stop import watch_stdin
     from ralr_viz.train.storage import lock_folder
     lock = lock_folder(pathlib.Path(directory))
     def save(number, frame):
@@ -242,6 +355,63 @@ def test_stop_asks_the_child_once_and_kill_ends_a_deaf_one(run_child, tmp_path):
     thread.start()
     assert run_child("sys.argv.append('--deaf')\n" + WATCHED, children=deaf).signal == signal.SIGKILL
     thread.join()
+
+
+PATIENT = """
+import pathlib, time
+from ralr_viz.train.stop import catch_stop_signals, watch_stdin
+watch_stdin()
+with catch_stop_signals() as stop:
+    open(directory + '/ready', 'w').close()
+    while stop.number is None:
+        time.sleep(0.001)
+    time.sleep(0.3)  # saves: what else comes finds it here
+    open(directory + '/saved', 'w').close()
+while not os.path.exists(directory + '/sent'):  # or here, as it says how it ended
+    time.sleep(0.001)
+sys.exit(128 + stop.number)
+"""
+
+
+@pytest.mark.parametrize("order", ["child first", "together", "driver first", "Ctrl-C, then both", "late"])
+def test_child_that_is_signalled_beside_its_driver_saves(run_child, tmp_path, order):
+    children, ready = Children(), tmp_path / "ready"
+
+    def stop():
+        wait_for(lambda: ready.exists())
+        (child,) = children._alive
+        if order == "driver first":
+            children.stop()
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT if "Ctrl-C" in order else signal.SIGTERM)
+        if order == "late":
+            wait_for(lambda: (tmp_path / "saved").exists())
+        if order != "together":
+            time.sleep(0.02)
+            child.send_signal(signal.SIGTERM)
+        children.stop()
+        (tmp_path / "sent").touch()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    attempt = run_child(PATIENT, children=children)
+    thread.join()
+    code = 130 if "Ctrl-C" in order else 143
+    assert (attempt.outcome, attempt.code, attempt.signal) == ("interrupted", code, None)
+    assert (tmp_path / "saved").exists()
+
+
+def test_second_signal_of_a_process_without_a_driver_ends_it_at_once(tmp_path):
+    code = SAY + PATIENT.replace("watch_stdin()\n", "").replace("time.sleep(0.3)", "time.sleep(600)")
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    wait_for(lambda: (tmp_path / "ready").exists())
+
+    def ended():
+        process.send_signal(signal.SIGTERM)
+        return process.poll() is not None
+
+    wait_for(ended)
+    assert process.returncode == -signal.SIGTERM and not (tmp_path / "saved").exists()
 
 
 def test_child_stops_when_its_driver_is_killed(tmp_path):

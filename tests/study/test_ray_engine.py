@@ -127,12 +127,16 @@ def test_stopped_executor_interrupts_what_runs(ray, tmp_path):
         assert (tmp_path / "saved").exists()
 
 
-def test_capacity_of_a_cluster_without_such_a_gpu_is_refused(ray):
-    with (
-        RayExecutor(gpus_per_run=1, cpus_per_run=64) as executor,
-        pytest.raises(InputError, match="1 GPU and 64 CPU"),
-    ):
-        _ = executor.capacity
+def test_cluster_without_such_a_node_is_refused(ray):
+    with pytest.raises(InputError, match="no node of the Ray cluster has 1 GPU and 64 CPU"):
+        RayExecutor(gpus_per_run=1, cpus_per_run=64)
+
+
+def test_capacity_of_a_cluster_whose_nodes_are_gone_is_none_for_now(ray, monkeypatch):
+    with RayExecutor(jobs=3) as executor:
+        assert executor.capacity == 2
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": False, "Resources": {"CPU": 2.0}}])
+        assert executor.capacity == 0
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_ray_executor_refuses_numbers_out_of_range(needs):
 # Speaks the protocol as a training does, but needs no torch: it is stopped once, then it finishes.
 CHILD = """
 import pathlib, signal, sys, time
-from ralr_viz.study.execute import watch_stdin
+from ralr_viz.train.stop import watch_stdin
 from ralr_viz.train.storage import lock_folder
 
 def save(number, frame):

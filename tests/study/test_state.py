@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from ralr_viz.study.state import is_locked, last_attempt, last_record, run_state
+from ralr_viz.study.attempt import read_attempts
+from ralr_viz.study.state import is_locked, last_record, run_state
+from ralr_viz.train import storage
 
 
 @pytest.fixture
@@ -76,6 +78,18 @@ def test_last_record_reads_the_end_of_a_long_log(run):
     assert last_record(run.parent) is None
 
 
-def test_last_attempt_of_damaged_lines_is_none(run):
+def test_damaged_lines_are_no_attempts(run):
     (run / "attempts.jsonl").write_bytes(b"\xff\xfe\n[1]\n" + b"[" * 100_000)
-    assert last_attempt(run) is None
+    assert read_attempts(run) == []
+    assert run_state(run).status == "pending"
+
+
+def test_run_that_starts_while_somebody_asks_for_its_state_waits_for_the_answer(run, monkeypatch):
+    asking = os.open(run / "run.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(asking, fcntl.LOCK_SH)  # as `is_locked` has it for an instant
+    monkeypatch.setattr(storage.time, "sleep", lambda seconds: fcntl.flock(asking, fcntl.LOCK_UN))
+    own = storage.lock_folder(run)
+    monkeypatch.undo()
+    assert is_locked(run)
+    os.close(own)
+    os.close(asking)

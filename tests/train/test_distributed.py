@@ -21,7 +21,8 @@ from ralr_viz.train.distributed import ProcessRanks
 from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.prepare import prepare_run, read_prepared_run
 from ralr_viz.train.ranks import ALONE, Place, join_ranks, read_place
-from ralr_viz.train.runtime import Runtime, StopSignal
+from ralr_viz.train.runtime import Runtime
+from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import Training
 
 # Busy machines import torch for a minute.
