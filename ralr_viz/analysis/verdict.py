@@ -22,12 +22,16 @@ _CHUNK = 5_000_000
 _SPLITS = (("test", "test"), ("val", "validation"))
 """Prefix of the columns of a run's log, and the split's name."""
 
+_ENDED = ("finished", "unknown")
+"""Status of a run that is compared by its last epoch; a CSV's is unknown."""
+
 
 def compute_verdict(
     names: Sequence[str],
     predictions: Sequence[PredictionsResult],
     runs: Sequence[Sequence[RunRecord]],
     *,
+    epochs: Sequence[int | str | None] | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Verdict:
@@ -35,12 +39,15 @@ def compute_verdict(
 
     Over images, intervals are by the percentile bootstrap over images, the same draws for both sides: they
     hold for these checkpoints, and say nothing of another training. Over seeds, they are t intervals, of the
-    difference paired by seed.
+    difference paired by seed; a seed whose run diverged, is not finished or stopped elsewhere on any side is
+    left out of all of them, and named in ``left_out``.
 
     Args:
         names: Of the sides, one or two.
         predictions: Of a checkpoint of each side on the same labelled images; empty where there are none.
         runs: Training runs of each side; may be empty.
+        epochs: Of each side, after which its runs are compared: a number, ``best`` for each run's own best
+            one, or None for the last one, of finished runs.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -50,7 +57,7 @@ def compute_verdict(
     if len(names) not in (1, 2) or len(runs) != len(names) or len(predictions) not in (0, len(names)):
         raise InputError(f"`names` has {len(names)} sides, expects one or two, and runs of each")
     fields = _over_images(predictions, resamples, seed) if predictions else {}
-    return Verdict(names=tuple(names), **fields, **_over_seeds(runs))
+    return Verdict(names=tuple(names), **fields, **_over_seeds(names, runs, epochs or [None] * len(names)))
 
 
 def _over_images(predictions: Sequence[PredictionsResult], resamples: int, seed: int) -> dict:
@@ -143,27 +150,89 @@ def _bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarra
     return means
 
 
-def _over_seeds(runs: Sequence[Sequence[RunRecord]]) -> dict:
+def _over_seeds(
+    names: Sequence[str], runs: Sequence[Sequence[RunRecord]], epochs: Sequence[int | str | None]
+) -> dict:
     found = [{run.seed: run for run in of_side if run.seed is not None} for of_side in runs]
-    common = sorted(set.intersection(*(set(of_side) for of_side in found))) if found else []
-    records = [[of_side[seed] for seed in common] for of_side in found]
-    split = next((s for s in _SPLITS if common and _has(records, f"{s[0]}_acc")), None)
-    if split is None:
+    if not all(found):
         return {}
+    left_out = _left_out(names, found, epochs)
+    common = [seed for seed in sorted(set.intersection(*map(set, found))) if seed not in left_out]
+    records = [[of_side[seed] for seed in common] for of_side in found]
+    split = next((s for s in _SPLITS if common and _has(records, epochs, f"{s[0]}_acc")), None)
+    told = {"left_out": tuple((seed, left_out[seed]) for seed in sorted(left_out))}
+    if split is None:
+        return told
     prefix, called = split
     values = [
-        np.array([[_last(run, f"{prefix}_{end}") for run in row] for row in records])
+        np.array(
+            [[_at(run, e, f"{prefix}_{end}") for run in row] for row, e in zip(records, epochs, strict=True)]
+        )
         for end in ("acc", "loss")
     ]
-    return {
+    return told | {
         "seeds": tuple(
             _seed_score(name, unit, v)
             for (name, unit), v in zip((("accuracy", "%"), ("loss", "nats")), values, strict=True)
         ),
         "paired_seeds": tuple(common),
         "seed_split": called,
+        "seed_epoch": _describe_epochs(epochs),
         "per_seed": np.stack(values),
     }
+
+
+def _left_out(
+    names: Sequence[str], found: Sequence[dict[int, RunRecord]], epochs: Sequence[int | str | None]
+) -> dict[int, str]:
+    """Seeds that are not compared, and why: a number of an unfinished run is not one of its method."""
+    reasons: dict[int, list[str]] = {}
+    for i, of_side in enumerate(found):
+        for seed, run in of_side.items():
+            lacking = [name for name, other in zip(names, found, strict=True) if seed not in other]
+            said = [f"{name} has none" for name in lacking] or _why_not(names[i], run, epochs[i])
+            reasons.setdefault(seed, []).extend(one for one in said if one not in reasons.get(seed, []))
+    whole = [seed for seed, said in reasons.items() if not said]
+    ends = [
+        int(of_side[seed].epoch[-1])
+        for of_side, epoch in zip(found, epochs, strict=True)
+        for seed in whole
+        if epoch is None
+    ]
+    usual = max(ends, key=lambda end: (ends.count(end), end), default=0)
+    for seed in whole:
+        reasons[seed] += [
+            f"{name} ended at epoch {of_side[seed].epoch[-1]}, others at {usual}"
+            for name, of_side, epoch in zip(names, found, epochs, strict=True)
+            if epoch is None and of_side[seed].epoch[-1] != usual
+        ]
+    return {seed: "; ".join(said) for seed, said in reasons.items() if said}
+
+
+def _why_not(name: str, run: RunRecord, epoch: int | str | None) -> list[str]:
+    """Why a run has no number of this epoch, or of its end; nothing where it has."""
+    if run.status == "diverged":
+        return [f"{name} diverged after epoch {run.epoch[-1]}"]
+    if epoch is None and run.status not in _ENDED:
+        return [f"{name} is {run.status}, at epoch {run.epoch[-1]}"]
+    if _measured(run, epoch):
+        return []
+    return [f"{name} did not measure {'its ' * (epoch in (None, 'best'))}{_name_epoch(epoch)}"]
+
+
+def _measured(run: RunRecord, epoch: int | str | None) -> bool:
+    return any(np.isfinite(_at(run, epoch, f"{prefix}_acc")) for prefix, _ in _SPLITS)
+
+
+def _describe_epochs(epochs: Sequence[int | str | None]) -> str:
+    of: dict[int | str | None, str] = {None: "the ", "best": "each run's "}
+    return " and ".join(dict.fromkeys(of.get(epoch, "") + _name_epoch(epoch) for epoch in epochs))
+
+
+def _name_epoch(epoch: int | str | None) -> str:
+    if isinstance(epoch, int):
+        return f"epoch {epoch}"
+    return f"{epoch or 'last'} epoch"
 
 
 def _seed_score(name: str, unit: str, values: np.ndarray) -> Score:
@@ -175,12 +244,17 @@ def _seed_score(name: str, unit: str, values: np.ndarray) -> Score:
     return Score(name, unit, "seeds", table, np.array(found[:3]), found.p)
 
 
-def _has(records: Sequence[Sequence[RunRecord]], quantity: str) -> bool:
-    return all(np.isfinite(run.values(quantity)).any() for row in records for run in row)
+def _has(records: Sequence[Sequence[RunRecord]], epochs: Sequence[int | str | None], quantity: str) -> bool:
+    return all(
+        np.isfinite(_at(run, epoch, quantity))
+        for row, epoch in zip(records, epochs, strict=True)
+        for run in row
+    )
 
 
-def _last(run: RunRecord, quantity: str) -> float:
-    """Its last measured value; NaN for a run that measured none."""
-    values = run.values(quantity)
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if len(finite) else np.nan
+def _at(run: RunRecord, epoch: int | str | None, quantity: str) -> float:
+    """Its value after an epoch, its best or its last one; NaN where it was not measured."""
+    if epoch == "best":
+        epoch = ((run.result or {}).get("best") or {}).get("epoch", 0)
+    at = np.flatnonzero(run.epoch == (run.epoch[-1] if epoch is None else epoch))
+    return float(run.values(quantity)[at[0]]) if len(at) else np.nan

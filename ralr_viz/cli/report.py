@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -86,9 +87,17 @@ def report(
     _check_size(len(page), samples, force, quiet)
     write_bytes(out, page)
     if not quiet:
-        for section, reason in inputs.missing.items():
-            print(f"{section}: not on the page: {reason}", file=sys.stderr)
+        _say_missing(inputs.missing)
     typer.echo(out)
+
+
+def _say_missing(missing: Mapping[str, str]) -> None:
+    """A line for each reason, with the sections that it costs."""
+    sections: dict[str, list[str]] = {}
+    for section, reason in missing.items():
+        sections.setdefault(reason, []).append(section)
+    for reason, names in sections.items():
+        print(f"{', '.join(names)}: not on the page: {reason}", file=sys.stderr)
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ralr_viz.cli.output import describe_command
 from ralr_viz.cli.report_sides import Source, choose_seeds
+from ralr_viz.cli.report_why import load_why
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ralr_viz.report.inputs import ReportInputs, Side
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.results.curves import CurvesResult
-    from ralr_viz.results.why import WhyResult
+    from ralr_viz.results.predictions import PredictionsResult
     from ralr_viz.train.checkpoint import Checkpoint
     from ralr_viz.train.runtime import Runtime
 
@@ -74,7 +75,7 @@ def gather_inputs(
     now = Gathering(sources, options, runtime, progress)
     now.seeds, note = choose_seeds(sources)
     now.notes += [note] if note else []
-    loaded = _load_why(why, now)
+    loaded = load_why(why, now)
     checkpoints = _load_checkpoints(now)
     parts = _select_images(checkpoints, now)
     sides = _make_sides(checkpoints, parts, now)
@@ -83,6 +84,7 @@ def gather_inputs(
     found: dict[str, Any] = {}
     if predictions:
         rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
+        found["split_size"] = _split_size(checkpoints, parts[0], now)
         found["indices"] = predictions[0].indices[rows]
         found["images"] = parts[0].images[rows]
         found["boxes"] = None if parts[0].boxes is None else parts[0].boxes[rows]
@@ -92,54 +94,20 @@ def gather_inputs(
     found["curves"] = _join_curves(sides, now)
     return ReportInputs(
         sides=tuple(sides),
-        verdict=compute_verdict(names, predictions, [side.runs for side in sides], seed=options.seed),
+        verdict=compute_verdict(
+            names,
+            predictions,
+            [side.runs for side in sides],
+            epochs=[source.epoch for source in sources],
+            seed=options.seed,
+        ),
         why=loaded,
+        seed=options.seed,
         missing={key: without_paths(reason.rstrip(".")) for key, reason in now.missing.items()},
         command=without_paths(describe_command()["command"]),
-        notes=tuple(without_paths(f"{note[:1].upper()}{note[1:].rstrip('.')}.") for note in now.notes),
+        notes=tuple(without_paths(f"{note.rstrip('.')}.") for note in dict.fromkeys(now.notes)),
         **found,
     )
-
-
-def _load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
-    from ralr_viz.results.bundle import load_result
-    from ralr_viz.results.why import WhyResult
-
-    if folder is None:
-        if len(now.sources) == 2:
-            now.missing["why"] = _why_command(now)
-        return None
-    inner = folder / "why"  # of `ralr-viz why --out folder`
-    found = load_result(inner if (inner / "manifest.json").is_file() else folder)
-    if not isinstance(found, WhyResult):
-        raise InputError(
-            f"`--why {folder}` holds a result of kind `{found.kind}`: give the folder that `ralr-viz why --out` wrote"
-        )
-    methods = [_method(source) for source in now.sources]
-    if len(methods) == 2 and all(methods) and list(found.arms[:2]) != methods:
-        now.notes.append(
-            f"the claims were tested on {found.arms[0]} and {found.arms[1]}, this page compares {methods[0]} and "
-            f"{methods[1]}"
-        )
-    tested = {run.get("run") for run in found.provenance.get("runs", ())}
-    shown = {record.label for source in now.sources for _, record in source.runs.values()}
-    if tested and not tested & shown:
-        now.notes.append(f"the claims were tested on other runs than this page shows, such as {min(tested)}")
-    return found
-
-
-def _why_command(now: Gathering) -> str:
-    methods = [_method(source) for source in now.sources]
-    if not all(methods):
-        return "the claims are tested on training runs, not on weights alone"
-    arms = " ".join(
-        f"{source.option} RUNS/RECIPE/{method}" for source, method in zip(now.sources, methods, strict=True)
-    )
-    return f"run `ralr-viz why {arms} --out out/why`, then `ralr-viz report` again with `--why out/why`"
-
-
-def _method(source: Source) -> str:
-    return next(iter(source.runs.values()))[1].method if source.runs else ""
 
 
 def _load_checkpoints(now: Gathering) -> list[Checkpoint]:
@@ -172,6 +140,16 @@ def _select_images(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[Sp
         return []
 
 
+def _split_size(checkpoints: Sequence[Checkpoint], part: SplitImages, now: Gathering) -> int:
+    """Images of the whole split, without ``--limit``."""
+    from ralr_viz.cli.inputs import select_common
+
+    options, n = now.options, len(part.labels)
+    if options.limit is None or n < options.limit:  # there are no more
+        return n
+    return len(select_common(checkpoints[:1], options.data, options.split, None, quiet=True)[0].labels)
+
+
 def _miss(now: Gathering, reason: str) -> None:
     for key in ("predictions", "embeddings", "classes", "gallery", "activations"):
         now.missing.setdefault(key, reason)
@@ -198,13 +176,8 @@ def _make_sides(
             )
         known = _describe_checkpoint(checkpoints[i], parts[i] if parts else None) if checkpoints else {}
         records = tuple(record for _, record in (source.runs[seed] for seed in _sorted_seeds(source)))
-        method = _method(source) or (checkpoints[i].method or "" if checkpoints else "")
+        method = source.method or (checkpoints[i].method or "" if checkpoints else "")
         sides.append(Side(names[i], method, records, predictions, known))
-        now.notes += [
-            f"{record.label} is {record.status}, not finished"
-            for record in records
-            if record.status not in ("finished", "unknown")
-        ]
     return sides
 
 
@@ -220,7 +193,7 @@ def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
     if checkpoints:
         names = name_checkpoints(checkpoints)
     else:
-        names = [method_name(_method(source)) for source in now.sources]
+        names = [method_name(source.method) for source in now.sources]
         if len(set(names)) < len(names):
             names = [f"{name} ({side})" for name, side in zip(names, "AB", strict=False)]
     return [name.replace("\\$", "$") for name in names]  # escaped for matplotlib, not for a page
@@ -244,6 +217,7 @@ def _embed(predictions: list[Any], rows: Any, now: Gathering) -> Any:
     from ralr_viz.analysis.sample import take_images
 
     try:
+        _check_sample(predictions[0], rows)
         return compute_embedding(
             [take_images(p, rows) for p in predictions],
             seed=now.options.seed,
@@ -253,6 +227,27 @@ def _embed(predictions: list[Any], rows: Any, now: Gathering) -> Any:
     except InputError as error:
         now.missing["embeddings"] = str(error)
         return None
+
+
+def _check_sample(predictions: PredictionsResult, rows: Any) -> None:
+    """Refuse, in the words of this command, a sample that a map's numbers cannot be made of.
+
+    Raises:
+        InputError: Fewer than four images, or a class with one image.
+    """
+    import numpy as np
+
+    classes, counts = np.unique(predictions.labels[rows], return_counts=True)
+    lonely = classes[counts == 1]
+    if len(rows) >= 4 and not len(lonely):  # of a split of one class, the embedding itself speaks
+        return
+    known = predictions.class_names
+    named = f"`{known[lonely[0]] if lonely[0] < len(known) else lonely[0]}`" if len(lonely) else ""
+    what = f"class {named} has one image" if named else "a map needs four or more"
+    shown = f"{len(rows)} image{'s' * (len(rows) > 1)}"
+    raise InputError(
+        f"{what} among the {shown} of the sample: raise --samples, and --limit where it is given"
+    )
 
 
 def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:

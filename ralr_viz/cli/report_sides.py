@@ -22,12 +22,27 @@ class Source:
         runs: Training seed to run directory and its record; the only one may lack a seed.
         state: ``@best``, ``@24`` or empty.
         weights: What to load where no training log is beside it.
+        text: As it was given, without the state.
     """
 
     option: str
     runs: dict[int | None, tuple[Path, RunRecord]]
     state: str = ""
     weights: str = ""
+    text: str = ""
+
+    @property
+    def epoch(self) -> int | str | None:
+        """Which epoch of each run is looked at: its number, ``best``, or None for the last one."""
+        name = self.state.removeprefix("@")
+        if name.isdecimal():
+            return int(name)
+        return name if name == "best" else None
+
+    @property
+    def method(self) -> str:
+        """Of its runs; empty where there are none."""
+        return next(iter(self.runs.values()))[1].method if self.runs else ""
 
     def spec(self, seed: int | None) -> str:
         """The checkpoint of a training seed as ``--ckpt`` takes it."""
@@ -47,18 +62,23 @@ def find_sources(a: str, b: str | None) -> list[Source]:
 def choose_seeds(sources: Sequence[Source]) -> tuple[list[int | None], str]:
     """The seed of each source whose checkpoint is looked at, and what has to be said of it.
 
-    The lowest that all have; each one's lowest where none is common.
+    The lowest that all have finished, else the lowest that all have; each one's lowest where none is common.
     """
     seeds: list[set[int | None]] = [set(source.runs) - {None} for source in sources if source.runs]
     common = set.intersection(*seeds) if seeds else set()
     if common:
-        seed = min(common, key=_order)
+        whole = {seed for seed in common if all(_is_whole(source, seed) for source in sources)}
+        seed = min(whole or common, key=_order)
         return [seed if source.runs else None for source in sources], ""
     chosen = [min(source.runs, key=_order, default=None) for source in sources]
     known = [seed for seed in chosen if seed is not None]
     if len(known) < 2:
         return chosen, ""
-    return chosen, f"no training seed is common to both sides: seeds {known[0]} and {known[1]} are compared"
+    return chosen, f"No training seed is common to both sides: seeds {known[0]} and {known[1]} are compared"
+
+
+def _is_whole(source: Source, seed: int | None) -> bool:
+    return not source.runs or source.runs[seed][1].status in ("finished", "unknown")
 
 
 def _order(seed: int | None) -> int:
@@ -75,7 +95,7 @@ def _find_source(option: str, text: str) -> Source:
         path, state = Path(head), f"@{name}"
     if not path.is_dir() or ((path / "checkpoints").is_dir() and not (path / METRICS).is_file()):
         resolve_checkpoint(text)  # refuse early what is not there
-        return Source(option, {}, weights=text)
+        return Source(option, {}, weights=text, text=text)
     runs: dict[int | None, tuple[Path, RunRecord]] = {}
     for folder in find_runs(path):
         record = load_run(folder)
@@ -85,4 +105,4 @@ def _find_source(option: str, text: str) -> Source:
                 "give the folder of one method, such as RUNS/RECIPE/ralr"
             )
         runs[record.seed] = (folder, record)
-    return Source(option, runs, state)
+    return Source(option, runs, state, text=str(path))

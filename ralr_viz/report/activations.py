@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.plots.activations import SHOWN, drawn_bins
 from ralr_viz.report.chart import new_chart
-from ralr_viz.report.inputs import ReportInputs
+from ralr_viz.report.inputs import ReportInputs, whose_checkpoints
 from ralr_viz.report.section import Section, format_number, missing_section, render_template
 from ralr_viz.results.activations import ActivationsResult
 
@@ -55,6 +55,7 @@ def build_activations(inputs: ReportInputs) -> Section:
             for layer in range(result.num_layers)
         ],
         states=_common_states(result),
+        states_of=result.checkpoints,
         colors=COLORS,
         lines=list_lines(result),
         selection=result.selection,
@@ -68,6 +69,7 @@ def build_activations(inputs: ReportInputs) -> Section:
         figures=charts,
         scripts=("activations.js",),
         styles=("samples.css",),
+        whose=whose_checkpoints(inputs.sides),
         data={"layers": layers, "rows": result.rows, "states": result.checkpoints},
     )
 

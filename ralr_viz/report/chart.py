@@ -25,6 +25,7 @@ def new_chart(name: str, **options: Any) -> figure:
     settings: dict[str, Any] = {"height": 260, "sizing_mode": "stretch_width", "toolbar_location": "above"}
     chart = new_figure(name=name, **settings | options)
     chart.toolbar.logo = None
+    chart.toolbar.stylesheets = ["@media print { :host { visibility: hidden; } }"]
     chart.background_fill_color = chart.border_fill_color = chart.outline_line_color = None
     for axis in chart.axis:
         axis.axis_label_text_font = axis.major_label_text_font = FONT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ralr_viz.report.inputs import ReportInputs
+from ralr_viz.report.inputs import ReportInputs, whose_checkpoints
 from ralr_viz.report.section import Section, format_number, missing_section, render_template
 from ralr_viz.results.verdict import ClassScores
 
@@ -29,7 +29,7 @@ def build_classes(inputs: ReportInputs) -> Section:
         pair=pair,
         rows=rows,
         excluding=excluding,
-        by_chance=max(1, round(0.05 * len(rows))),
+        by_chance=f"{0.05 * len(rows):.1f}",
     )
     header = ["label", "class", "n", *(f"accuracy {name} (%)" for name in verdict.names)]
     if pair:
@@ -37,7 +37,14 @@ def build_classes(inputs: ReportInputs) -> Section:
     for name in verdict.names:
         header += [f"top confusion {name}", f"top confusion {name} (n)"]
     table = [_csv_row(row, pair) for row in rows]
-    return Section("classes", TITLE, html, scripts=("classes.js",), data={"header": header, "rows": table})
+    return Section(
+        "classes",
+        TITLE,
+        html,
+        scripts=("classes.js",),
+        data={"header": header, "rows": table},
+        whose=whose_checkpoints(inputs.sides),
+    )
 
 
 def class_rows(inputs: ReportInputs, scores: ClassScores) -> list[dict[str, Any]]:

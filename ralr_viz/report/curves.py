@@ -20,7 +20,7 @@ TITLE = "Curves"
 DASHES = ("dashed", "solid")
 """Of A and B, as in the figures of a baseline and of RALR: never told apart by colour alone."""
 
-_RAW: dict[str, Any] = {"line_width": 1, "line_alpha": 0.55}
+_RAW: dict[str, Any] = {"line_width": 1}  # paler ones would be lost on a light or on a dark page
 _GREY = "#8a9099"
 _DIGITS = 7  # significant, of the numbers that the page keeps
 _QUANTITIES = {
@@ -146,8 +146,10 @@ def _draw_panels(
         else:
             chart.xaxis.major_label_text_font_size = "0px"
         _mark_amplified(chart, result, sides, colors, dots=is_rate)
-        draw = _draw_rates if is_rate else _draw_losses
-        draw(chart, panel, result, sides, colors, window)
+        if is_rate:
+            _draw_rates(chart, panel, result, sides, colors)
+        else:
+            _draw_losses(chart, panel, result, sides, colors, window)
         cursor = Span(name=f"cursor-{panel.name}", dimension="height", location=last, line_color=_GREY)
         chart.add_layout(cursor)
         chart.js_on_event("mousemove", CustomJS(code="report.curves.move(cb_obj.x)"))
@@ -181,7 +183,7 @@ def _draw_losses(
                 result.epoch[there],
                 smooth(mean[there], window),
                 color=color,
-                line_width=2.5,
+                line_width=3,
                 line_dash=DASHES[side],
                 name="smoothed",
             )
@@ -194,7 +196,6 @@ def _draw_rates(
     result: CurvesResult,
     sides: Sequence[int],
     colors: Sequence[str],
-    window: int,
 ) -> None:
     """The scheduled rate in grey, the rate in use as steps."""
     for base in np.unique(result.base_lr[np.isfinite(result.base_lr).any(axis=1)], axis=0):
@@ -255,7 +256,6 @@ def _data(result: CurvesResult) -> Mapping[str, Any]:
     return {
         "epoch": result.epoch,
         "runs": result.run,
-        "names": measured,
         "labels": [_QUANTITIES[name] for name in measured],
         "values": [_rounded(getattr(result, name)) for name in measured],
         "amplified": result.amplified,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES, interval_text
 from ralr_viz.report.chart import new_chart
-from ralr_viz.report.inputs import ReportInputs, Side
+from ralr_viz.report.inputs import ReportInputs, Side, whose_checkpoints
 from ralr_viz.report.samples import LONGEST_SIDE, find_disputed, find_rows, largest_map, pack_samples
 from ralr_viz.report.section import Section, missing_section, render_template
 from ralr_viz.results.embedding import INTERVALS, EmbeddingResult
@@ -67,20 +67,21 @@ def build_embeddings(inputs: ReportInputs) -> Section:
         return missing if samples is None else replace(missing, data={"samples": samples})
     source, cursor = _sources(result)
     panels = [_draw_panel(result, i, source, cursor) for i in range(len(result.models))]
+    numbers = list_numbers(result)
     html = render_template(
         "embeddings.html",
         sides=[side.name for side in inputs.sides],
         count=len(result.labels),
         sampling=inputs.sampling,
         modes=_color_modes(inputs),
-        numbers=list_numbers(result),
+        numbers=numbers,
+        without_interval=any("[–]" in text for line in numbers for text in (*line.values, line.difference)),
         bias=describe_bias(inputs),
         caveats=list_caveats(result, inputs.sides),
         has_maps=any(side["maps"] for side in samples["sides"]),
         reduced=max(samples["imageSize"]) > LONGEST_SIDE,
         longest=LONGEST_SIDE,
         coarser=_coarser_map(inputs),
-        k=result.k,
     )
     return Section(
         key="embeddings",
@@ -90,6 +91,7 @@ def build_embeddings(inputs: ReportInputs) -> Section:
         scripts=("samples.js", "embeddings.js"),
         styles=("samples.css",),
         data={"samples": samples, "look": _look(result), "k": result.k},
+        whose=whose_checkpoints(inputs.sides),
     )
 
 
@@ -105,20 +107,31 @@ def list_numbers(result: EmbeddingResult) -> list[Number]:
     lines = []
     compared = len(result.models) > 1
     for name, label in METRIC_NAMES.items():
-        values = tuple(interval_text(name, numbers) for numbers in result.metric(name))
+        values = tuple(_interval_text(name, numbers) for numbers in result.metric(name))
         difference = result.difference(name)[-1]
         lines.append(
             Number(
                 f"{label} among the nearest {result.k}" if name == "map_recall" else label,
                 values,
-                interval_text(name, difference, signed=True) if compared else "",
-                compared and bool(difference[1] > 0 or difference[2] < 0),
+                _interval_text(name, difference, signed=True) if compared else "",
+                compared and _holds(difference) and bool(difference[1] > 0 or difference[2] < 0),
             )
         )
     if compared:
-        kept = interval_text("neighbours_kept", result.mean_kept[1])
+        kept = _interval_text("neighbours_kept", result.mean_kept[1])
         lines.append(Number(f"neighbours kept (by chance {result.chance_kept:.3f})", ("–", kept), "", False))
     return lines
+
+
+def _interval_text(name: str, numbers: np.ndarray, *, signed: bool = False) -> str:
+    """As in the figures, but without an interval that does not hold its own value."""
+    text = interval_text(name, numbers, signed=signed)
+    return text if _holds(numbers) else f"{text.partition(' [')[0]} [–]"
+
+
+def _holds(numbers: np.ndarray) -> bool:
+    value, low, high = numbers
+    return bool(low <= value <= high)
 
 
 def list_caveats(result: EmbeddingResult, sides: Sequence[Side]) -> list[str]:
@@ -208,7 +221,6 @@ def _draw_panel(
     )
     panel.axis.visible = False
     panel.grid.visible = False
-    panel.outline_line_color = _GREY
     x, y = f"x{index}", f"y{index}"
     look = {"fill_color": "color", "line_color": "color", "marker": "marker"}
     panel.scatter(

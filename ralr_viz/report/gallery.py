@@ -6,14 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ralr_viz.report.inputs import ReportInputs
+from ralr_viz.report.inputs import ReportInputs, whose_checkpoints
 from ralr_viz.report.samples import find_disputed, find_rows, pack_array
 from ralr_viz.report.section import Section, missing_section, render_template
 
 TITLE = "What the networks look at"
-SEED = 0
-"""Of the random sample and of the random order."""
-
 _MISSING = "no images were sampled: ralr-viz cam draws class activation maps"
 
 
@@ -45,7 +42,7 @@ def build_gallery(inputs: ReportInputs) -> Section:
         groups=list_groups(inputs),
         sides=[side.name for side in inputs.sides],
         has_maps=all(predictions.has_maps for predictions in found),
-        seed=SEED,
+        seed=inputs.seed,
     )
     return Section(
         key="gallery",
@@ -53,8 +50,9 @@ def build_gallery(inputs: ReportInputs) -> Section:
         html=html,
         scripts=("samples.js", "gallery.js"),
         styles=("samples.css",),
+        whose=whose_checkpoints(inputs.sides),
         data={
-            "order": pack_array(np.random.default_rng(SEED).permutation(len(inputs.indices)), "<i4"),
+            "order": pack_array(np.random.default_rng(inputs.seed).permutation(len(inputs.indices)), "<i4"),
             "random": pack_array(random_order(inputs), "<i4"),
         },
     )
@@ -70,7 +68,7 @@ def random_order(inputs: ReportInputs) -> np.ndarray:
         Positions in ``inputs.indices``, int64, as many as there are before one of the two kinds is used up.
     """
     assert inputs.indices is not None and inputs.sides[0].predictions is not None  # the caller has checked
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(inputs.seed)
     order = rng.permutation(len(inputs.indices))
     disputed = find_disputed(inputs)
     sampled = disputed[find_rows(inputs.sides[0].predictions, inputs.indices)]
@@ -90,7 +88,7 @@ def list_groups(inputs: ReportInputs) -> list[Group]:
     names = [side.name for side in inputs.sides]
     split = inputs.sides[0].predictions.split if inputs.sides[0].predictions is not None else None
     of = f"of the {split} images" if split else "of all images"
-    chance = Group("random", "Random sample", f"drawn {of} (seed {SEED}), whatever the networks say")
+    chance = Group("random", "Random sample", f"drawn {of} (seed {inputs.seed}), whatever the networks say")
     if len(right) == 1:
         return [Group("wrong", f"Wrong in {names[0]}", _share(~right[0], split)), chance]
     return [

@@ -56,7 +56,9 @@ class ReportInputs:
         why: What ``ralr-viz why`` found.
         class_names: In label order; may be empty.
         sampling: How the images were sampled, in words.
+        split_size: Images of the split, of which the predictions may be of fewer; None where not known.
         missing: Key of a section (`SECTIONS`, or ``why``) to why it is missing and the command that helps.
+        seed: Of the random draws.
         command: The command line, without absolute paths.
         notes: What a reader should know, a sentence each.
     """
@@ -72,13 +74,41 @@ class ReportInputs:
     why: WhyResult | None = None
     class_names: tuple[str, ...] = ()
     sampling: str = ""
+    split_size: int | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
     command: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_predicted(self) -> int:
+        """Images that the predictions are of."""
+        return next((len(side.predictions.labels) for side in self.sides if side.predictions is not None), 0)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the predictions are of a part of the split."""
+        return self.split_size is not None and self.num_predicted < self.split_size
 
     def class_name(self, label: int) -> str:
         """Name of a class, or its number where it has none."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+
+def whose_checkpoints(sides: Sequence[Side]) -> str:
+    """Whose checkpoints are looked at, of how many trainings, as a sentence; empty where no seed is known."""
+    seeds = [side.checkpoint.get("seed") for side in sides]
+    counts = [max(1, len(side.runs)) for side in sides]
+    if None in seeds:
+        return ""
+    if len(set(zip(seeds, counts, strict=True))) == 1:
+        many = f" (1 of {counts[0]})" if counts[0] > 1 else ""
+        return f"Of seed {seeds[0]}'s checkpoint{'s' * (len(sides) > 1)}{many}."
+    parts = [
+        f"{side.name}, seed {seed}" + (f" (1 of {count})" if count > 1 else "")
+        for side, seed, count in zip(sides, seeds, counts, strict=True)
+    ]
+    return f"Of the checkpoints of {'; '.join(parts)}."
 
 
 def side_colors(sides: Sequence[Side]) -> list[str]:

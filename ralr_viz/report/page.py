@@ -59,7 +59,7 @@ def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
     library = _bokeh_scripts(list(figures.values()))
     scripts = dict.fromkeys(name for section in sections for name in section.scripts)
     styles = dict.fromkeys(name for section in sections for name in section.styles)
-    page = {"classNames": inputs.class_names, "sides": names}
+    page = {"classNames": inputs.class_names}
     return str(
         render_template(
             "page.html",
@@ -82,7 +82,8 @@ def _where(inputs: ReportInputs) -> str:
     found = [side.predictions for side in inputs.sides if side.predictions is not None]
     if not found:
         return ""
-    n = f"{len(found[0].labels):,} {found[0].split or 'given'} images"
+    total = f" of {inputs.split_size:,}" if inputs.is_limited else ""
+    n = f"{len(found[0].labels):,}{total} {found[0].split or 'given'} images"
     return f"{n} of {found[0].dataset}" if found[0].dataset else n
 
 

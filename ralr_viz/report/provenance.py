@@ -29,7 +29,6 @@ def build_provenance(inputs: ReportInputs) -> Section:
         versions=versions(inputs),
         commands=commands(inputs),
         caveats=caveats(inputs),
-        sampling=inputs.sampling,
     )
     return Section("provenance", TITLE, html)
 
@@ -60,11 +59,7 @@ def caveats(inputs: ReportInputs) -> list[str]:
                 "The second map starts from the first one's, so it is biased towards its arrangement; that a point "
                 "moved in the picture is weaker evidence than that its neighbourhood changed."
             )
-    if inputs.sampling:
-        found.append(
-            f"The maps and the samples rest on a part of the images: {inputs.sampling}. Accuracies and losses are "
-            "of all images."
-        )
+    found += _describe_parts(inputs)
     if any(side.predictions is not None and side.predictions.has_maps for side in inputs.sides):
         found.append(
             "Class activation maps are scaled image by image: colours compare places within a map, not the strength "
@@ -87,13 +82,31 @@ def caveats(inputs: ReportInputs) -> list[str]:
     return found
 
 
+def _describe_parts(inputs: ReportInputs) -> list[str]:
+    """Which parts of the page are of which part of the images; nothing where all are of all."""
+    sampled, predicted = 0 if inputs.indices is None else len(inputs.indices), inputs.num_predicted
+    found = []
+    if inputs.sampling and sampled < predicted:
+        found.append(
+            f"The maps and the samples rest on a part of the images: {inputs.sampling}. Accuracies and losses are "
+            f"of all {predicted:,} images that were evaluated."
+        )
+    if inputs.is_limited:
+        found.append(
+            f"Only {predicted:,} of the {inputs.split_size:,} images of the split were evaluated (--limit), evenly "
+            "spread: the others enter only what the training logs and the claims say."
+        )
+    return found
+
+
 def recipe_table(inputs: ReportInputs) -> list[dict[str, Any]]:
     """All settings of the recipes: ``key``, ``values`` as text, and whether they differ."""
     recipes = [_recipe(side) for side in inputs.sides]
+    known = all(recipes)
     rows = []
     for key in dict.fromkeys(key for recipe in recipes for key in recipe):
         values = [_text(recipe.get(key)) for recipe in recipes]
-        rows.append({"key": key, "values": values, "differ": len(set(values)) > 1})
+        rows.append({"key": key, "values": values, "differ": known and len(set(values)) > 1})
     return rows
 
 

@@ -81,7 +81,6 @@ def pack_samples(inputs: ReportInputs) -> dict[str, Any] | None:
         "classNames": [short_name(name) for name in inputs.class_names],
         "colors": {"cam": _lookup_table(COLORMAP), "difference": _lookup_table(DIFFERENCE_COLORMAP)},
         "heat": HEAT,
-        "split": rows[0].split,
         "sides": [
             {
                 "name": side.name,
@@ -197,7 +196,6 @@ class _Rows:
         self.probability = probabilities.max(axis=1)
         self.true_probability = predictions.true_probability[at]
         self.maps = predictions.true_maps[at]
-        self.split = predictions.split
 
 
 def _reduce(image: np.ndarray, cell: tuple[int, int]) -> np.ndarray:

@@ -28,6 +28,7 @@ class Section:
         figures: Bokeh models by name. All of the page share one document, and so their data sources.
         scripts: Files of ``static/`` that it needs, in order; each is inlined once.
         styles: Likewise, CSS.
+        whose: Whose checkpoints it is of, as a sentence.
         data: JSON that its scripts find in ``<script id="data-KEY">``; NaN becomes null.
     """
 
@@ -38,6 +39,7 @@ class Section:
     scripts: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+    whose: str = ""
 
 
 def render_template(name: str, **context: object) -> Markup:

@@ -6,15 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ralr_viz.report.claims import claims_table
+from ralr_viz.report.conclusions import (
+    describe_difference,
+    describe_left_out,
+    describe_limits,
+    looked_at,
+)
 from ralr_viz.report.inputs import ReportInputs, Side, side_colors
 from ralr_viz.report.section import Section, format_number, missing_section, render_template
 from ralr_viz.results.verdict import Score, Verdict
-from ralr_viz.results.why import CLAIMS, WhyResult
 
 TITLE = "Verdict"
-_FEWEST_SEEDS = 3
-"""Below this nothing is said of the method, as in `ralr_viz.analysis.why`."""
-
 _SPECS = {"%": ".2f", "nats": ".4f"}
 _NO_SETTINGS = {"recipe", "description", "seed"}
 """Keys of a recipe that change no number: names, and what the pairing is by."""
@@ -30,8 +33,10 @@ def build_verdict(inputs: ReportInputs) -> Section:
         names=verdict.names,
         colors=side_colors(inputs.sides),
         headline=describe_difference(verdict),
+        left_out=describe_left_out(verdict),
         limits=describe_limits(verdict, inputs.sides),
         blocks=_blocks(verdict, inputs.sides),
+        log=describe_log(verdict, inputs),
         agreement=verdict.agreement,
         per_seed=_per_seed(verdict),
         differences=recipe_differences(inputs.sides),
@@ -45,71 +50,11 @@ def build_verdict(inputs: ReportInputs) -> Section:
     return Section("verdict", TITLE, html)
 
 
-def describe_difference(verdict: Verdict) -> str:
-    """The first thing to read: the accuracy, or the difference of the two with its interval."""
-    over_seeds = len(verdict.paired_seeds) > 1
-    scores = verdict.seeds if over_seeds or not verdict.images else verdict.images
-    if not scores:
-        return "Nothing was evaluated that could be compared."
-    score = scores[0]
-    what = _what(verdict, score)
-    if verdict.num_sides == 1:
-        value, low, high = score.values[0]
-        return f"{verdict.names[0]}: {value:.2f} % {what}{_interval(low, high, '.2f')}."
-    first, second = verdict.names
-    mean, low, high = score.difference
-    if mean == 0:
-        text = f"{second} and {first} are equally accurate {what}"
-    else:
-        direction = "more" if mean > 0 else "less"
-        text = f"{second} is {abs(mean):.2f} points {direction} accurate than {first} {what}"
-    included = ", which includes 0: no difference is shown"
-    return f"{text}{_interval(low, high, '+.2f', included)}. {_describe_loss(scores[1])}".rstrip()
-
-
-def _describe_loss(score: Score) -> str:
-    mean, low, high = score.difference
-    if math.isnan(mean):
-        return ""
-    if mean == 0:
-        return "Their losses are equal."
-    text = f"Its loss is {abs(mean):.4f} nats {'lower' if mean < 0 else 'higher'}"
-    return f"{text}{_interval(low, high, '+.4f', ', which includes 0')}."
-
-
-def describe_limits(verdict: Verdict, sides: Sequence[Side]) -> list[str]:
-    """What may be concluded from these numbers, a sentence each."""
-    n = len(verdict.paired_seeds)
-    limits = []
-    if verdict.num_sides == 2:
-        limits.append(_pairing(verdict, sides))
-    if n == 1 or (not n and verdict.images):
-        limits.append(_describe_one_training(verdict))
-    elif 1 < n < _FEWEST_SEEDS:
-        limits.append(f"With {n} seeds nothing can be said of the method: train {_FEWEST_SEEDS} or more.")
-    elif n:
-        limits.append(
-            f"{n} training seeds: intervals over seeds speak of the method under this recipe, those over "
-            "images of one pair of checkpoints only."
-        )
-    return [sentence for sentence in limits if sentence]
-
-
-def _describe_one_training(verdict: Verdict) -> str:
-    if verdict.num_sides == 1:
-        return (
-            "One training: the interval is over test images, not over training seeds."
-            if verdict.images
-            else ""
-        )
-    held = "the intervals are over test images and hold for these checkpoints" if verdict.images else ""
-    held = held or "these numbers are of these runs"
-    return f"One training each: {held}. They say nothing of the method, whose results vary from seed to seed."
-
-
 def recipe_differences(sides: Sequence[Side]) -> list[tuple[str, list[str]]]:
-    """Settings that are not the same on both sides, and their values as text; none for one side."""
+    """Settings that are not the same on both sides, and their values as text; none where a recipe is not known."""
     recipes = [_recipe(side) for side in sides]
+    if not all(recipes):
+        return []
     rows = []
     for key in dict.fromkeys(key for recipe in recipes for key in recipe):
         values = [
@@ -123,74 +68,12 @@ def recipe_differences(sides: Sequence[Side]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def claims_table(why: WhyResult) -> dict[str, Any]:
-    """Header and rows of the four claims, and the note that goes with them."""
-    names = {"a": why.arms[0], "b": why.arms[1], "control": why.arms[-1]}
-    arrows = [" − ".join(names[part] for part in c.split(" − ")) for c in why.comparisons]
-    rows = []
-    for k, claim in enumerate(CLAIMS):
-        m = why.find(claim.diagnostic, claim.measure)
-        if m is None:
-            rows.append([claim.text, "–", *["–"] * (len(why.arms) + len(arrows) + 1), why.verdicts[k]])
-            continue
-        unit = f" ({why.units[m]})" if why.units[m] else ""
-        cells = [format_number(float(value), ".4g") for value in why.values[m].mean(axis=1)]
-        for c in range(len(why.comparisons)):
-            mean, low, high, _ = why.interval(m, c)
-            cells.append(format_number(mean, "+.3g") + _brackets(low, high, "+.2g"))
-        p = format_number(float(why.corrected_p[k]), ".3g")
-        rows.append([claim.text, why.labels[m] + unit, *cells, p, why.verdicts[k]])
-    n = len(why.seeds)
-    note = (
-        f"{n} training seeds, paired; 95 % t intervals over seeds; a paired t test, Holm-corrected over the "
-        "four claims, decides, and supported needs the same sign against the control."
-        if n > 1
-        else "One training seed: intervals are over images or directions, and hold for these checkpoints only."
-    )
-    return {
-        "header": ["claim", "measure", *why.arms, *arrows, "p, Holm", "verdict"],
-        "rows": rows,
-        "note": note,
-    }
-
-
-def _what(verdict: Verdict, score: Score) -> str:
-    if score.over == "seeds":
-        n = len(verdict.paired_seeds)
-        return f"on the {verdict.seed_split} images at the last epoch" + (
-            f", over {n} paired training seeds" if n > 1 else ""
-        )
-    return f"on {verdict.num_images:,} {verdict.split}"
-
-
-def _interval(low: float, high: float, spec: str, included: str = "") -> str:
-    """An interval in words, and what to say of one that includes 0; nothing where it is not known."""
-    if math.isnan(low):
-        return ""
-    return f" (95 % interval {_number(low, spec)} to {_number(high, spec)}{included if low <= 0 <= high else ''})"
-
-
 def _brackets(low: float, high: float, spec: str) -> str:
     return "" if math.isnan(low) else f" [{_number(low, spec)}, {_number(high, spec)}]"
 
 
 def _number(value: float, spec: str) -> str:
     return format_number(float(value), spec)
-
-
-def _pairing(verdict: Verdict, sides: Sequence[Side]) -> str:
-    """Whether the compared checkpoints share the seed, and so initial weights, data order and augmentation."""
-    seeds = [side.checkpoint.get("seed") for side in sides]
-    if None in seeds or not all(side.runs for side in sides):
-        return (
-            "" if verdict.paired_seeds else "Nothing is known of how these weights were paired in training."
-        )
-    if seeds[0] != seeds[1]:
-        return (
-            f"The checkpoints come from different training seeds ({seeds[0]} and {seeds[1]}): they share "
-            "neither initial weights nor the order of the data."
-        )
-    return ""
 
 
 def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
@@ -215,13 +98,39 @@ def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
     if len(verdict.paired_seeds) > 1 or (verdict.seeds and not blocks):
         seeds = ", ".join(map(str, verdict.paired_seeds))
         n = len(verdict.paired_seeds)
-        caption = f"Last epoch of training, {verdict.seed_split} images, seed{'s' if n > 1 else ''} {seeds}"
-        caption += "; mean with 95 % t interval, differences paired by seed" if n > 1 else ""
+        at = verdict.seed_epoch
+        caption = (
+            f"{at[:1].upper()}{at[1:]} of training, {verdict.seed_split} images, seed{'s' * (n > 1)} {seeds}"
+        )
+        caption += "; mean with 95 % t interval" if n > 1 else ""
+        caption += ", differences paired by seed" if n > 1 and pair else ""
         rows = [_row(score) for score in verdict.seeds]
         blocks.append(
             {"caption": caption, "rows": rows, "p_name": "p (paired t)" if n > 1 else "", "of_images": False}
         )
-    return blocks
+    return sorted(blocks, key=lambda block: block["of_images"] and len(verdict.paired_seeds) > 1)
+
+
+def describe_log(verdict: Verdict, inputs: ReportInputs) -> str:
+    """What training wrote of the same checkpoints, where that differs from what the page measured; else empty."""
+    runs = [looked_at(side) for side in inputs.sides]
+    split = next((s.predictions.split for s in inputs.sides if s.predictions is not None), None)
+    if not verdict.images or split not in ("test", "val") or None in runs or inputs.is_limited:
+        return ""
+    written = [
+        run.values(f"{split}_acc")[run.epoch == side.checkpoint.get("epoch")]
+        for run, side in zip(runs, inputs.sides, strict=True)
+        if run is not None
+    ]
+    if any(len(value) != 1 or math.isnan(value[0]) for value in written):
+        return ""
+    shown = [f"{value[0]:.2f}" for value in written]
+    if shown == [f"{value:.2f}" for value in verdict.images[0].values[:, 0]]:
+        return ""
+    precisions = dict.fromkeys(str((run.env or {}).get("precision", "")) for run in runs if run is not None)
+    known = " and ".join(filter(None, precisions))
+    by = f", evaluated in {known}," if known else ""
+    return f"The training log{by} has {' and '.join(shown)}."
 
 
 def _precision(sides: Sequence[Side]) -> str:

@@ -63,9 +63,11 @@ class Verdict:
         agreement: (2, 2) int64 images by correct in the first side (wrong, right) and in the second; None
             for one side.
         classes: Of the same images; None where there are no predictions.
-        seeds: Scores at the last epoch over training seeds; empty where no seed is common.
-        paired_seeds: The seeds, growing, that both sides have.
+        seeds: Scores over training seeds; empty where no seed can be compared.
+        paired_seeds: The seeds, growing, that all sides have finished.
+        left_out: Seed and why it is not among them, of each other seed that some side has.
         seed_split: That the scores over seeds are of: ``test``, ``validation`` or empty.
+        seed_epoch: After which they are, in words.
         per_seed: (scores, m, seeds) float64 what the scores over seeds are made of.
     """
 
@@ -77,7 +79,9 @@ class Verdict:
     classes: ClassScores | None = None
     seeds: tuple[Score, ...] = ()
     paired_seeds: tuple[int, ...] = ()
+    left_out: tuple[tuple[int, str], ...] = ()
     seed_split: str = ""
+    seed_epoch: str = "the last epoch"
     per_seed: np.ndarray | None = None
 
     @property

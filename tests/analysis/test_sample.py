@@ -63,3 +63,17 @@ def test_take_images_takes_the_same_of_every_array(pair):
     assert taken.indices.tolist() == [30, 70, 9000] and taken.labels.tolist() == [0, 0, 1]
     assert (taken.features == pair[0].features[rows]).all() and taken.true_maps[1, 0, 0] == 7
     assert (taken.logits == pair[0].logits[rows]).all() and taken.predicted_maps[2, 0, 0] == -900
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+def test_small_sample_holds_two_of_each_class_where_there_is_room(pair, sides):
+    for count in (6, 7, 12, 20):
+        rows, rule = sample_images(pair[:sides], count)
+        assert len(rows) == len(set(rows)) == count and (np.diff(rows) > 0).all()
+        assert np.bincount(pair[0].labels[rows], minlength=3).min() >= 2
+        if sides == 2:
+            assert f"{(rows % 25 == 0).sum()} of the 40 that one side" in rule
+    rows, _ = sample_images(pair[:sides], 3)  # no room
+    assert len(rows) == 3
+    unknown = [predict(np.zeros(50, int), np.full(50, -1))]
+    assert len(sample_images(unknown, 9)[0]) == 9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -151,3 +153,54 @@ def test_compute_verdict_refuses_other_images_and_three_sides(pair):
         compute_verdict(["a", "b"], [pair[0], other], [(), ()])
     with pytest.raises(InputError, match="3 sides, expects one or two"):
         compute_verdict(["a", "b", "c"], [], [(), (), ()])
+
+
+def run_of(seed, status="finished", epochs=2, acc=(10.0, 80.0), method="baseline"):
+    metrics = {"test_acc": np.array(acc[:epochs]), "test_loss": np.full(epochs, 0.5)}
+    result = None if status == "running" else {"status": status}
+    return RunRecord("toy", method, seed, np.arange(1, epochs + 1), metrics, {"seed": seed}, result)
+
+
+def test_seed_scores_leave_out_runs_that_are_not_finished_diverged_or_ended_elsewhere():
+    a = [run_of(s) for s in range(6)]
+    b = [
+        run_of(0, acc=(10, 82)), run_of(1, acc=(10, 84)), run_of(2, "running", 1), run_of(3, "diverged", acc=(9, 10)),
+        run_of(4, epochs=1), run_of(6),
+    ]  # fmt: skip
+    verdict = compute_verdict(["a", "b"], [], [a, b])
+    assert verdict.paired_seeds == (0, 1) and verdict.seeds[0].difference[0] == 3
+    assert verdict.left_out == (
+        (2, "b is running, at epoch 1"),
+        (3, "b diverged after epoch 2"),
+        (4, "b ended at epoch 1, others at 2"),
+        (5, "b has none"),
+        (6, "a has none"),
+    )
+    alone = compute_verdict(["b"], [], [b])
+    assert alone.paired_seeds == (0, 1, 6) and [seed for seed, _ in alone.left_out] == [2, 3, 4]
+    none = compute_verdict(["a", "b"], [], [[run_of(0)], [run_of(0, "running", 1)]])
+    assert none.seeds == () and none.left_out == ((0, "b is running, at epoch 1"),)
+
+
+def test_seed_scores_are_of_the_epoch_that_is_asked_for():
+    a, b = [run_of(0), run_of(1, "running", 1)], [run_of(0, acc=(12, 90)), run_of(1, acc=(14, 90))]
+    verdict = compute_verdict(["a", "b"], [], [a, b], epochs=[1, 1])
+    assert verdict.paired_seeds == (0, 1) and verdict.per_seed[0].tolist() == [[10, 10], [12, 14]]
+    assert verdict.seed_epoch == "epoch 1"
+    mixed = compute_verdict(["a", "b"], [], [a, b], epochs=[1, None])
+    assert (
+        mixed.per_seed[0].tolist() == [[10, 10], [90, 90]]
+        and mixed.seed_epoch == "epoch 1 and the last epoch"
+    )
+    assert compute_verdict(["a", "b"], [], [a, b], epochs=[7, 7]).left_out[0][1] == (
+        "a did not measure epoch 7; b did not measure epoch 7"
+    )
+
+
+def test_seed_scores_of_the_best_epoch_are_those_that_each_run_recorded():
+    runs = [
+        dataclasses.replace(run_of(s), result={"status": "finished", "best": {"epoch": 1}}) for s in (0, 1)
+    ]
+    verdict = compute_verdict(["a"], [], [[*runs, run_of(2)]], epochs=["best"])
+    assert verdict.per_seed[0].tolist() == [[10, 10]] and verdict.seed_epoch == "each run's best epoch"
+    assert verdict.left_out == ((2, "a did not measure its best epoch"),)

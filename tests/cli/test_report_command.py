@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -16,7 +17,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.curves import compute_curves
 from ralr_viz.results.measure import Measure
-from ralr_viz.results.run import load_run
+from ralr_viz.results.run import RunRecord, load_run
 
 
 def section(page, key):
@@ -53,9 +54,7 @@ def test_report_of_a_pair_is_one_file_that_says_what_was_computed(cli, pair, squ
     arguments = ["report", *pair, "--data", squares_root, "--out", out]
     outcome = cli(*arguments, "--samples", 20).succeeded()
     assert outcome.lines == [str(out)] and [p.name for p in out.parent.iterdir()] == ["page.html"]
-    assert (
-        "why: not on the page: run `ralr-viz why --a RUNS/RECIPE/baseline --b RUNS/RECIPE/ralr" in outcome.err
-    )
+    assert "why: not on the page: run `ralr-viz why --a baseline --b ralr --out out/why`" in outcome.err
     page = out.read_text()
     assert "<h1>RALR against baseline</h1>" in page and "24 test images of squares" in page
     for key in ("curves", "embeddings", "classes", "gallery", "activations"):
@@ -103,6 +102,44 @@ def test_report_over_seeds_pairs_them_and_looks_at_the_lowest(cli, two_seeds, sq
     assert "baseline, seed 0, epoch 3" in verdict
 
 
+def test_report_leaves_an_unfinished_run_out_of_the_seeds(cli, two_seeds, squares_root, tmp_path):
+    shutil.copytree(two_seeds, tmp_path / "runs")
+    stopped = tmp_path / "runs" / "ralr" / "seed0"
+    (stopped / "result.json").unlink()
+    lines = (stopped / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (stopped / "metrics.jsonl").write_text("".join(lines[:2]))
+    sides = ["--a", tmp_path / "runs" / "baseline", "--b", tmp_path / "runs" / "ralr"]
+    cli("report", *sides, "--data", squares_root, "--out", tmp_path / "p.html", "-q").succeeded()
+    page = (tmp_path / "p.html").read_text()
+    verdict = section(page, "verdict")
+    assert "Left out of what is said over seeds: seed 0 (RALR is running, at epoch 2)." in verdict
+    assert (
+        "over 2 paired training seeds" not in verdict and "One pair (seed 1) of 2 and 2 trainings" in verdict
+    )
+    assert "checkpoints (1 of 2)." in section(page, "gallery")
+
+
+def test_report_of_an_epoch_is_over_seeds_of_that_epoch(cli, two_seeds, squares_root, tmp_path):
+    sides = ["--a", f"{two_seeds / 'baseline'}@2", "--b", f"{two_seeds / 'ralr'}@2"]
+    cli("report", *sides, "--data", squares_root, "--out", tmp_path / "p.html", "-q").succeeded()
+    verdict = section((tmp_path / "p.html").read_text(), "verdict")
+    assert "at epoch 2, over 2 paired training seeds" in verdict and "Epoch 2 of training" in verdict
+    for method in ("baseline", "ralr"):
+        logged = load_run(two_seeds / method / "seed0").values("test_acc")[1]
+        assert f'<td class="n">{logged:.2f}</td>' in verdict
+
+
+def test_report_of_a_part_of_the_split_says_so(cli, arms, squares_root, tmp_path):
+    out = tmp_path / "p.html"
+    arguments = ["report", "--a", arms / "ralr", "--data", squares_root, "--out", out, "-q", "--force"]
+    cli(*arguments, "--limit", 16).succeeded()
+    assert "Only 16 of the 24 images" in section(out.read_text(), "provenance")
+    cli(*arguments, "--limit", 24).succeeded()
+    assert "--limit)" not in section(out.read_text(), "provenance")
+    cli(*arguments, "--samples", 3).succeeded()
+    assert "raise --samples, and --limit where it is given" in section(out.read_text(), "embeddings")
+
+
 def test_report_of_other_peoples_weights_has_no_log(cli, weights, baseline, squares_root, tmp_path):
     torch.save(weights, tmp_path / "theirs.pt")
     theirs = ["--arch", "resnet20", "--dataset", "squares", "--mean", "0.5,0.5,0.5", "--std", "0.2,0.2,0.2"]
@@ -122,7 +159,8 @@ def test_report_of_other_peoples_weights_has_no_log(cli, weights, baseline, squa
 
 def test_report_without_the_data_set_keeps_what_the_logs_say(cli, pair, tmp_path):
     out = tmp_path / "p.html"
-    cli("report", *pair, "--data", tmp_path / "empty", "--out", out).succeeded()
+    said = cli("report", *pair, "--data", tmp_path / "empty", "--out", out).succeeded().err
+    assert said.count("unknown dataset `squares`") == 1  # once for all the sections that it costs
     page = out.read_text()
     for key in ("embeddings", "classes", "gallery", "activations"):
         assert "unknown dataset <code>squares</code>" in section(page, key)
@@ -214,6 +252,20 @@ def test_why_of_another_kind_is_refused(cli, pair, squares_root, tmp_path):
     )
 
 
+def test_why_of_one_side_is_refused(cli, arms, squares_root, tmp_path):
+    arguments = ["report", "--a", arms / "ralr", "--data", squares_root, "--out", tmp_path / "p.html", "-q"]
+    cli(*arguments, "--why", tmp_path).failed(2, "`--why", "needs --b")
+
+
+def test_choose_seeds_prefers_runs_that_are_finished():
+    run = RunRecord("toy", "ralr", 0, np.array([1]), {}, {"seed": 0})  # no result: it is running
+    whole = dataclasses.replace(run, result={"status": "finished"})
+    a = Source("--a", {0: (None, whole), 1: (None, whole)})
+    b = Source("--b", {0: (None, run), 1: (None, whole)})
+    assert choose_seeds([a, b])[0] == [1, 1]
+    assert choose_seeds([Source("--b", {0: (None, run)})])[0] == [0]
+
+
 def test_find_sources_refuses_two_methods_in_one_folder(trained_pair):
     with pytest.raises(InputError, match="two runs of seed 0, .* give the folder of one method"):
         find_sources(str(trained_pair), None)
@@ -237,8 +289,9 @@ def test_find_sources_knows_runs_states_and_weights(arms):
     ],
 )
 def test_choose_seeds_takes_the_lowest_common_one(seeds, chosen, noted):
+    whole = RunRecord("toy", "ralr", 0, np.array([1]), {})
     sources = [
-        Source("--a", dict.fromkeys(side, (None, None)), weights="" if side else "x.pt") for side in seeds
+        Source("--a", dict.fromkeys(side, (None, whole)), weights="" if side else "x.pt") for side in seeds
     ]
     found, note = choose_seeds(sources)
     assert found == chosen and bool(note) == noted

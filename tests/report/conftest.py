@@ -85,8 +85,8 @@ def make_embedding(predictions: list[PredictionsResult], rows: np.ndarray, **cha
         "knn_label": rng.integers(0, len(CLASS_NAMES), (m, n)),
         "kept": np.stack([np.ones(n), *rng.random((m - 1, n))]).astype(np.float32),
         "recall": rng.random((m, n), np.float32),
-        "metrics": rng.random((m, len(METRICS), 3)),
-        "differences": rng.random((m, len(METRICS), 3)) - 0.5,
+        "metrics": np.sort(rng.random((m, len(METRICS), 3)))[..., [1, 0, 2]],  # inside its interval
+        "differences": np.sort(rng.random((m, len(METRICS), 3)) - 0.2)[..., [1, 0, 2]],
         "mean_kept": np.full((m, 3), 0.3),
         "trustworthiness": np.full(m, 0.98),
         "displacement": np.array([0, 0.25])[:m],

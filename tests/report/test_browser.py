@@ -351,6 +351,21 @@ def test_keys_step_through_the_maps_and_say_where_they_are(opened: Any, inputs: 
     check_quiet(opened)
 
 
+def test_keys_on_a_tool_operate_the_tool_and_not_the_map(opened: Any) -> None:
+    opened.page.locator("[data-panel='0']").focus()
+    opened.page.keyboard.press("PageDown")
+    before = opened.page.locator("#map-card-body").get_attribute("data-image")
+    tool = opened.page.locator("#figure-map-0 .bk-OnOffButton[title='Pan']")
+    active = "(on) => report.model('map-0').toolbar.tools.find((t) => t.type === 'PanTool').active === on"
+    for on in (True, False):
+        tool.focus()
+        opened.page.keyboard.press("Enter")
+        opened.wait(active, on)
+    tool.press("PageDown")
+    assert opened.page.locator("#map-card-body").get_attribute("data-image") == before
+    assert "image=" not in opened.page.url and opened.page.locator("#map-list button").count() == 0
+
+
 def test_every_control_is_reached_by_tab(opened: Any) -> None:
     opened.page.locator("#map-mode").focus()
     reached = []
@@ -364,6 +379,29 @@ def test_every_control_is_reached_by_tab(opened: Any) -> None:
         "map-csv",
     ]
     assert {"0", "1"} <= set(reached)
+
+
+def test_every_tab_stop_of_the_charts_has_a_name_and_a_role(opened: Any) -> None:
+    stops = opened.page.evaluate(
+        """() => {
+          const found = [];
+          const walk = (node) => {
+            for (const one of node.querySelectorAll("*")) {
+              if (one.tabIndex >= 0) found.push([one.className, one.getAttribute("role"), one.getAttribute("aria-label")]);
+              if (one.shadowRoot !== null) walk(one.shadowRoot);
+            }
+          };
+          document.querySelectorAll("[id^='figure-']").forEach(walk);
+          return found;
+        }"""
+    )
+    assert len(stops) > 10 and all(role == "button" and name for _, role, name in stops)
+    assert opened.page.locator("[role='img'] [id^='figure-']").count() == 0  # an image has no parts
+    pan = opened.page.locator("#figure-map-1").get_by_role("button", name="Pan", exact=True)
+    assert pan.get_attribute("aria-pressed") == "false"
+    pan.press("Enter")
+    opened.page.locator("#figure-map-1 [aria-label='Pan'][aria-pressed='true']").wait_for()
+    pan.press("Enter")
 
 
 def test_gallery_shows_the_fixed_and_the_broken_in_the_order_of_the_change(
@@ -409,6 +447,19 @@ def test_activations_follow_the_layer_and_the_epochs(opened: Any, inputs: Report
     check_quiet(opened)
 
 
+def test_activations_captions_say_what_is_drawn_without_the_controls(opened: Any) -> None:
+    caption = opened.page.locator("#activations figcaption").first
+    opened.page.select_option("#activations-layer", "0")
+    opened.page.locator("input.activations-state[value='earlier']").check()
+    assert caption.inner_text().startswith("baseline, layer1: epoch 2 epoch 3 exact zeros:")
+    opened.page.locator("input.activations-state[value='later']").uncheck()
+    assert caption.inner_text().startswith("baseline, layer1: epoch 2 exact zeros:")
+    opened.page.locator("input.activations-state[value='later']").check()
+    opened.page.emulate_media(media="print")
+    assert caption.locator(".swatch").first.is_visible() and opened.page.locator("#map-mode").is_hidden()
+    opened.page.emulate_media(media="screen")
+
+
 def test_csv_of_the_images_holds_the_results(opened: Any, inputs: ReportInputs, tmp_path: Path) -> None:
     with opened.page.expect_download() as download:
         opened.page.locator("#map-csv").click()
@@ -444,6 +495,8 @@ def test_axe_finds_no_serious_violation(open_page: Open, path: Path, scheme: str
     page = ready(open_page(path, color_scheme=scheme))
     page.page.evaluate("report.showImage(0); report.model('map-points').selected.indices = [1, 2, 3]")
     page.page.wait_for_selector("#map-list button")
+    page.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.wait("document.querySelectorAll('#curves-all tbody tr').length > 0")
     # the file forbids what is not in it; axe is put into the page by the browser, past that rule
     found = Axe().run(page.page).response["violations"]
     serious = [
@@ -467,6 +520,24 @@ def test_report_prints_to_pdf(opened: Any) -> None:
     pdf = opened.page.pdf()
     assert pdf.startswith(b"%PDF") and len(pdf) > 50_000
     check_quiet(opened)
+
+
+def test_report_of_a_dark_desktop_prints_light_charts_and_is_dark_again(open_page: Open, path: Path) -> None:
+    page = ready(open_page(path, color_scheme="dark"))
+    # the darkest of what is written left of the axis, in the very moment in which the browser takes the picture
+    darkest = """(event) => {
+      dispatchEvent(new Event(event));
+      const view = Bokeh.index.find_one(report.model("curves-loss")), canvas = view.canvas_view.primary.canvas;
+      const data = canvas.getContext("2d").getImageData(0, 0, 60, canvas.height).data;
+      let least = 255;
+      for (let k = 0; k < data.length; k += 4) if (data[k + 3] > 200) least = Math.min(least, data[k + 1]);
+      return least;
+    }"""
+    assert page.page.evaluate(darkest, "beforeprint") < 70
+    assert page.page.evaluate(darkest, "afterprint") > 140
+    page.page.emulate_media(media="print")  # the colours of the desktop stay dark
+    ground = "getComputedStyle(document.documentElement).getPropertyValue('--ground').trim()"
+    assert page.page.evaluate(ground) == "#ffffff"
 
 
 def test_report_of_unknown_labels_opens(

@@ -149,6 +149,15 @@ def test_csv_of_the_classes_has_the_shown_rows_in_their_order(
     assert opened.page.locator("#classes-table th[aria-sort='ascending']").inner_text().startswith("class")
 
 
+def test_csv_cells_that_look_like_formulas_are_text(opened: Any, tmp_path: Path) -> None:
+    with opened.page.expect_download() as download:
+        opened.page.evaluate(
+            "report.downloadCsv('x.csv', ['a'], [['=1+1'], ['@x'], ['-y'], [-1.5], ['a=b'], [null]])"
+        )
+    download.value.save_as(tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().split("\n") == ["a", "'=1+1", "'@x", "'-y", "-1.5", "a=b", "", ""]
+
+
 def test_choosing_a_class_marks_it_and_can_be_taken_back(opened: Any, inputs: ReportInputs) -> None:
     row = opened.page.locator("#classes-table tr[data-label='1']")
     row.locator("button.choose").click()

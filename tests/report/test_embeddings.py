@@ -46,6 +46,12 @@ def test_build_embeddings_shows_every_point_at_one_scale(make_inputs: Make) -> N
     assert 0.7 - 1e-6 <= up / across <= 1 + 1e-6
 
 
+def test_build_embeddings_strokes_nothing_after_the_points(make_inputs: Make) -> None:
+    # Bokeh's outline is stroked with the path of the last point: a dark ring around that image
+    charts = build_embeddings(make_inputs(n=30)).figures.values()
+    assert all(chart.outline_line_color is None for chart in charts)
+
+
 def test_build_embeddings_of_independent_maps_gives_each_its_own_range(make_inputs: Make) -> None:
     inputs = make_inputs(n=60)
     result = inputs.embedding
@@ -110,6 +116,19 @@ def test_list_numbers_are_those_of_the_result_and_mark_clear_differences(make_in
         low, high = result.difference(name)[1, 1:]
         assert line.clear == (low > 0 or high < 0)
     assert any(line.clear for line in lines) and not all(line.clear for line in lines)
+
+
+def test_interval_that_does_not_hold_its_value_is_left_out_and_explained(make_inputs: Make) -> None:
+    inputs = make_inputs(n=30)
+    assert inputs.embedding is not None and "[–]" not in build_embeddings(inputs).html
+    metrics, differences = inputs.embedding.metrics.copy(), inputs.embedding.differences.copy()
+    metrics[1, 0] = 0.232, 0.233, 0.237
+    differences[1, 0] = 0.1, 0.2, 0.3
+    odd = replace(inputs.embedding, metrics=metrics, differences=differences)
+    line = list_numbers(odd)[0]
+    assert line.values[1] == "0.232 [–]" and line.difference == "+0.100 [–]" and not line.clear
+    html = build_embeddings(replace(inputs, embedding=odd)).html
+    assert "[–]: no interval. Resampled images repeat" in html
 
 
 def test_list_caveats_say_what_distances_do_not_mean_and_the_noise_floor(make_inputs: Make) -> None:

@@ -55,6 +55,13 @@ def test_build_gallery_random_order_is_a_permutation_and_repeats(make_inputs: Ma
     assert build_gallery(inputs).data == build_gallery(make_inputs(n=90, sampled=30)).data
 
 
+def test_build_gallery_draws_by_the_seed_of_the_command(make_inputs: Make) -> None:
+    inputs = make_inputs(n=90, sampled=30)
+    other = build_gallery(replace(inputs, seed=5))
+    assert other.data["order"] != build_gallery(inputs).data["order"]
+    assert other.html.count("(seed 5)") == 2
+
+
 @pytest.mark.parametrize("what", ["images", "indices"])
 def test_build_gallery_without_samples_says_why(make_inputs: Make, what: str) -> None:
     inputs = replace(make_inputs(n=12), **{what: None}, missing={"gallery": "no data: <ralr-viz data>"})

@@ -17,8 +17,8 @@ from markupsafe import Markup
 
 from ralr_viz.plots.style import COLORS
 from ralr_viz.report.chart import new_chart
-from ralr_viz.report.inputs import SECTIONS, ReportInputs, Side, side_colors
-from ralr_viz.report.page import assemble_page, build_report
+from ralr_viz.report.inputs import SECTIONS, ReportInputs, Side, side_colors, whose_checkpoints
+from ralr_viz.report.page import _BUILDERS, assemble_page, build_report
 from ralr_viz.report.section import (
     Section,
     dump_json,
@@ -230,3 +230,19 @@ def test_report_imports_no_torch():
     code = "import sys, ralr_viz.report.page; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_sections_of_checkpoints_say_whose_they_are(make_inputs):
+    def told(inputs):
+        return {s.key: s.whose for s in (build(inputs) for build in _BUILDERS) if s.whose}
+
+    four = make_inputs(seeds=(0, 1, 2, 3), n=20)
+    assert told(four) == dict.fromkeys(
+        ("embeddings", "classes", "gallery", "activations"), "Of seed 0's checkpoints (1 of 4)."
+    )
+    assert build_report(four).count('<p class="note whose">Of seed 0&#39;s checkpoints (1 of 4).</p>') == 4
+    a, b = four.sides
+    other = dataclasses.replace(b, runs=b.runs[:1], checkpoint={**b.checkpoint, "seed": 2})
+    assert whose_checkpoints((a, other)) == "Of the checkpoints of baseline, seed 0 (1 of 4); RALR, seed 2."
+    assert whose_checkpoints((a, dataclasses.replace(b, runs=(), checkpoint={}))) == ""
+    assert whose_checkpoints((other,)) == "Of seed 2's checkpoint."

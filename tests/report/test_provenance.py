@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ralr_viz.report.page import build_report
 from ralr_viz.report.provenance import build_provenance, caveats, commands, recipe_table, versions
 
 
@@ -51,6 +52,23 @@ def test_caveats_speak_of_what_is_there(make_inputs):
     )
     bare = dataclasses.replace(inputs, embedding=None, verdict=None, sampling="", sides=())
     assert caveats(bare) == []
+
+
+def test_caveats_are_exact_about_which_images(make_inputs):
+    def parts(inputs):
+        return [
+            sentence
+            for sentence in caveats(inputs)
+            if "part of the images" in sentence or "--limit" in sentence
+        ]
+
+    assert parts(make_inputs(n=30, sampling="all 30 images", split_size=30)) == []
+    (sampled,) = parts(make_inputs(n=30, sampled=10, sampling="10 of 30 images", split_size=30))
+    assert "10 of 30 images. Accuracies and losses are of all 30 images" in sampled
+    limited = make_inputs(n=30, sampling="all 30 images", split_size=900)
+    (only,) = parts(limited)
+    assert only.startswith("Only 30 of the 900 images of the split were evaluated (--limit)")
+    assert "<p>30 of 900 test images of clouds</p>" in build_report(limited)
 
 
 def test_commands_and_cells_hold_no_absolute_path(make_inputs):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bokeh.models import GlyphRenderer, LogScale
 
-from ralr_viz.report.curves import build_curves, smooth, smoothing_window
+from ralr_viz.report.curves import _QUANTITIES, build_curves, smooth, smoothing_window
 from ralr_viz.results.curves import compute_curves
 
 
@@ -81,7 +81,7 @@ def test_build_curves_of_a_run_that_measured_little(make_inputs):
     section = build_curves(dataclasses.replace(inputs, sides=(side,), curves=compute_curves([run])))
     assert list(section.figures) == ["curves-accuracy"]
     assert "Wide grey line" not in section.html and "amplified" not in section.html
-    assert section.data["names"] == ["val_acc"]
+    assert section.data["labels"] == ["validation accuracy (%)"]
 
 
 def test_build_curves_cuts_an_axis_that_explodes(make_inputs):
@@ -99,8 +99,9 @@ def test_build_curves_cuts_an_axis_that_explodes(make_inputs):
 def test_build_curves_keeps_every_number(make_inputs):
     inputs = make_inputs()
     data = build_curves(inputs).data
-    assert data["names"][:3] == ["base_lr", "factor", "lr"] and data["runs"] == inputs.curves.run
-    for name, values in zip(data["names"], data["values"], strict=True):
+    assert data["labels"][:3] == ["scheduled LR", "factor", "LR"] and data["runs"] == inputs.curves.run
+    names = [name for label in data["labels"] for name, text in _QUANTITIES.items() if text == label]
+    for name, values in zip(names, data["values"], strict=True):
         assert np.array(values) == pytest.approx(getattr(inputs.curves, name), rel=1e-6)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
-from ralr_viz.report.verdict import (
-    build_verdict,
-    claims_table,
-    describe_difference,
-    describe_limits,
-    recipe_differences,
-)
+from ralr_viz.report.claims import claims_table
+from ralr_viz.report.conclusions import describe_difference, describe_left_out, describe_limits
+from ralr_viz.report.page import build_report
+from ralr_viz.report.verdict import build_verdict, describe_log, recipe_differences
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.verdict import Score, Verdict
 
@@ -164,3 +162,84 @@ def test_build_verdict_without_why_says_the_command_and_without_scores_why(make_
     assert "p (paired t)" not in html  # one seed: the same numbers again, and nothing to test
     html = build_verdict(make_inputs(verdict=None, missing={"verdict": "no <data>"})).html
     assert html.strip() == '<p class="missing">Not here: no &lt;data&gt;.</p>'
+
+
+def test_left_out_seeds_are_named_below_the_headline_with_their_reasons(make_inputs):
+    found = verdict(
+        (2, 1, 3), left_out=((1, "b is running, at epoch 3"), (2, "a has none"), (3, "a has none"))
+    )
+    text = describe_left_out(found)
+    assert text == (
+        "Left out of what is said over seeds: seed 1 (b is running, at epoch 3); seeds 2 and 3 (a has none)."
+    )
+    html = build_verdict(make_inputs(verdict=found)).html
+    assert re.search(r'class="headline">.*</p>\s*<p class="left-out">Left out', html)
+    assert describe_left_out(verdict((2, 1, 3))) == ""
+
+
+def test_limits_say_that_a_checkpoint_is_of_an_unfinished_training(make_inputs):
+    a, b = make_inputs().sides
+    running = dataclasses.replace(b, runs=(dataclasses.replace(b.runs[0], result=None),))
+    found = describe_limits(verdict((2, 1, 3), paired_seeds=()), (a, running))
+    assert found[0] == "The checkpoint of RALR is of a training that is running, not finished."
+
+
+def test_limits_count_the_trainings_of_each_side(make_inputs):
+    four, one = make_inputs(seeds=(0, 1, 2, 3)).sides[0], make_inputs(seeds=(2,)).sides[1]
+    (text,) = describe_limits(verdict((2, 1, 3), paired_seeds=(2,)), (replace_seed(four, 2), one))
+    assert text.startswith("One pair (seed 2) of 4 and 1 trainings: the intervals are over test images")
+    (text,) = describe_limits(verdict((2, 1, 3)), (replace_seed(four, 2), one))
+    assert text.startswith("One checkpoint each, of 4 and 1 trainings: ")
+
+
+def replace_seed(side, seed):
+    return dataclasses.replace(side, checkpoint={**side.checkpoint, "seed": seed})
+
+
+def test_limits_and_headline_name_the_split(make_inputs):
+    found = dataclasses.replace(verdict((2, 1, 3)), split="val images")
+    assert "over val images" in describe_limits(found, make_inputs().sides)[0]
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1), (0, 1, 2)])
+def test_one_side_speaks_of_no_pair(make_inputs, seeds):
+    inputs = make_inputs(sides=1, seeds=seeds)
+    html = build_report(inputs)
+    text = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.S)
+    assert not re.findall(r".{30}\bpair.{20}", text, re.I | re.S)
+    assert (f"over {len(seeds)} training seeds" in text) == (len(seeds) > 1)
+
+
+def test_headline_is_of_the_epoch_that_was_asked_for():
+    nan = float("nan")
+    seeds = (score((1, 0.2, 1.8), over="seeds"), score((nan,) * 3, name="loss", over="seeds"))
+    found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test", seed_epoch="epoch 16")
+    assert "on the test images at epoch 16, over 3 paired training seeds" in describe_difference(found)
+
+
+def test_log_is_quoted_where_it_says_something_else(make_inputs):
+    inputs = make_inputs()
+    written = [side.runs[0].values("test_acc")[-1] for side in inputs.sides]
+    assert describe_log(inputs.verdict, inputs) == (
+        f"The training log has {written[0]:.2f} and {written[1]:.2f}."
+    )
+    runs = [dataclasses.replace(s.runs[0], env={"precision": "bf16"}) for s in inputs.sides]
+    sides = tuple(dataclasses.replace(s, runs=(r,)) for s, r in zip(inputs.sides, runs, strict=True))
+    known = dataclasses.replace(inputs, sides=sides)
+    assert "The training log, evaluated in bf16, has" in build_verdict(known).html
+    same = score((2, 1, 3), values=[(value, 0, 0) for value in written])
+    assert describe_log(dataclasses.replace(inputs.verdict, images=(same,)), known) == ""
+    assert describe_log(inputs.verdict, dataclasses.replace(known, split_size=1000)) == ""  # other images
+
+
+def test_seeds_stand_before_the_one_pair(make_inputs):
+    html = build_verdict(make_inputs(seeds=(0, 1, 2))).html
+    assert html.index("p (paired t)") < html.index("Accuracy of each seed") < html.index("p (McNemar)")
+
+
+def test_recipe_differences_need_both_recipes(make_inputs):
+    a, b = make_inputs().sides
+    theirs = dataclasses.replace(b, runs=(), checkpoint={"epoch": None})
+    assert recipe_differences((a, theirs)) == []
+    html = build_verdict(dataclasses.replace(make_inputs(), sides=(a, theirs))).html
+    assert "Not every recipe is known" in html and "Nothing." not in html

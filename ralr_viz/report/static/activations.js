@@ -13,6 +13,10 @@
 
   function show() {
     const { edges, density, zeros } = found.layers[Number(layer.value)];
+    // printed, the captions say what the controls do
+    for (const words of document.querySelectorAll(".activations-shown")) {
+      words.textContent = layer.selectedOptions[0].textContent;
+    }
     const top = Math.max(...density.flat(2));
     density.forEach(([earlier, later], row) => {
       const name = "activations-" + row;
@@ -34,6 +38,9 @@
   }
   function choose() {
     for (const box of boxes) {
+      for (const mark of document.querySelectorAll(`.activations-mark[data-state="${box.value}"]`)) {
+        mark.hidden = !box.checked;
+      }
       found.rows.forEach((_, row) => {
         report.model("activations-" + row + "-" + box.value).visible = box.checked;
       });

@@ -45,7 +45,6 @@
       for (const renderer of report.model(name)?.renderers ?? []) {
         const kind = renderer.name;
         if (kind === "raw" || kind === "smoothed") renderer.visible = lines.value === "both" || lines.value === kind;
-        if (kind === "raw") renderer.glyph.line_alpha = lines.value === "raw" ? 1 : 0.55;
       }
     }
   }

@@ -177,8 +177,13 @@
       return chosen;
     }
     for (const area of document.querySelectorAll(".map-keys")) {
+      // paper is wider or narrower, but what is drawn keeps its size
+      window.addEventListener("beforeprint", () => { area.style.width = area.offsetWidth + "px"; });
+      window.addEventListener("afterprint", () => { area.style.width = ""; });
       area.addEventListener("keydown", (event) => {
         if (event.ctrlKey || event.altKey || event.metaKey) return;
+        const target = event.composedPath()[0]; // inside Bokeh's shadow roots; its tools have keys of their own
+        if (target !== area && !target.classList.contains("bk-events")) return;
         const panel = Number(area.dataset.panel), key = event.key;
         if (key in DIRECTIONS) choose(stepTowards(panel, DIRECTIONS[key]), { speak: true });
         else if (key === "PageDown") choose(stepInOrder(1), { speak: true });

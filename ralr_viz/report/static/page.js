@@ -63,7 +63,9 @@
   }
 
   function csvCell(value) {
-    const text = value === null || value === undefined ? "" : String(value);
+    let text = value === null || value === undefined ? "" : String(value);
+    // a spreadsheet would run a class called =HYPERLINK(...) as a formula
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
     return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
   function downloadCsv(filename, header, rows) {
@@ -91,23 +93,52 @@
     }
   }
 
+  // Paper is light: what is on canvases must be so before it is printed, and at once.
+  function print(printing) {
+    document.documentElement.toggleAttribute("data-printing", printing);
+    recolour();
+    for (const root of bokehDocument?.roots() ?? []) Bokeh.index.find_one(root)?.repaint();
+  }
+  window.addEventListener("beforeprint", () => print(true));
+  window.addEventListener("afterprint", () => print(false));
+
   // Canvases know no CSS: the colours of text, axes and grids follow the page's.
   function recolour() {
     if (bokehDocument === null) return;
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(name).trim();
-    const text = color("--text"), line = color("--muted"), grid = color("--rule"), ground = color("--ground");
+    const text = color("--text"), line = color("--muted"), grid = color("--rule");
     const rules = {
-      axis_label_text_color: text, major_label_text_color: text, group_text_color: text,
+      axis_label_text_color: text, major_label_text_color: text,
       axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: line,
-      grid_line_color: grid, label_text_color: text, title_text_color: text,
+      grid_line_color: grid,
     };
     for (const one of bokehDocument._all_models.values()) {
       for (const [name, value] of Object.entries(rules)) {
         if (name in one.properties && one[name] !== null) one[name] = value;
       }
-      if (one.type === "Title") one.text_color = text;
-      if (one.type === "Legend") one.background_fill_color = ground;
+    }
+  }
+
+  // Bokeh's tools are nameless boxes: say what they are and whether they are on.
+  function describeTools(toolbar) {
+    for (const tool of toolbar.querySelectorAll(".bk-OnOffButton, .bk-ClickButton, .bk-tool-overflow")) {
+      tool.setAttribute("role", "button");
+      tool.setAttribute("aria-label", tool.title || "More tools");
+      if (tool.matches(".bk-OnOffButton")) tool.setAttribute("aria-pressed", tool.classList.contains("bk-active"));
+    }
+  }
+  function describeCharts(node) {
+    for (const element of node.querySelectorAll("*")) {
+      if (element.shadowRoot === null) continue;
+      // the pointer's: what keys do, they do on the map around it
+      for (const layer of element.shadowRoot.querySelectorAll(".bk-events")) layer.tabIndex = -1;
+      if (element.matches(".bk-Toolbar")) {
+        describeTools(element.shadowRoot);
+        const watch = { subtree: true, childList: true, attributeFilter: ["class", "title"] };
+        new MutationObserver(() => describeTools(element.shadowRoot)).observe(element.shadowRoot, watch);
+      }
+      describeCharts(element.shadowRoot);
     }
   }
 
@@ -119,6 +150,7 @@
       await Bokeh.embed.embed_items({ report: found.document }, [item]);
       bokehDocument = Bokeh.documents[0];
       recolour();
+      describeCharts(document);
       matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
     }
     rendered = true;
@@ -135,7 +167,7 @@
   }
   document.addEventListener("click", (event) => {
     const link = event.target.closest ? event.target.closest("a[href^='#']") : null;
-    if (link === null) return;
+    if (link === null || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault(); // the browser would put the anchor in place of the state
     const id = link.getAttribute("href").slice(1);
     setState("at", id);
