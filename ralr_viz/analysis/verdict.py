@@ -22,9 +22,6 @@ _CHUNK = 5_000_000
 _SPLITS = (("test", "test"), ("val", "validation"))
 """Prefix of the columns of a run's log, and the split's name."""
 
-_ENDED = ("finished", "unknown")
-"""Status of a run that is compared by its last epoch; a CSV's is unknown."""
-
 
 def compute_verdict(
     names: Sequence[str],
@@ -213,7 +210,7 @@ def _why_not(name: str, run: RunRecord, epoch: int | str | None) -> list[str]:
     """Why a run has no number of this epoch, or of its end; nothing where it has."""
     if run.status == "diverged":
         return [f"{name} diverged after epoch {run.epoch[-1]}"]
-    if epoch is None and run.status not in _ENDED:
+    if epoch is None and not run.ended:
         return [f"{name} is {run.status}, at epoch {run.epoch[-1]}"]
     if _measured(run, epoch):
         return []

@@ -78,13 +78,25 @@ def find_arms(a: Path, b: Path, control: Path | None, *, quiet: bool) -> Arms:
 
 
 def _find_runs(option: str, path: Path) -> dict[int, Run]:
+    runs: dict[int, Run] = {}
+    for seed, run in runs_by_seed(option, path).items():
+        if seed is None:
+            raise InputError(f"`{run.folder}` has no training seed: add `seed` to its recipe.toml")
+        runs[seed] = run
+    return runs
+
+
+def runs_by_seed(option: str, path: Path) -> dict[int | None, Run]:
+    """The runs in a folder of one method; the only one may lack a seed.
+
+    Raises:
+        InputError: No run there, or two of one seed; ``option`` names it.
+    """
     from ralr_viz.results.run import find_runs, load_run
 
-    runs: dict[int, Run] = {}
+    runs: dict[int | None, Run] = {}
     for folder in find_runs(path):
         record = load_run(folder)
-        if record.seed is None:
-            raise InputError(f"`{folder}` has no training seed: add `seed` to its recipe.toml")
         if record.seed in runs:
             raise InputError(
                 f"`{option} {path}` has two runs of seed {record.seed}, `{runs[record.seed].folder}` and `{folder}`: "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ralr_viz.cli.output import describe_command
-from ralr_viz.cli.report_sides import Source, choose_seeds
+from ralr_viz.cli.report_sides import Source, choose_seeds, seed_order
 from ralr_viz.cli.report_why import load_why
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
 
@@ -175,14 +175,10 @@ def _make_sides(
                 progress=now.progress,
             )
         known = _describe_checkpoint(checkpoints[i], parts[i] if parts else None) if checkpoints else {}
-        records = tuple(record for _, record in (source.runs[seed] for seed in _sorted_seeds(source)))
+        records = tuple(source.runs[seed].record for seed in sorted(source.runs, key=seed_order))
         method = source.method or (checkpoints[i].method or "" if checkpoints else "")
         sides.append(Side(names[i], method, records, predictions, known))
     return sides
-
-
-def _sorted_seeds(source: Source) -> list[int | None]:
-    return sorted(source.runs, key=lambda seed: -1 if seed is None else seed)
 
 
 def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
@@ -272,7 +268,7 @@ def _late_activations(
     from ralr_viz.cli.report_activations import compute_late_activations
 
     folders = [
-        source.runs[seed][0] for source, seed in zip(now.sources, now.seeds, strict=True) if source.runs
+        source.runs[seed].folder for source, seed in zip(now.sources, now.seeds, strict=True) if source.runs
     ]
     try:
         return compute_late_activations(checkpoints, names, folders, now.options, now.runtime, now.progress)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ralr_viz.errors import InputError
-
-if TYPE_CHECKING:
-    from ralr_viz.results.run import RunRecord
+from ralr_viz.cli.arms import Run, runs_by_seed
 
 
 @dataclass(frozen=True)
@@ -19,14 +15,14 @@ class Source:
 
     Attributes:
         option: ``--a`` or ``--b``.
-        runs: Training seed to run directory and its record; the only one may lack a seed.
+        runs: By training seed; the only one may lack one.
         state: ``@best``, ``@24`` or empty.
         weights: What to load where no training log is beside it.
         text: As it was given, without the state.
     """
 
     option: str
-    runs: dict[int | None, tuple[Path, RunRecord]]
+    runs: dict[int | None, Run]
     state: str = ""
     weights: str = ""
     text: str = ""
@@ -42,11 +38,11 @@ class Source:
     @property
     def method(self) -> str:
         """Of its runs; empty where there are none."""
-        return next(iter(self.runs.values()))[1].method if self.runs else ""
+        return next(iter(self.runs.values())).record.method if self.runs else ""
 
     def spec(self, seed: int | None) -> str:
         """The checkpoint of a training seed as ``--ckpt`` takes it."""
-        return self.weights or f"{self.runs[seed][0]}{self.state}"
+        return self.weights or f"{self.runs[seed].folder}{self.state}"
 
 
 def find_sources(a: str, b: str | None) -> list[Source]:
@@ -68,9 +64,9 @@ def choose_seeds(sources: Sequence[Source]) -> tuple[list[int | None], str]:
     common = set.intersection(*seeds) if seeds else set()
     if common:
         whole = {seed for seed in common if all(_is_whole(source, seed) for source in sources)}
-        seed = min(whole or common, key=_order)
+        seed = min(whole or common, key=seed_order)
         return [seed if source.runs else None for source in sources], ""
-    chosen = [min(source.runs, key=_order, default=None) for source in sources]
+    chosen = [min(source.runs, key=seed_order, default=None) for source in sources]
     known = [seed for seed in chosen if seed is not None]
     if len(known) < 2:
         return chosen, ""
@@ -78,15 +74,16 @@ def choose_seeds(sources: Sequence[Source]) -> tuple[list[int | None], str]:
 
 
 def _is_whole(source: Source, seed: int | None) -> bool:
-    return not source.runs or source.runs[seed][1].status in ("finished", "unknown")
+    return not source.runs or source.runs[seed].record.ended
 
 
-def _order(seed: int | None) -> int:
+def seed_order(seed: int | None) -> int:
+    """Sorts seeds, a run without one first."""
     return -1 if seed is None else seed
 
 
 def _find_source(option: str, text: str) -> Source:
-    from ralr_viz.results.run import METRICS, find_runs, load_run
+    from ralr_viz.results.run import METRICS
     from ralr_viz.train.checkpoint import resolve_checkpoint
 
     path, state = Path(text), ""
@@ -96,13 +93,4 @@ def _find_source(option: str, text: str) -> Source:
     if not path.is_dir() or ((path / "checkpoints").is_dir() and not (path / METRICS).is_file()):
         resolve_checkpoint(text)  # refuse early what is not there
         return Source(option, {}, weights=text, text=text)
-    runs: dict[int | None, tuple[Path, RunRecord]] = {}
-    for folder in find_runs(path):
-        record = load_run(folder)
-        if record.seed in runs:
-            raise InputError(
-                f"`{option} {text}` has two runs of seed {record.seed}, `{runs[record.seed][0]}` and `{folder}`: "
-                "give the folder of one method, such as RUNS/RECIPE/ralr"
-            )
-        runs[record.seed] = (folder, record)
-    return Source(option, runs, state, text=str(path))
+    return Source(option, runs_by_seed(option, path), state, text=str(path))

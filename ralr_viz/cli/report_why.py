@@ -41,7 +41,7 @@ def load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
             f"{methods[1]}"
         )
     tested = {run.get("run") for run in found.provenance.get("runs", ())}
-    shown = {record.label for source in now.sources for _, record in source.runs.values()}
+    shown = {run.record.label for source in now.sources for run in source.runs.values()}
     if tested and not tested & shown:
         now.notes.append(f"The claims were tested on other runs than this page shows, such as {min(tested)}")
     return found

@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -303,6 +303,5 @@ def _measure(plan: Plan, data: Path, device: str, deterministic: bool, compile: 
     rates: dict[RateKey, Rate] = {}
     for key, recipe in recipes.items():
         print(f"measuring {key.model} on {key.dataset}, batch {key.batch} …", file=sys.stderr)
-        options_of: dict[str, Any] = {"device": device, "deterministic": deterministic, "compile": compile}
-        rates[key] = measure_rate(recipe, data, **options_of)
+        rates[key] = measure_rate(recipe, data, device=device, deterministic=deterministic, compile=compile)
     return rates

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.plan import Plan
 
 ENGINES = ("local", "ray")
-_DONE = ("finished", "diverged", "failed", "killed", "interrupted")
+_ENDED = ("finished", "diverged", "failed", "killed", "interrupted")
 # The live table is read anew every so many seconds, and never takes more than a twentieth of the time.
 _REFRESH, _SHARE = 1.0, 20
 
@@ -74,7 +74,9 @@ def run_study(
 
 def check_outcomes(outcomes: Sequence[Outcome]) -> None:
     """Raises: RalrVizError naming the first run that has no result, if any."""
-    bad = [outcome for outcome in outcomes if outcome.status not in ("finished", "diverged")]
+    from ralr_viz.study.attempt import DONE
+
+    bad = [outcome for outcome in outcomes if outcome.status not in DONE]
     if bad:
         first = bad[0]
         again = " (--retry-failed executes it again)" if first.status == "failed" else ""
@@ -122,7 +124,7 @@ def _show(look: Callable[[], Plan], count: int, *, quiet: bool) -> Iterator[Repo
 
         def say(event: Event) -> None:
             print(_line(event), file=sys.stderr, flush=True)
-            if event.status not in _DONE:
+            if event.status not in _ENDED:
                 return
             ended.append(event)
             tried, left = sum(e.attempt > 0 for e in ended), count - len(ended)

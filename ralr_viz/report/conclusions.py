@@ -77,7 +77,7 @@ def _describe_loss(score: Score) -> str:
 def _describe_unfinished(side: Side) -> str:
     """Of a checkpoint whose training goes on or diverged: its number is not the method's."""
     run = looked_at(side)
-    if run is None or run.status in ("finished", "unknown"):
+    if run is None or run.ended:
         return ""
     return f"The checkpoint of {side.name} is of a training that is {run.status}, not finished."
 

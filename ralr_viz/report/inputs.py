@@ -39,6 +39,11 @@ class Side:
     predictions: PredictionsResult | None = None
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Of its runs, else of its checkpoint; empty where it is not known."""
+        return self.runs[0].recipe if self.runs else self.checkpoint.get("recipe") or {}
+
 
 @dataclass(frozen=True, eq=False)
 class ReportInputs:

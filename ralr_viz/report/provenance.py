@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from ralr_viz._version import __version__
+from ralr_viz.plots.embedding_layout import METHOD_NAMES
 from ralr_viz.report.inputs import ReportInputs, Side
 from ralr_viz.report.section import Section, render_template
 from ralr_viz.results.bundle import Result, without_paths
@@ -48,7 +49,7 @@ def caveats(inputs: ReportInputs) -> list[str]:
     """What the page's pictures and numbers do not say, a sentence or two each, as far as they are on it."""
     found = []
     if inputs.embedding is not None:
-        name = {"tsne": "t-SNE", "umap": "UMAP"}.get(inputs.embedding.method, inputs.embedding.method)
+        name = METHOD_NAMES[inputs.embedding.method]
         found += [
             f"{name} keeps neighbours, not distances: the gaps between clusters, their sizes and their densities "
             "in the map mean nothing, and the axes have no unit. Compare neighbourhoods, and the numbers that are "
@@ -101,7 +102,7 @@ def _describe_parts(inputs: ReportInputs) -> list[str]:
 
 def recipe_table(inputs: ReportInputs) -> list[dict[str, Any]]:
     """All settings of the recipes: ``key``, ``values`` as text, and whether they differ."""
-    recipes = [_recipe(side) for side in inputs.sides]
+    recipes = [side.recipe for side in inputs.sides]
     known = all(recipes)
     rows = []
     for key in dict.fromkeys(key for recipe in recipes for key in recipe):
@@ -143,10 +144,6 @@ def _run_rows(side: Side) -> list[dict[str, Any]]:
         epochs = int(run.epoch[-1])
         rows.append({"label": run.label, "status": run.status, "epochs": epochs, "cells": cells})
     return rows
-
-
-def _recipe(side: Side) -> Mapping[str, Any]:
-    return side.runs[0].recipe if side.runs else side.checkpoint.get("recipe") or {}
 
 
 def _text(value: object) -> str:

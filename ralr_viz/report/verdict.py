@@ -40,7 +40,7 @@ def build_verdict(inputs: ReportInputs) -> Section:
         agreement=verdict.agreement,
         per_seed=_per_seed(verdict),
         differences=recipe_differences(inputs.sides),
-        recipes_known=all(_recipe(side) for side in inputs.sides),
+        recipes_known=all(side.recipe for side in inputs.sides),
         pair=verdict.num_sides == 2,
         claims=None if inputs.why is None else claims_table(inputs.why),
         no_claims=inputs.missing.get("why", "it was not given"),
@@ -52,7 +52,7 @@ def build_verdict(inputs: ReportInputs) -> Section:
 
 def recipe_differences(sides: Sequence[Side]) -> list[tuple[str, list[str]]]:
     """Settings that are not the same on both sides, and their values as text; none where a recipe is not known."""
-    recipes = [_recipe(side) for side in sides]
+    recipes = [side.recipe for side in sides]
     if not all(recipes):
         return []
     rows = []
@@ -165,10 +165,6 @@ def _per_seed(verdict: Verdict) -> list[dict[str, Any]]:
         cells = [_number(value, ".2f") for value in values]
         rows.append({"seed": seed, "values": cells, "difference": difference})
     return rows
-
-
-def _recipe(side: Side) -> Mapping[str, Any]:
-    return side.runs[0].recipe if side.runs else side.checkpoint.get("recipe") or {}
 
 
 def _describe_method(recipe: Mapping[str, Any]) -> str:

@@ -72,6 +72,11 @@ class RunRecord:
             return str(self.result.get("status", "unknown"))
         return "running" if self.recipe else "unknown"
 
+    @property
+    def ended(self) -> bool:
+        """Whether its last epoch is the end of its training, as far as one knows: a CSV's is taken for it."""
+        return self.status in ("finished", "unknown")
+
     def values(self, quantity: str) -> np.ndarray:
         """Values of a quantity, float64 of shape (num_epochs,); all NaN if it was never recorded."""
         return self.metrics.get(quantity, np.full(len(self.epoch), np.nan))

@@ -22,6 +22,8 @@ from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, Ru
 from ralr_viz.train.storage import append_line, storage_error
 
 ATTEMPTS = "attempts.jsonl"
+DONE = ("finished", "diverged")
+"""Of what has a result: a divergence is one."""
 # Cuts an error that quotes a tensor; a line of attempts.jsonl stays one write.
 _LONGEST = 500
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "MemoryError")
@@ -116,6 +118,11 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
+def describe_result(result: Mapping[str, Any]) -> tuple[str, str]:
+    """One of `DONE`, and the message, of the content of ``result.json``."""
+    return ("diverged" if result.get("status") == "diverged" else "finished"), str(result.get("message", ""))
+
+
 def classify_end(
     code: int, reply: Mapping[str, Any] | None, result: Mapping[str, Any] | None, last_line: str = ""
 ) -> tuple[str, int | None, str]:
@@ -131,8 +138,8 @@ def classify_end(
         Outcome, signal number and one-line error.
     """
     if result is not None:
-        diverged = result.get("status") == "diverged"
-        return ("diverged" if diverged else "finished"), None, str(result.get("message", ""))
+        outcome, message = describe_result(result)
+        return outcome, None, message
     status, error = ("", last_line) if reply is None else (str(reply.get("status")), str(reply.get("error")))
     # 128 + n is how a shell or a container reports a signal, and how `run` does after it has saved
     number = -code if code < 0 else code - 128 if code > 128 else None

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ralr_viz.errors import InputError, InterruptedRunError, RalrVizError, StorageError
-from ralr_viz.study.attempt import Attempt, one_line, read_attempts, record_attempt
+from ralr_viz.study.attempt import DONE, Attempt, describe_result, one_line, read_attempts, record_attempt
 from ralr_viz.study.execute import OUTPUT, ExecuteOptions, execute_run, is_taken, result_of
 
 # Seconds between two looks at runs that another process trains, and at how much room there is.
@@ -210,8 +210,7 @@ class _Driver:
         """Settle what is done, and what has failed before or in the hands of another driver."""
         result = result_of(directory)
         if result is not None:
-            diverged = result.get("status") == "diverged"
-            self._settle(directory, "diverged" if diverged else "finished", str(result.get("message", "")))
+            self._settle(directory, *describe_result(result))
             return True
         attempts = read_attempts(directory)
         new = len(attempts) > self.attempts_before[directory]
@@ -243,7 +242,7 @@ class _Driver:
         elif outcome == "storage":
             self.storage_error = error
             self._tell(directory, "storage", number, error)
-        elif outcome in ("finished", "diverged"):
+        elif outcome in DONE:
             self.tries[directory] += bool(number)  # 0: it was found done
             self._settle(directory, outcome, error, number)
         elif outcome == "failed":

@@ -28,9 +28,11 @@ from typing import IO, Any
 from ralr_viz.errors import InputError, RalrVizError, StorageError
 from ralr_viz.study.attempt import (
     ATTEMPTS,
+    DONE,
     Attempt,
     classify_end,
     describe_end,
+    describe_result,
     one_line,
     read_attempts,
     record_attempt,
@@ -123,7 +125,7 @@ def execute_run(
                 return Attempt(0, "locked", error=f"`{directory}` is trained by another process")
             result = result_of(directory)
             if result is not None:
-                outcome, _, error = classify_end(0, None, result)
+                outcome, error = describe_result(result)
                 return Attempt(0, outcome, 0, error=error)
             return _attempt_run(directory, options or ExecuteOptions(), children)
     except StorageError as error:
@@ -213,7 +215,7 @@ def _attempt_run(directory: Path, options: ExecuteOptions, children: Children | 
     try:
         record_attempt(directory, attempt)
     except StorageError:
-        if attempt.outcome not in ("finished", "diverged"):  # a result stays one
+        if attempt.outcome not in DONE:  # a result stays one
             raise
     return attempt
 

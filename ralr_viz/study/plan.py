@@ -13,8 +13,9 @@ from typing import NamedTuple
 from ralr_viz.data import list_datasets
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import read_recipe_file
+from ralr_viz.results.study import STATES
 from ralr_viz.study.grid import Cell, Study
-from ralr_viz.study.state import STATUSES, RunState, last_record, run_state
+from ralr_viz.study.state import RunState, last_record, run_state
 from ralr_viz.train.prepare import prepare_run
 from ralr_viz.train.recipe import Recipe
 
@@ -64,8 +65,8 @@ class PlannedRun:
 
     @property
     def done(self) -> bool:
-        """Whether there is a result: a divergence is one."""
-        return self.state.status in ("finished", "diverged")
+        """See `RunState`."""
+        return self.state.done
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,18 +130,14 @@ def compute_plan(
             directory = study.directory(runs, cell, seed)
             if directory not in found:
                 found[directory] = (cell, seed, run_state(directory))
-    needed = {
-        rate_key(cell.recipe)
-        for cell, _, state in found.values()
-        if state.status not in ("finished", "diverged")
-    }
+    needed = {rate_key(cell.recipe) for cell, _, state in found.values() if not state.done}
     known = dict(rates or {})
     known |= _rates_of_finished(runs, needed - set(known))
     sizes = {row.name: row for row in list_datasets(data_root)}
     entries = []
     for directory, (cell, seed, state) in found.items():
         cost: tuple[float | None, int | None] = (0.0, 0)
-        if state.status not in ("finished", "diverged"):
+        if not state.done:
             row, rate = sizes.get(cell.recipe.dataset), known.get(rate_key(cell.recipe))
             images = _images_per_epoch(cell.recipe, row.n_train, row.n_test) if row else None
             cost = _cost(cell.recipe, _epochs_left(cell.recipe, directory, state), rate, images)
@@ -250,4 +247,4 @@ def _cost(
 
 def describe_counts(counts: Mapping[str, int]) -> str:
     """``3 finished, 1 pending``."""
-    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
+    return ", ".join(f"{counts[status]} {status}" for status in STATES if counts.get(status))

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, StorageError
-from ralr_viz.study.attempt import read_attempts
+from ralr_viz.study.attempt import DONE, describe_result, read_attempts
 from ralr_viz.train.prepare import finished_result
 from ralr_viz.train.storage import try_lock
-
-STATUSES = ("finished", "diverged", "failed", "running", "stopped", "pending")
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,11 @@ class RunState:
     result: dict[str, Any] | None = None
     message: str = ""
 
+    @property
+    def done(self) -> bool:
+        """Whether there is a result: a divergence is one."""
+        return self.status in DONE
+
 
 def run_state(directory: Path) -> RunState:
     """State of a run directory, which need not exist."""
@@ -41,8 +44,8 @@ def run_state(directory: Path) -> RunState:
     except InputError as error:
         return RunState("failed", message=str(error))
     if result is not None:
-        status = "diverged" if result["status"] == "diverged" else "finished"
-        return RunState(status, result, str(result.get("message", "")))
+        status, message = describe_result(result)
+        return RunState(status, result, message)
     if is_locked(directory):
         return RunState("running")
     attempts = read_attempts(directory)

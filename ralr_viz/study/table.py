@@ -135,7 +135,7 @@ def _natural(value: Any) -> tuple[bool, Any]:
 
 def _check_run(run: RunState, directory: Path, cell: Cell, seed: int) -> RunState:
     """A finished run that has no accuracy has failed; one of another length is told."""
-    if run.status not in ("finished", "diverged") or run.result is None:
+    if not run.done or run.result is None:
         return run
     try:
         check_prepared(directory, cell.recipe, cell.method, seed)

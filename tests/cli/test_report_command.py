@@ -6,12 +6,14 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from ralr_viz.analysis.why import compute_why
+from ralr_viz.cli.arms import Run
 from ralr_viz.cli.report_sides import Source, choose_seeds, find_sources
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
@@ -260,10 +262,10 @@ def test_why_of_one_side_is_refused(cli, arms, squares_root, tmp_path):
 def test_choose_seeds_prefers_runs_that_are_finished():
     run = RunRecord("toy", "ralr", 0, np.array([1]), {}, {"seed": 0})  # no result: it is running
     whole = dataclasses.replace(run, result={"status": "finished"})
-    a = Source("--a", {0: (None, whole), 1: (None, whole)})
-    b = Source("--b", {0: (None, run), 1: (None, whole)})
+    a = Source("--a", {0: Run(Path(), whole), 1: Run(Path(), whole)})
+    b = Source("--b", {0: Run(Path(), run), 1: Run(Path(), whole)})
     assert choose_seeds([a, b])[0] == [1, 1]
-    assert choose_seeds([Source("--b", {0: (None, run)})])[0] == [0]
+    assert choose_seeds([Source("--b", {0: Run(Path(), run)})])[0] == [0]
 
 
 def test_find_sources_refuses_two_methods_in_one_folder(trained_pair):
@@ -291,7 +293,8 @@ def test_find_sources_knows_runs_states_and_weights(arms):
 def test_choose_seeds_takes_the_lowest_common_one(seeds, chosen, noted):
     whole = RunRecord("toy", "ralr", 0, np.array([1]), {})
     sources = [
-        Source("--a", dict.fromkeys(side, (None, whole)), weights="" if side else "x.pt") for side in seeds
+        Source("--a", dict.fromkeys(side, Run(Path(), whole)), weights="" if side else "x.pt")
+        for side in seeds
     ]
     found, note = choose_seeds(sources)
     assert found == chosen and bool(note) == noted
