@@ -40,12 +40,21 @@ def prepare_figure(out: Path, stem: str, *, style: str, force: bool) -> None:
     for path in (out / f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv")):
         if path.exists() and not force:
             raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
+    make_folder(out)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder that ``--out`` names or lies in.
+
+    Raises:
+        InputError: It cannot be made or may not be written.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"`--out {out}` cannot be made ({error.strerror}): choose another") from None
-    if not os.access(out, os.W_OK):
-        raise InputError(f"`--out {out}` may not be written: choose another or change its permissions")
+        raise InputError(f"`{folder}` cannot be made ({error.strerror}): choose another --out") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"`{folder}` may not be written: choose another --out or change its permissions")
 
 
 def save_all(result: Result, out: Path, stem: str, *, style: str, force: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.output import make_folder
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, UnknownNameError
 
@@ -106,13 +106,7 @@ def _check_out(out: Path, force: bool) -> None:
         raise InputError(f"`--out {out}` is a folder: give the page's file, such as {out / 'report.html'}")
     if out.exists() and not force:
         raise InputError(f"`{out}` exists: pass --force to overwrite it or another --out")
-    folder = out.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"`{folder}` cannot be made ({error.strerror}): choose another --out") from None
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"`{folder}` may not be written: choose another --out or change its permissions")
+    make_folder(out.parent)
 
 
 def _check_size(size: int, samples: int, force: bool, quiet: bool) -> None:

@@ -14,10 +14,18 @@ from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
-from ralr_viz.train.recipe import Recipe, check_method, load_recipe, parse_overrides, recipe_from_dict
+from ralr_viz.train.recipe import (
+    Recipe,
+    check_method,
+    load_recipe,
+    parse_overrides,
+    read_toml_text,
+    recipe_from_dict,
+)
 
 # Beyond this a grid is a slip of the keyboard.
 MOST_CELLS = 100_000
+_REMEDY = "give a study's name or a TOML file"
 _TOP = ("title", "note", "seeds", "base", "axes", "exclude", "table", "paper")
 
 
@@ -39,7 +47,7 @@ def load_study(name: str | Path, overrides: Sequence[str] = ()) -> Study:
     """
     path = Path(name)
     if path.suffix == ".toml":
-        source, stem, text = str(path), path.stem, _read_text(path)
+        source, stem, text = str(path), path.stem, read_toml_text(path, _REMEDY)
     elif str(name) in study_names():
         source = stem = str(name)
         text = (_folder() / f"{name}.toml").read_text(encoding="utf-8")
@@ -239,17 +247,6 @@ def _text(values: Mapping[str, Any], name: str, default: str, source: str) -> st
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
-    except OSError as error:
-        raise InputError(
-            f"`{path}` cannot be read ({error.strerror}): give a study's name or a TOML file"
-        ) from None
 
 
 def _folder() -> Any:

@@ -204,7 +204,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"`{path}` is not a file: give a recipe name or a TOML file")
-        text, source, stem = _read_text(path), str(path), path.stem
+        text, source, stem = read_toml_text(path), str(path), path.stem
     elif str(name) in recipe_names():
         text, source, stem = (_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}", str(name)
     else:
@@ -288,10 +288,15 @@ def _folder() -> Any:
     return resources.files("ralr_viz").joinpath("recipes")
 
 
-def _read_text(path: Path) -> str:
+def read_toml_text(path: Path, remedy: str = "check its permissions") -> str:
+    """Content of a user's TOML file.
+
+    Raises:
+        InputError: Not UTF-8, or it cannot be read; ``remedy`` ends that message.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
     except OSError as error:
-        raise InputError(f"`{path}` cannot be read: {error.strerror}; check its permissions") from None
+        raise InputError(f"`{path}` cannot be read: {error.strerror}; {remedy}") from None
