@@ -8,8 +8,8 @@
   report.samples((samples) => {
     const { n, labels, sides, element } = samples;
     const found = report.data("gallery");
-    const decode = (text) => [...new Int32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer)];
-    const shuffled = decode(found.order), drawn = decode(found.random);
+    const shuffled = [...samples.decode(found.order, Int32Array)];
+    const drawn = [...samples.decode(found.random, Int32Array)];
     const count = (number) => number.toLocaleString("en");
     const two = sides.length > 1;
     const belongs = {

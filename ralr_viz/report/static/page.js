@@ -193,7 +193,7 @@
   });
 
   window.report = {
-    page, data, getState, setState, className, setClass, onClass, ready, model, downloadCsv, fillTable,
+    data, getState, setState, className, setClass, onClass, ready, model, downloadCsv, fillTable,
     get classFilter() { return chosen; },
   };
 })();

@@ -219,7 +219,7 @@
     }));
     samples = {
       n, indices, labels, kept, moved, sides, className, isRight, whoIsRight, hasBox, says, describe,
-      percent, element, pictures, drawImage, drawMap, drawDifference, gradient,
+      percent, element, pictures, drawImage, gradient, decode,
       differenceLimit: payload.differenceLimit,
     };
     for (const callback of waiting.splice(0)) callback(samples);
