@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from ralr_viz.errors import InputError, InterruptedRunError, RalrVizError, StorageError
+from ralr_viz.study import execute
 from ralr_viz.study.attempt import Attempt, read_attempts, record_attempt
 from ralr_viz.study.engine import Outcome, run_all
 from ralr_viz.study.execute import ExecuteOptions, execute_run
@@ -379,12 +380,48 @@ def epochs_logged(directory):
     return epochs
 
 
-def has_epoch(directory):
-    metrics = directory / "metrics.jsonl"
-    return metrics.exists() and "\n" in metrics.read_text()
+# ``ralr-viz``, but its first run in a directory waits for a signal after the first epoch: so that it cannot
+# finish before a test comes to it, however busy the machine is.
+PAUSING = """
+import signal, sys
+from pathlib import Path
+from ralr_viz.cli.app import main
+from ralr_viz.train import training
+
+directory, real = Path(sys.argv[2]), training.train_step
+metrics, paused = directory / "metrics.jsonl", directory / "paused"
+
+def pausing(*arguments):
+    if not paused.exists() and metrics.exists() and metrics.read_text():
+        signal.signal(signal.SIGALRM, lambda number, frame: None)
+        signal.alarm(10)  # a signal that comes between the next two lines is not waited for in vain
+        paused.touch()
+        signal.pause()
+        signal.alarm(0)
+    real(*arguments)
+
+training.train_step = pausing
+main()
+"""
+
+PAUSE = f"""
+from ralr_viz.study import execute
+real = execute._command
+def pausing(*arguments):
+    command = real(*arguments)
+    i = command.index("-m")
+    return [*command[:i], "-c", {PAUSING!r}, *command[i + 2 :]]
+execute._command = pausing
+"""
 
 
-def test_full_disk_killed_worker_and_python_error(prepare, train_undisturbed, squares_root):
+@pytest.fixture
+def children_pause(monkeypatch):
+    monkeypatch.setattr(execute, "_command", execute._command)  # undoes it
+    exec(PAUSE, {})
+
+
+def test_full_disk_killed_worker_and_python_error(prepare, train_undisturbed, squares_root, children_pause):
     run, deep = prepare(), prepare(model="torchvision:squeezenet1_1")  # too deep for 16 × 16 pixels
     options = ExecuteOptions(data=squares_root, device="cpu")
 
@@ -402,7 +439,7 @@ def test_full_disk_killed_worker_and_python_error(prepare, train_undisturbed, sq
     assert not (deep / "output.txt").exists()
 
     def kill():
-        wait_for(lambda: any((run / "checkpoints").glob("last.pt")) and has_epoch(run))
+        wait_for(lambda: (run / "paused").exists())
         (child,) = (p for p in executor.children._alive if str(run) in p.args)
         os.kill(child.pid, signal.SIGKILL)
 
@@ -438,8 +475,8 @@ def test_killed_driver_and_two_drivers_at_once(prepare, train_undisturbed, squar
     run, hot = prepare(seed=1), prepare(seed=1, lr=1e9)
     command = [sys.executable, "-c", DRIVER, *map(str, (squares_root, run, hot))]
 
-    first = subprocess.Popen(command)
-    wait_for(lambda: has_epoch(run))
+    first = subprocess.Popen([sys.executable, "-c", PAUSE + DRIVER, *command[3:]])
+    wait_for(lambda: (run / "paused").exists())
     first.kill()
     first.wait()
     wait_for(lambda: not is_locked(run))  # the child has saved and ended by itself

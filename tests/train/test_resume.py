@@ -18,7 +18,7 @@ EPOCHS = 8
 # A parent that has imported torch forks a child for each attempt: ten kills without ten imports.
 DRIVER = textwrap.dedent(
     """
-    import os, random, resource, signal, sys, threading, time, traceback
+    import os, random, resource, signal, sys, threading, traceback
     import torch
     torch.set_num_threads(1)
     from pathlib import Path
@@ -51,6 +51,32 @@ DRIVER = textwrap.dedent(
     def epochs_saved():
         metrics = directory / "metrics.jsonl"
         return metrics.read_text().count("\\n") if metrics.exists() else 0
+
+    # Moments are counted in steps and epochs, not in seconds: on a faster or a busier machine
+    # a run must not finish before the signal comes.
+    def signal_soon_after(step, delay, number):
+        def arm():
+            real, steps = training.train_step, iter(range(1, 10_000))
+            def counted(*arguments):
+                real(*arguments)
+                if next(steps) == step:
+                    threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+            training.train_step = counted
+        return arm
+
+    def wait_after(epochs):
+        # The run stops itself with so many epochs saved: SIGCONT or SIGKILL ends its wait.
+        def arm():
+            real = training.train_step
+            def waiting(*arguments):
+                if epochs_saved() == epochs:
+                    training.train_step = real
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                real(*arguments)
+            training.train_step = waiting
+        pid = train(arm)
+        assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
+        return pid
     """
 )
 
@@ -111,21 +137,10 @@ def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run,
     directory = make_run()
     done = drive(
         """
-        # Moments are counted in steps, not in seconds: a faster machine must not finish before the last kill.
-        def die_soon_after(step, delay):
-            def arm():
-                real, steps = training.train_step, iter(range(1, 10_000))
-                def counted(*arguments):
-                    real(*arguments)
-                    if next(steps) == step:
-                        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-                training.train_step = counted
-            return arm
-
         rng, kills = random.Random(0), 0
         while kills < 12:
             # five steps are an epoch: some die in it, some while it is measured or written, some in the next
-            moment = die_soon_after(rng.randint(2, 7), rng.uniform(0, 0.05))
+            moment = signal_soon_after(rng.randint(2, 7), rng.uniform(0, 0.05), signal.SIGKILL)
             if finish(train(moment)) == 0:
                 break
             kills += 1
@@ -170,19 +185,14 @@ def test_signal_saves_the_step_and_resumes_bit_identical(make_run, uninterrupted
     done = drive(
         f"""
         rng, stops = random.Random({code}), 0
-        while True:
-            pid = train()
-            before, end = epochs_saved(), time.monotonic() + 20
-            while epochs_saved() <= before and time.monotonic() < end:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.2))
-            os.kill(pid, {int(number)})
-            code = finish(pid)
+        while stops < 5:
+            code = finish(train(signal_soon_after(rng.randint(2, 7), rng.uniform(0, 0.05), {int(number)})))
             if code == 0:
                 break
             assert code == {code}, code
             stops += 1
         print("stops", stops)
+        assert finish(train()) == 0
         """,
         directory,
         squares_root,
@@ -196,9 +206,7 @@ def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, unin
     directory = make_run()
     drive(
         """
-        pid = train()
-        while epochs_saved() < 3:
-            time.sleep(0.002)
+        pid = wait_after(3)
         os.kill(pid, signal.SIGKILL)
         finish(pid)
         last = directory / "checkpoints" / "last.pt"
@@ -242,10 +250,9 @@ def test_second_process_is_refused(make_run, squares_root):
     directory = make_run()
     done = drive(
         """
-        first = train()
-        while epochs_saved() < 1:
-            time.sleep(0.002)
+        first = wait_after(1)
         assert finish(train()) == 2
+        os.kill(first, signal.SIGCONT)
         assert finish(first) == 0
         """,
         directory,
