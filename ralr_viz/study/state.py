@@ -11,7 +11,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError, StorageError
 from ralr_viz.study.attempt import DONE, describe_result, read_attempts
-from ralr_viz.train.prepare import finished_result
+from ralr_viz.train.prepare import finished_result, has_progress
 from ralr_viz.train.storage import try_lock
 
 
@@ -51,7 +51,7 @@ def run_state(directory: Path) -> RunState:
     attempts = read_attempts(directory)
     if attempts and attempts[-1].outcome == "failed":
         return RunState("failed", message=attempts[-1].error)
-    return RunState("stopped" if has_epoch(directory) else "pending")
+    return RunState("stopped" if has_progress(directory) else "pending")
 
 
 def is_locked(directory: Path) -> bool:
@@ -86,13 +86,3 @@ def last_record(directory: Path) -> dict[str, Any] | None:
         if isinstance(record, dict) and isinstance(record.get("epoch"), int):
             return record
     return None
-
-
-def has_epoch(directory: Path) -> bool:
-    """Whether an epoch or a part of one is saved."""
-    try:
-        if (directory / "metrics.jsonl").stat().st_size:
-            return True
-    except OSError:
-        pass
-    return (directory / "checkpoints" / "last.pt").exists()

@@ -43,7 +43,7 @@ def prepare_run(
     check_seed(seed)
     directory = runs / run_folder(recipe, method, seed)
     prepared = _has_text(directory / "recipe.toml")
-    started = _has_progress(directory)
+    started = has_progress(directory)
     if force and (prepared or started):
         _delete(directory)
     else:
@@ -137,10 +137,14 @@ def _has_text(path: Path) -> bool:
         return False
 
 
-def _has_progress(directory: Path) -> bool:
-    """Whether an epoch was trained here."""
-    metrics = directory / "metrics.jsonl"
-    return (metrics.is_file() and metrics.stat().st_size > 0) or any((directory / "checkpoints").glob("*"))
+def has_progress(directory: Path) -> bool:
+    """Whether an epoch or a part of one is saved; the directory need not exist."""
+    try:
+        if (directory / "metrics.jsonl").stat().st_size:
+            return True
+    except OSError:
+        pass
+    return any((directory / "checkpoints").glob("*.pt"))
 
 
 def _delete(directory: Path) -> None:
