@@ -118,9 +118,7 @@ def _import_ray() -> ModuleType:
     try:
         import ray
     except ImportError:
-        raise InputError(
-            "`--engine ray` needs Ray: pip install 'ralr-viz[ray]', or use --engine local"
-        ) from None
+        raise InputError("`--engine ray` needs Ray: pip install 'ray>=2.40', or use --engine local") from None
     return ray
 
 

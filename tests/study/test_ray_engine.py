@@ -18,7 +18,7 @@ from ralr_viz.study.ray_engine import RayExecutor, _slots_of
 
 def test_ray_executor_without_ray_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"pip install 'ralr-viz\[ray\]'"):
+    with pytest.raises(InputError, match=r"pip install 'ray>=2.40'"):
         RayExecutor()
 
 
