@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--ckpt", default=str(PUBLISHED))
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--perplexity", type=float, default=PERPLEXITY)
-    parser.add_argument("--repeats", type=int, default=1, help="one takes about five minutes on two cores")
+    parser.add_argument("--repeats", type=int, default=1, help="one takes about a minute on two cores")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

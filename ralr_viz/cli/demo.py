@@ -20,7 +20,7 @@ def demo(
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train baseline and RALR on scikit-learn's digits and draw the figures; offline, a few minutes.
+    """Train baseline and RALR on scikit-learn's digits and draw the figures; offline, about two minutes on two cores.
 
     What it shows is how the tool works: a network of this size learns the digits either way.
     """
