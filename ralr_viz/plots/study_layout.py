@@ -92,7 +92,7 @@ def set_rows(axes: Axes, panel: Sequence[Row]) -> None:
     for y, row in enumerate(panel):
         if row.cell is None and y:
             axes.axhline(y - 0.5, color="#bbbbbb", lw=0.4, zorder=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=2))
 
 
 def name_rows(axes: Axes, result: StudyResult, panel: Sequence[Row], *, lines: int) -> None:
