@@ -119,6 +119,10 @@ def run(
             "--gpus-per-run", metavar="F", help="Share of a GPU for a run: 0.5 puts two on one. [default: 1]"
         ),
     ] = None,
+    cpus_per_run: Annotated[
+        int | None,
+        typer.Option("--cpus-per-run", metavar="N", min=1, help="Cores for a run on Ray. [default: 1]"),
+    ] = None,
     retry_failed: RetryFailed = False,
     seeds: Seeds = None,
     settings: Settings = None,
@@ -147,6 +151,7 @@ def run(
         address=address,
         jobs=jobs,
         gpus_per_run=gpus_per_run,
+        cpus_per_run=cpus_per_run,
         retry_failed=retry_failed,
         quiet=quiet,
     )

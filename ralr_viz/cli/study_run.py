@@ -36,6 +36,7 @@ def run_study(
     address: str | None,
     jobs: int | None,
     gpus_per_run: float | None,
+    cpus_per_run: int | None,
     retry_failed: bool,
     quiet: bool,
 ) -> list[Outcome]:
@@ -44,7 +45,7 @@ def run_study(
     Args:
         look: Returns the study's plan as its files are now.
         options: For every run.
-        engine, address, jobs, gpus_per_run, retry_failed, quiet: Of the command line.
+        engine, address, jobs, gpus_per_run, cpus_per_run, retry_failed, quiet: Of the command line.
 
     Raises:
         InputError: Data are missing, or the engine cannot be had.
@@ -57,6 +58,10 @@ def run_study(
         raise UnknownNameError("engine", engine, ENGINES)
     if address is not None and engine != "ray":
         raise InputError(f"`--address {address}` is of a Ray cluster: add --engine ray")
+    if cpus_per_run is not None and engine != "ray":
+        raise InputError(
+            f"`--cpus-per-run {cpus_per_run}` is of --engine ray: here `--jobs N` divides the machine's cores"
+        )
     plan = look()
     for name, how in plan.missing_data.items():
         raise InputError(f"data set `{name}` is not there: {how}, or leave its cells out by --only")
@@ -66,7 +71,7 @@ def run_study(
     if engine == "ray":  # its workers have another working directory
         directories = [directory.resolve() for directory in directories]
         options = replace(options, data=options.data.resolve() if options.data else None)
-    with _open_executor(engine, address, options.device, jobs, gpus_per_run) as executor, _show(
+    with _open_executor(engine, address, options.device, jobs, gpus_per_run, cpus_per_run or 1) as executor, _show(
         look, len(directories), quiet=quiet
     ) as report:  # fmt: skip
         return run_all(directories, executor, options, retry_failed=retry_failed, report=report)
@@ -87,13 +92,18 @@ def check_outcomes(outcomes: Sequence[Outcome]) -> None:
 
 
 def _open_executor(
-    engine: str, address: str | None, device: str, jobs: int | None, gpus_per_run: float | None
+    engine: str,
+    address: str | None,
+    device: str,
+    jobs: int | None,
+    gpus_per_run: float | None,
+    cpus_per_run: int,
 ) -> Executor:
     if engine == "ray":
         from ralr_viz.study.ray_engine import RayExecutor
 
         share = gpus_per_run if gpus_per_run is not None else float(device != "cpu")
-        return RayExecutor(address, gpus_per_run=share, jobs=jobs)
+        return RayExecutor(address, gpus_per_run=share, cpus_per_run=cpus_per_run, jobs=jobs)
     from ralr_viz.study.slots import LocalExecutor, find_slots
 
     slots = find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run)

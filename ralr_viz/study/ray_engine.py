@@ -66,7 +66,7 @@ class RayExecutor(Executor):
             self.shutdown()
             needs = " and ".join(f"{need:g} {name}" for name, need in self._needs.items() if need)
             raise InputError(
-                f"no node of the Ray cluster has {needs} for a run: lower --gpus-per-run, "
+                f"no node of the Ray cluster has {needs} for a run: lower --gpus-per-run or --cpus-per-run, "
                 "train on the CPU by --device cpu, or choose another --address"
             )
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ralr_viz.errors import InputError
+from ralr_viz.study import ray_engine
+
 STUDY = """
 title = "Squares"
 seeds = [0, 1]
@@ -174,6 +177,7 @@ def test_study_run_goes_on_after_a_run_that_fails_and_says_which(shell, study, s
     [
         (("--engine", "slurm"), "unknown engine `slurm`: known: local, ray"),
         (("--address", "auto"), "add --engine ray"),
+        (("--cpus-per-run", "2"), "`--jobs N` divides the machine's cores"),
         (("--gpus-per-run", "2"), "`--gpus-per-run 2` must be"),
         (("--device", "cuda"), "torch sees no CUDA device"),
         (("--device", "cpu", "--gpus-per-run", "0.5"), "leave it out"),
@@ -181,6 +185,26 @@ def test_study_run_goes_on_after_a_run_that_fails_and_says_which(shell, study, s
 )
 def test_study_run_refuses_in_one_line(cli, study, squares_root, tmp_path, options, fragment):
     cli("study", "run", study, "--runs", tmp_path / "r", "--data", squares_root, *options).failed(2, fragment)
+
+
+@pytest.mark.parametrize(
+    ("options", "needs"),
+    [
+        ((), {"gpus_per_run": 1.0, "cpus_per_run": 1, "jobs": None}),
+        (("--gpus-per-run", "0.5", "--jobs", "6"), {"gpus_per_run": 0.5, "cpus_per_run": 1, "jobs": 6}),
+        (("--device", "cpu", "--cpus-per-run", "8"), {"gpus_per_run": 0.0, "cpus_per_run": 8, "jobs": None}),
+    ],
+)
+def test_study_run_asks_ray_for_what_a_run_needs(
+    cli, study, squares_root, tmp_path, monkeypatch, options, needs
+):
+    def asked(address, **given):
+        assert (address, given) == ("here:1", needs)
+        raise InputError("asked")
+
+    monkeypatch.setattr(ray_engine, "RayExecutor", asked)
+    where = ("--runs", tmp_path / "r", "--data", squares_root, "--engine", "ray", "--address", "here:1")
+    cli("study", "run", study, *where, *options).failed(2, "asked")
 
 
 def test_study_run_refuses_where_data_are_missing(cli, tmp_path):
