@@ -86,7 +86,10 @@ class RayExecutor(Executor):
         return future
 
     def stop(self, *, kill: bool = False) -> None:
-        """Cancel all tasks: the children of their workers save and stop. ``kill`` ends the workers, too."""
+        """Cancel all tasks: the children of their workers save and stop. ``kill`` ends the workers, too.
+
+        Ray's cancellation is a best effort: one may be lost, rarely, and is then to be asked for again.
+        """
         for reference in list(self._tasks.values()):
             self._ray.cancel(reference, force=kill)
 
