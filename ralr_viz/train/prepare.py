@@ -138,13 +138,13 @@ def _has_text(path: Path) -> bool:
 
 
 def has_progress(directory: Path) -> bool:
-    """Whether an epoch or a part of one is saved; the directory need not exist."""
+    """Whether training has left anything here; the directory need not exist."""
     try:
         if (directory / "metrics.jsonl").stat().st_size:
             return True
     except OSError:
         pass
-    return any((directory / "checkpoints").glob("*.pt"))
+    return any((directory / "checkpoints").glob("*"))
 
 
 def _delete(directory: Path) -> None:
