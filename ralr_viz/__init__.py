@@ -2,7 +2,7 @@
 
 Importing the package loads neither torch nor matplotlib; the names below are loaded when first used.
 
-    Train       RALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
+    Train       RALR, MatchedRALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
     Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ralr_viz.results.bundle import load_result, save_result
     from ralr_viz.results.curves import compute_curves
     from ralr_viz.results.run import load_run
-    from ralr_viz.schedule import RALR, LRNoise, amplification_factors
+    from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, amplification_factors
     from ralr_viz.study.grid_file import load_study
     from ralr_viz.study.render import render_study
     from ralr_viz.study.table import compute_study
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "LRNoise": "ralr_viz.schedule",
+    "MatchedRALR": "ralr_viz.schedule",
     "RALR": "ralr_viz.schedule",
     "RunWriter": "ralr_viz.train",
     "amplification_factors": "ralr_viz.schedule",
@@ -118,6 +119,7 @@ _HOME = {
 __all__ = [
     "RALR",
     "LRNoise",
+    "MatchedRALR",
     "RunWriter",
     "__version__",
     "amplification_factors",

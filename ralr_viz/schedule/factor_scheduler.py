@@ -6,7 +6,7 @@ import copy
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -35,6 +35,9 @@ class FactorScheduler(LRScheduler):
             group added later or an LR changed by somebody else.
     """
 
+    # What a state that was saved before a setting existed had for it.
+    _added_settings: ClassVar[dict[str, Any]] = {}
+
     # LRScheduler.__init__ is not called: it would make the initial step that the base has made already.
     def __init__(self, base_scheduler: LRScheduler) -> None:
         name = type(self).__name__
@@ -43,7 +46,7 @@ class FactorScheduler(LRScheduler):
                 f"`base_scheduler` is a {type(base_scheduler).__name__}: it must be a torch LRScheduler; "
                 "wrap the optimizer in one first, such as MultiStepLR"
             )
-        for scheduler in _nested(base_scheduler):
+        for scheduler in nested_schedulers(base_scheduler):
             if isinstance(scheduler, FactorScheduler):
                 raise InputError(
                     f"`base_scheduler` is or contains a {type(scheduler).__name__}: two factors would "
@@ -163,6 +166,7 @@ class FactorScheduler(LRScheduler):
 
     def _check_state(self, state: dict[str, Any]) -> None:
         settings, kind = self._identity(), type(self).__name__
+        state = self._added_settings | state
         for key in (*settings, "steps", "clean_lrs", "momenta", "base"):
             if key not in state:
                 raise InputError(
@@ -224,14 +228,15 @@ def _write_lr(group: dict[str, Any], lr: LR) -> None:
         group["lr"].fill_(lr)
 
 
-def _nested(scheduler: LRScheduler) -> Iterator[LRScheduler]:
+def nested_schedulers(scheduler: LRScheduler) -> Iterator[LRScheduler]:
+    """The scheduler and those inside it, as of SequentialLR and ChainedScheduler."""
     yield scheduler
     for inner in getattr(scheduler, "_schedulers", ()):
-        yield from _nested(inner)
+        yield from nested_schedulers(inner)
 
 
 def _cycles_momentum(scheduler: LRScheduler) -> bool:
-    return any(getattr(inner, "cycle_momentum", False) for inner in _nested(scheduler))
+    return any(getattr(inner, "cycle_momentum", False) for inner in nested_schedulers(scheduler))
 
 
 def _read_momenta(optimizer: Optimizer) -> list[float]:

@@ -140,6 +140,7 @@ def amplification_factors(
     probability: float = 0.5,
     draw: str = "uniform",
     start: int = 0,
+    amplify_from: int = 0,
 ) -> np.ndarray:
     """The factors that ``RALR`` multiplies into the scheduled LR, without torch.
 
@@ -154,6 +155,7 @@ def amplification_factors(
         probability: The paper's p_r, in [0, 1].
         draw: ``"uniform"`` or ``"integer"``.
         start: Index of the first draw, >= 0.
+        amplify_from: Index before which draws are left out: their factor is 1, whatever ``start`` is.
 
     Returns:
         float64 of shape (n,).
@@ -170,7 +172,9 @@ def amplification_factors(
     """
     law = Amplification(low, high, probability, draw)
     seed, n, start = check_count("seed", seed), check_count("n", n), check_count("start", start)
-    return np.array([law.at(seed, start + i).factor for i in range(n)], dtype=np.float64)
+    amplify_from = check_count("amplify_from", amplify_from)
+    factors = [law.at(seed, i).factor if i >= amplify_from else 1.0 for i in range(start, start + n)]
+    return np.array(factors, dtype=np.float64)
 
 
 def mean_factor(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -38,6 +38,8 @@ class RALR(FactorScheduler):
         interval: ``step()`` calls per draw, >= 1: 1 draws for each epoch if ``step`` is called once an epoch,
             or for each batch if it is called once a batch.
         draw: ``"uniform"``, or ``"integer"`` for a λ among the integers of [low, high].
+        amplify_from: ``step()`` calls before which nothing is amplified, >= 0. The draws that they would have had
+            are left out, not put off: all later factors are those of a RALR without it.
 
     Raises:
         InputError: An argument outside these rules; a base that is or contains a RALR; at ``step``, a
@@ -68,6 +70,8 @@ class RALR(FactorScheduler):
         ...     scheduler.step()
     """
 
+    _added_settings: ClassVar[dict[str, Any]] = {"amplify_from": 0}
+
     def __init__(
         self,
         base_scheduler: LRScheduler,
@@ -77,10 +81,12 @@ class RALR(FactorScheduler):
         seed: int = 0,
         interval: int = 1,
         draw: str = "uniform",
+        amplify_from: int = 0,
     ) -> None:
         self._law = Amplification(low, high, probability, draw)
         self._seed = check_count("seed", seed)
         self._interval = check_count("interval", interval, minimum=1)
+        self._amplify_from = check_count("amplify_from", amplify_from)
         super().__init__(base_scheduler)
         if self._law.low < 1:
             warnings.warn(
@@ -91,6 +97,8 @@ class RALR(FactorScheduler):
             )
 
     def _draw_at(self, steps: int) -> Draw:
+        if steps < self._amplify_from:
+            return Draw(False, 1.0)
         return self._law.at(self._seed, steps // self._interval)
 
     def _settings(self) -> dict[str, Any]:
@@ -101,4 +109,5 @@ class RALR(FactorScheduler):
             "seed": self._seed,
             "interval": self._interval,
             "draw": self._law.draw,
+            "amplify_from": self._amplify_from,
         }

@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch.distributed
 
-from ralr_viz import amplification_factors
+from ralr_viz.schedule import amplification_factors, matched_factors
 
 RANK = """
 import json
@@ -20,14 +21,15 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from ralr_viz import RALR
+from ralr_viz import RALR, MatchedRALR
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 torch.manual_seed(rank)  # unlike global generators must not matter
 model = DistributedDataParallel(torch.nn.Linear(4, 1))
 optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
-scheduler = RALR(CosineAnnealingLR(optimizer, T_max=8), seed=5)
+base = CosineAnnealingLR(optimizer, T_max=8)
+scheduler = MatchedRALR(base, 8, seed=5) if sys.argv[3] == "matched" else RALR(base, seed=5)
 trace = []
 for _ in range(8):
     optimizer.zero_grad()
@@ -43,11 +45,12 @@ dist.destroy_process_group()
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without distributed")
-def test_ralr_ranks_use_equal_lrs(tmp_path):
+@pytest.mark.parametrize("method", ["ralr", "matched"])
+def test_ralr_ranks_use_equal_lrs(tmp_path, method):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store")],
+            [sys.executable, "-c", RANK, str(rank), str(tmp_path / "store"), method],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -64,4 +67,9 @@ def test_ralr_ranks_use_equal_lrs(tmp_path):
     assert all(out for out, _ in printed), "\n".join(error for _, error in printed)
     traces = [json.loads(out) for out, _ in printed]
     assert traces[0] == traces[1]
-    assert traces[0][::4] == amplification_factors(5, 8).tolist()
+    drawn = amplification_factors(5, 8)
+    if method == "matched":
+        base = 0.1 * (1 + np.cos(np.pi * np.arange(8) / 8)) / 2
+        np.testing.assert_allclose(traces[0][::4], matched_factors(base, drawn), rtol=1e-12)
+    else:
+        assert traces[0][::4] == drawn.tolist()
