@@ -45,3 +45,13 @@ def split_train(
         held.append(members[:count])
         train.append(members[count:])
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(held))
+
+
+def unused_train(num_images: int, train: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Sorted indices of the training images that neither part of `split_train` has.
+
+    Args:
+        num_images: Of the whole training set.
+        train, held: What `split_train` returned.
+    """
+    return np.setdiff1d(np.arange(num_images), np.concatenate([train, held]), assume_unique=True)

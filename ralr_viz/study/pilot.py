@@ -49,7 +49,9 @@ def measure_rate(
     Raises:
         InputError: The data set, the network or the device is not there.
     """
-    runtime = resolve_runtime(device, recipe.precision, deterministic=deterministic, compile=compile)
+    runtime = resolve_runtime(
+        device, recipe.precision, deterministic=deterministic, compile=compile, threads=recipe.threads
+    )
     configure(runtime)
     training = Training(recipe, "baseline", 0, load_dataset(recipe.dataset, data_root), runtime)
     buffer = io.BytesIO()

@@ -29,24 +29,30 @@ class Evaluation:
 
 
 def evaluation_sets(
-    dataset: Dataset, train: np.ndarray, held: np.ndarray, sample: int, device: torch.device
+    dataset: Dataset,
+    train: np.ndarray,
+    held: np.ndarray,
+    sample: int,
+    device: torch.device,
+    *,
+    with_test: bool = True,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """What a training is measured on: ``train``, ``test`` and, where images were held out, ``val``.
+    """What each epoch is measured on: ``train``, ``test`` and, where images were held out, ``val``.
 
     Args:
         dataset: Of the training.
         train, held: (n,), (m,) indices into its training images.
         sample: How many of ``train``, evenly spread: canonical order is by hash, so they are a random sample.
         device: Where the images are to lie.
+        with_test: False leaves out ``test``.
 
     Returns:
         (n, H, W, 3) uint8 images and (n,) int64 labels of each.
     """
     chosen = train if sample >= len(train) else train[len(train) * np.arange(sample) // sample]
-    sets = {
-        "train": place_images(dataset.train, chosen, device),
-        "test": place_images(dataset.test, np.arange(len(dataset.test.labels)), device),
-    }
+    sets = {"train": place_images(dataset.train, chosen, device)}
+    if with_test:
+        sets["test"] = place_images(dataset.test, np.arange(len(dataset.test.labels)), device)
     return sets | ({"val": place_images(dataset.train, held, device)} if len(held) else {})
 
 

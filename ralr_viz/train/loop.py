@@ -60,7 +60,11 @@ def train_run(
     if min(dataset.std) <= 0:
         raise DataError(f"a colour channel of `{dataset.name}` never changes, so it cannot be normalised")
     runtime = resolve_runtime(
-        ranks.device or device, recipe.precision, deterministic=deterministic, compile=compile
+        ranks.device or device,
+        recipe.precision,
+        deterministic=deterministic,
+        compile=compile,
+        threads=recipe.threads,
     )
     # ranks on unlike hardware: "auto" is what all of them can do
     precision = "bf16" if ranks.every(runtime.precision == "bf16") else "fp32"
@@ -145,7 +149,7 @@ class _Loop:
                 report(training.step_report(epoch, training.steps, loss, rate, record))
             if training.ranks.stopped(stop) and training.epoch < epochs:
                 self._interrupt(stop)
-        return self._lead(lambda run: run.finish())
+        return self._lead(lambda run: run.finish(final=training.conclude()))
 
     def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         try:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
-from ralr_viz.schedule import RALR, LRNoise, mean_factor
+from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, mean_factor
 from ralr_viz.schedule.factor_scheduler import FactorScheduler
 from ralr_viz.train.recipe import Recipe, check_method
 from ralr_viz.train.recipe_rules import to_epoch
@@ -77,29 +77,31 @@ def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LR
 def build_scheduler(
     recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer
 ) -> FactorScheduler:
-    """Base schedule and method: RALR, RALR with a constant factor for two controls, or noise.
+    """Base schedule and method: RALR, constants in its place for the controls, or noise.
 
-    ``baseline`` is the factor 1, ``scaled`` the mean of RALR's: both are exact special cases, so that the
-    arms run the same code.
+    ``baseline`` is the factor 1, ``scaled`` the mean of RALR's law: both are exact special cases, so that the
+    arms run the same code. ``matched`` is the mean of this seed's own draws, piece by piece.
     """
     check_method(method)
-    base = build_base_scheduler(recipe, optimizer)
+    base, first = build_base_scheduler(recipe, optimizer), recipe.first_amplified
+    law = recipe.low, recipe.high, recipe.probability
     if method == "ralr":
-        return RALR(
-            base,
-            recipe.low,
-            recipe.high,
-            recipe.probability,
-            seed,
-            interval=recipe.interval,
-            draw=recipe.draw,
-        )
+        return RALR(base, *law, seed, recipe.interval, recipe.draw, amplify_from=first)
+    if method == "matched":
+        decays = recipe.milestone_epochs if recipe.schedule == "multistep" else ()
+        pieces = {epoch for epoch in decays if epoch < recipe.epochs}
+        return MatchedRALR(base, recipe.epochs, *law, seed, recipe.interval, recipe.draw, first, pieces)
     if method == "noise":
         return LRNoise(base, recipe.noise_pct, *recipe.noise_epochs, seed)
-    constant = 1.0
-    if method == "scaled":
-        constant = mean_factor(recipe.low, recipe.high, recipe.probability, recipe.draw)
-    return RALR(base, constant, constant, 1.0, seed)
+    if method == "baseline":
+        return _constant(base, 1.0, seed)
+    return _constant(base, mean_factor(*law, recipe.draw), seed, amplify_from=first)
+
+
+def _constant(base: LRScheduler, factor: float, seed: int = 0, amplify_from: int = 0) -> RALR:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`low` is", UserWarning)  # a factor below 1 is meant
+        return RALR(base, factor, factor, 1.0, seed, amplify_from=amplify_from)
 
 
 def hold_factor(scheduler: FactorScheduler, factor: float) -> RALR:
@@ -115,9 +117,7 @@ def hold_factor(scheduler: FactorScheduler, factor: float) -> RALR:
         InputError: A factor outside this.
     """
     saved = scheduler.state_dict()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`low` is", UserWarning)  # a factor below 1 is meant
-        held = RALR(scheduler.base_scheduler, factor, factor, 1.0)
+    held = _constant(scheduler.base_scheduler, factor)
     # at its making it took the amplified LRs for the base's own
     taken = {name: saved[name] for name in ("steps", "clean_lrs", "momenta", "base")}
     held.load_state_dict(held.state_dict() | taken)

@@ -17,21 +17,24 @@ from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.recipe_rules import check_recipe, to_epoch
 from ralr_viz.train.recipe_values import coerce_value, parse_value
 
-METHODS = ("baseline", "ralr", "scaled", "noise")
+METHODS = ("baseline", "ralr", "scaled", "matched", "noise")
 
 # Raised only when the same fields come to mean another training; old run folders then keep their old key.
 RECIPE_VERSION = 1
 
 _LENGTHS = frozenset({"restart_epochs", "cycle"})
-_AMPLIFICATION = frozenset({"low", "high", "probability", "draw", "interval"})
+_AMPLIFICATION = frozenset({"low", "high", "probability", "draw", "interval", "amplify_from"})
 _NOISE = frozenset({"noise_pct", "noise_range"})
 _NO_EFFECT = {  # of a method's factors on the others
     "baseline": _AMPLIFICATION | _NOISE,
     "ralr": _NOISE,
     "scaled": _NOISE,
+    "matched": _NOISE,
     "noise": _AMPLIFICATION,
 }
-_NO_EFFECT_ON_WEIGHTS = frozenset({"name", "description", "keep", "keep_every", "train_sample"})
+_NO_EFFECT_ON_WEIGHTS = frozenset(
+    {"name", "description", "keep", "keep_every", "train_sample", "evaluate_test", "evaluate_unused"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class Recipe:
             0.3 of the training, then down along a cosine to 4·10⁻⁶ ``lr``.
         low, high, probability, draw: RALR's [low, high], p_r and how the factor is drawn (paper section 4.2).
         interval: Epochs per draw (the paper: 1).
+        amplify_from: Share of the training in [0, 1) that is not amplified at its beginning (the paper: 0), by
+            ``ralr``, ``scaled`` or ``matched``. All later factors are those of a training with 0.
         noise_pct, noise_range: The method ``noise`` multiplies by 1 + a standard normal number that is drawn
             within ± ``noise_pct``, in the epochs between two fractions of the training.
         crop_padding: Zero padding of the random crop in pixels; 0 turns it off.
@@ -76,8 +81,12 @@ class Recipe:
         split_seed: Seed of both selections; the same for all training seeds, so that they are comparable.
         drop_last: Leave out the last, smaller batch of an epoch.
         precision: ``auto``, ``fp32`` or ``bf16`` (autocast).
+        threads: CPU threads of torch, on which the last bits of a training depend; 0 leaves them to the caller.
         keep: Epochs whose checkpoint is kept; ``keep_every`` keeps each n-th.
         train_sample: Images of the fixed training sample on which ``train_loss_eval`` is measured.
+        evaluate_test: When the test images are looked at: after each ``epoch``, or once at the ``end``.
+        evaluate_unused: Whether the training images that ``subset`` leaves out are: ``never``, or once at the
+            ``end``. What is scored at the end is scored in fp32 and stands in ``result.json`` under ``final``.
     """
 
     dataset: str
@@ -102,6 +111,7 @@ class Recipe:
     probability: float = 0.5
     draw: str = "uniform"
     interval: int = 1
+    amplify_from: float = 0.0
     noise_pct: float = 0.67
     noise_range: tuple[int | float, ...] = (0.0, 1.0)
     crop_padding: int = 0
@@ -115,9 +125,12 @@ class Recipe:
     split_seed: int = 0
     drop_last: bool = False
     precision: str = "auto"
+    threads: int = 0
     keep: tuple[int | float, ...] = ()
     keep_every: int = 0
     train_sample: int = 2000
+    evaluate_test: str = "epoch"
+    evaluate_unused: str = "never"
     name: str = ""
     description: str = ""
 
@@ -128,6 +141,11 @@ class Recipe:
     def milestone_epochs(self) -> tuple[int, ...]:
         """Epochs after which the base learning rate falls."""
         return tuple(to_epoch(m, self.epochs) for m in self.milestones)
+
+    @property
+    def first_amplified(self) -> int:
+        """After how many epochs amplification begins."""
+        return round(self.amplify_from * self.epochs)
 
     @property
     def noise_epochs(self) -> tuple[int, int]:
@@ -161,6 +179,8 @@ class Recipe:
             fields[name] = to_epoch(fields[name], self.epochs)
             if fields[name] == to_epoch(getattr(Recipe, name), self.epochs):
                 del fields[name]
+        if fields.pop("amplify_from", 0) and self.first_amplified:
+            fields["amplify_from"] = self.first_amplified
         if "noise_range" in fields:
             fields["noise_range"] = [float(share) for share in self.noise_range]
         text = json.dumps({"version": RECIPE_VERSION, **fields}, sort_keys=True)

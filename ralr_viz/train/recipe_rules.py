@@ -14,11 +14,13 @@ OPTIMIZERS = ("sgd", "adam", "adagrad")
 SCHEDULES = ("multistep", "cosine", "constant", "sgdr", "cyclical", "onecycle")
 PRECISIONS = ("auto", "fp32", "bf16")
 DRAWS = ("uniform", "integer")
+EVALUATE_TEST, EVALUATE_UNUSED = ("epoch", "end"), ("never", "end")
 
 # Beyond these a number is a slip of the keyboard, and what is drawn of it overflows.
 MOST_EPOCHS, HIGHEST_FACTOR = 100_000, 1e6
 _LARGEST_ALPHA = 1000  # of a Beta distribution: λ is then within 0.05 of 1/2
 _LARGEST_HOLE = 1024
+_MOST_THREADS = 1024
 # Fewer leave OneCycleLR no epoch in which the rate rises, or a cycle no epoch between its ends.
 _FEWEST_ONECYCLE, _SHORTEST_CYCLE = 5, 2
 
@@ -54,6 +56,7 @@ def _check_training(r: Recipe) -> None:
     )
     _require(r, r.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
     _require(r, r.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
+    _require(r, 0 <= r.threads <= _MOST_THREADS, "threads", f"in [0, {_MOST_THREADS}]")
     _require(r, 0 <= r.momentum < 1, "momentum", "in [0, 1)")
     _require(r, not r.nesterov or r.momentum > 0, "nesterov", "false without momentum")
     _require(r, math.isfinite(r.weight_decay) and r.weight_decay >= 0, "weight_decay", "at least 0")
@@ -87,6 +90,9 @@ def _check_factors(r: Recipe) -> None:
     _require(r, math.isfinite(r.high) and r.high >= r.low, "high", f"finite and at least `low` = {r.low}")
     _require(r, r.high <= HIGHEST_FACTOR, "high", f"at most {HIGHEST_FACTOR:.0e}")
     _require(r, r.interval >= 1, "interval", "at least 1")
+    _require(r, 0 <= r.amplify_from < 1, "amplify_from", "a share of the training in [0, 1)")
+    left = r.first_amplified < r.epochs
+    _require(r, left, "amplify_from", f"small enough to leave one of the training's {r.epochs} epochs")
     _require(r, 0 < r.noise_pct < 1, "noise_pct", "in (0, 1), so that the learning rate stays positive")
     ordered = len(r.noise_range) == 2 and 0 <= r.noise_range[0] < r.noise_range[1] <= 1
     _require(r, ordered, "noise_range", "two rising shares of the training in [0, 1], such as 0,1")
@@ -108,6 +114,10 @@ def _check_data(r: Recipe) -> None:
     _require(r, r.subset >= 0, "subset", "at least 0")
     _require(r, r.keep_every >= 0, "keep_every", "at least 0")
     _require(r, r.train_sample >= 1, "train_sample", "at least 1")
+    for name, choices in (("evaluate_test", EVALUATE_TEST), ("evaluate_unused", EVALUATE_UNUSED)):
+        _require(r, getattr(r, name) in choices, name, f"one of {', '.join(choices)}")
+    unused = r.evaluate_unused == "never" or r.subset > 0
+    _require(r, unused, "evaluate_unused", "never without `subset`: all training images are used")
 
 
 def _require_epochs(r: Recipe, value: int | float, name: str) -> None:

@@ -54,7 +54,8 @@ class RunWriter:
         header: More of what a checkpoint says about itself: ``mean``, ``std`` (three floats each),
             ``class_names``, ``dataset``, ``image_size``.
         keep: Epochs whose checkpoint is kept beside the last, the one before and the best.
-        environment: What ``env.json`` is to hold.
+        environment: What ``env.json`` is to hold. Where a resumed run has another than before, what the earlier one
+            had stays under ``earlier``.
         resume: Go on with what the directory holds (see `restored`) instead of refusing it.
 
     Raises:
@@ -123,7 +124,7 @@ class RunWriter:
                                | {k: v for k, v in recipe.items() if k != "name"}).encode(),
             )  # fmt: skip
             if environment is not None:
-                write_json(self.directory / "env.json", environment)
+                write_json(self.directory / "env.json", self._with_earlier(environment))
         except BaseException:
             self.close()
             raise
@@ -194,9 +195,22 @@ class RunWriter:
             self._name_checkpoint()
         return last
 
-    def finish(self, status: str = "finished", message: str = "") -> dict[str, Any]:
-        """Write ``result.json``; the run is done."""
+    def finish(
+        self, status: str = "finished", message: str = "", final: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Write ``result.json``; the run is done.
+
+        Args:
+            status: ``finished`` or ``diverged``.
+            message: What a reader should know, one line.
+            final: Scores of the last state that were taken once, at the end (see `Training.conclude`). Those of
+                the test images also stand with the last epoch.
+        """
         result = summarise_history(self.history) | {"status": status}
+        if final:
+            result["final"] = dict(final)
+        if final and "test" in final and "last" in result:
+            result["last"] |= {f"test_{name}": final["test"][name] for name in ("loss", "acc")}
         if message:
             result["message"] = message
         write_json(self.directory / "result.json", result)
@@ -246,6 +260,20 @@ class RunWriter:
         lines = "".join(json.dumps(r, allow_nan=False) + "\n" for r in self.history)
         write_bytes(self.directory / "metrics.jsonl", lines.encode())
 
+    def _with_earlier(self, environment: Mapping[str, Any]) -> dict[str, Any]:
+        """The environment and, for a run that was begun in another, that one's differing entries."""
+        if self.restored is None:
+            return dict(environment)
+        try:
+            before = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))
+            earlier = list(before.pop("earlier", []))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return dict(environment)  # nothing to compare with
+        now = json.loads(json.dumps(dict(environment)))
+        changed = {name: value for name, value in before.items() if now.get(name) != value}
+        earlier += [changed] if changed and changed not in earlier else []
+        return now | ({"earlier": earlier} if earlier else {})
+
     def _check_same_run(self, saved: Mapping[str, Any]) -> None:
         """Raises: InputError when the state on disk is of another training than the one asked for."""
         names = ("method", "seed", "arch", "num_classes", "dataset", "content_hash")
@@ -282,7 +310,7 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Last epoch, best epoch, median of the last five, final factor and Σ LR (contract of ``result.json``)."""
+    """Contract of ``result.json``: last and best epoch, median of the last five, final factor, Σ LR and Σ LR²."""
     names = ("train_loss_eval", "val_loss", "val_acc", "test_loss", "test_acc")
 
     def pick(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -293,8 +321,9 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     best = next(r for r in history if r["epoch"] == best_epoch(history))
     medians = {}
     for name in ("val_acc", "test_acc"):
-        values = [r[name] for r in history[-5:] if r.get(name) is not None]
-        medians[name] = statistics.median(values) if values else None
+        values = [r.get(name) for r in history[-5:]]
+        measured = [value for value in values if value is not None]
+        medians[name] = statistics.median(measured) if len(measured) == len(values) else None
     rates = [r["images_per_second"] for r in history if r.get("images_per_second") is not None]
     return {
         "epochs": history[-1]["epoch"],
@@ -303,6 +332,7 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "median_last5": medians,
         "final_factor": history[-1].get("factor"),
         "sum_lr": math.fsum(r["lr"] for r in history if r.get("lr") is not None),
+        "sum_lr_squared": math.fsum(r["lr"] ** 2 for r in history if r.get("lr") is not None),
         "seconds": math.fsum(r["seconds"] for r in history if r.get("seconds") is not None),
         "images_per_second": statistics.median(rates) if rates else None,
     }

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,12 +28,14 @@ class Runtime:
         precision: ``fp32``, or ``bf16`` for autocast.
         deterministic: CUDA kernels restricted to deterministic ones; the CPU's are.
         compile: Whether the training step's network goes through `torch.compile`.
+        threads: CPU threads of torch; 0 leaves them as they are.
     """
 
     device: torch.device
     precision: str
     deterministic: bool = False
     compile: bool = False
+    threads: int = 0
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -49,7 +52,12 @@ class Runtime:
 
 
 def resolve_runtime(
-    device: str = "auto", precision: str = "auto", *, deterministic: bool = False, compile: bool = False
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    deterministic: bool = False,
+    compile: bool = False,
+    threads: int = 0,
 ) -> Runtime:
     """Runtime for ``--device`` and ``--precision``.
 
@@ -65,11 +73,13 @@ def resolve_runtime(
         raise InputError(
             "`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out"
         )
-    return Runtime(where, precision, deterministic, compile)
+    return Runtime(where, precision, deterministic, compile, threads)
 
 
 def configure(runtime: Runtime) -> None:
     """Set torch's global switches; the only place that does."""
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
     tf32 = not runtime.deterministic
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
@@ -92,12 +102,38 @@ def describe_environment(runtime: Runtime, ranks: Ranks = ALONE) -> dict[str, An
         "numpy": metadata.version("numpy"),
         "platform": platform.system() + " " + platform.machine(),
         "device": torch.cuda.get_device_name(runtime.device) if cuda else runtime.device.type,
+        "processor": describe_processor(),
         "threads": torch.get_num_threads(),
         "precision": runtime.precision,
         "deterministic": runtime.deterministic,
         "compile": runtime.compile,
         "world_size": ranks.size,
         "backend": ranks.backend,
+    }
+
+
+def describe_processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """What decides the last bits of a training on the CPU, as far as the system tells.
+
+    Args:
+        cpuinfo: Linux's description of the processors; elsewhere there is none.
+
+    Returns:
+        ``name``, ``family`` and ``model`` of the first processor, and ``flags``: those of bf16 and AMX arithmetic.
+    """
+    fields: dict[str, str] = {}
+    try:
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        pass
+    flags = [flag for flag in fields.get("flags", "").split() if "bf16" in flag or flag.startswith("amx")]
+    return {
+        "name": fields.get("model name", platform.processor()),
+        "family": fields.get("cpu family", ""),
+        "model": fields.get("model", ""),
+        "flags": sorted(flags),
     }
 
 

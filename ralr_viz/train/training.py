@@ -18,6 +18,7 @@ from ralr_viz.data.augment import BatchLoader, EpochPlan, pad_images, plan_epoch
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.models import build_model
+from ralr_viz.train.conclude import final_sets, score_final
 from ralr_viz.train.evaluate import evaluate, evaluation_sets, place_images
 from ralr_viz.train.optim import build_optimizer, build_scheduler
 from ralr_viz.train.ranks import ALONE, Ranks, seed_of_rank
@@ -92,12 +93,16 @@ class Training:
             dataset.train.labels, validation=recipe.validation, subset=recipe.subset, seed=recipe.split_seed
         )
         ranks.lead(lambda: _check_batches(recipe, len(train), ranks.size))
+        self.final_sets = final_sets(recipe, dataset, train, held)
         # uint8 on the device: a quarter of float32, and the whole of CIFAR is 150 MB
         images, self.labels = place_images(dataset.train, train, device)
         padded = pad_images(images, recipe.crop_padding)
         self.eval_sets = {}
         if ranks.rank == 0:  # whose running statistics count
-            self.eval_sets = evaluation_sets(dataset, train, held, recipe.train_sample, device)
+            each_epoch = recipe.evaluate_test == "epoch"
+            self.eval_sets = evaluation_sets(
+                dataset, train, held, recipe.train_sample, device, with_test=each_epoch
+            )
         self.mean = torch.tensor(dataset.mean, dtype=torch.float32, device=device)
         self.std = torch.tensor(dataset.std, dtype=torch.float32, device=device)
         self.num_classes = dataset.num_classes
@@ -150,7 +155,7 @@ class Training:
 
     def evaluate(self) -> dict[str, float | None]:
         """Loss (nats) and accuracy (per cent) of the network as it is, as they stand in a record."""
-        record: dict[str, float | None] = {"val_loss": None, "val_acc": None}
+        record: dict[str, float | None] = dict.fromkeys(("val_loss", "val_acc", "test_loss", "test_acc"))
         for name, (images, labels) in self.eval_sets.items():
             result = evaluate(self.model, images, labels, self.mean, self.std, self.runtime)
             if name == "train":
@@ -158,6 +163,11 @@ class Training:
             else:
                 record |= {f"{name}_loss": result.loss, f"{name}_acc": result.top1}
         return record
+
+    def conclude(self) -> dict[str, Any]:
+        """Scores of the network as it is on what the recipe leaves for the end; see `score_final`."""
+        network = self.model, self.recipe.model, self.num_classes
+        return score_final(*network, self.final_sets, self.mean, self.std, self.runtime)
 
     def weights(self) -> Tensor:
         """All parameters as one vector."""

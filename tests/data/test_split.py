@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ralr_viz.data.split import split_train
+from ralr_viz.data.split import split_train, unused_train
 from ralr_viz.errors import InputError
 
 
@@ -42,3 +42,12 @@ def test_split_train_refuses_what_leaves_nothing():
         split_train(np.zeros(10, int), validation=0, subset=11)
     with pytest.raises(InputError, match="class 1 has no training image left"):
         split_train(np.array([0, 0, 0, 1]), validation=0, subset=1)
+
+
+def test_unused_train_is_what_neither_part_has():
+    labels = np.repeat([0, 1, 2], 20)
+    train, held = split_train(labels, validation=0.25, subset=24)
+    parts = [*train, *held, *unused_train(60, train, held)]
+    assert sorted(parts) == list(range(60))
+    everything = split_train(labels, validation=0.25)
+    assert len(unused_train(60, *everything)) == 0

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
 from ralr_viz.train.evaluate import eval_mode, evaluate
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.runtime import Runtime, describe_processor, resolve_runtime
 from ralr_viz.train.training import train_step
 
 CPU = Runtime(torch.device("cpu"), "fp32")
@@ -134,3 +134,18 @@ def test_forward_pass_stays_on_a_cuda_device():
             model = build_model("resnet20", 10)
         logits = model(torch.zeros(2, 3, 32, 32, device="cuda"))
     assert logits.device.type == "cuda"
+
+
+def test_describe_processor_reads_what_decides_the_last_bits(tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text(
+        "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n"
+        "flags\t\t: fpu avx512_bf16 sse amx_tile\n\nprocessor\t: 1\ncpu family\t: 99\n"
+    )
+    assert describe_processor(file) == {
+        "name": "AMD EPYC",
+        "family": "25",
+        "model": "17",
+        "flags": ["amx_tile", "avx512_bf16"],
+    }
+    assert describe_processor(tmp_path / "none")["flags"] == []  # not Linux

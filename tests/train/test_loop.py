@@ -13,9 +13,11 @@ from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DataError, DivergedError, InputError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.schedule import amplification_factors
+from ralr_viz.train import conclude
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
+from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.loop import train_run
-from ralr_viz.train.prepare import read_prepared_run
+from ralr_viz.train.prepare import finished_result, read_prepared_run
 
 
 def read_metrics(directory):
@@ -107,6 +109,88 @@ def test_scaled_arm_uses_the_mean_factor_in_every_epoch(prepare, squares_root):
     assert [r["factor"] for r in records] == [1.5] * 3
     assert [r["base_lr"] for r in records] == pytest.approx([0.05, 0.05, 0.005])
     assert [r["lr"] for r in records] == pytest.approx([0.075, 0.075, 0.0075])
+
+
+def test_masked_arms_are_the_baseline_before_and_keep_their_sum_after(prepare, squares_root):
+    """`amplify_from` and `matched` through the loop: bits before the first draw that counts, Σ LR after it."""
+    settings = {"epochs": 6, "milestones": (4,), "amplify_from": 1 / 3, "keep_every": 1}
+    arms = {m: prepare(m, seed=2, **settings) for m in ("baseline", "ralr", "matched", "scaled")}
+    for directory in arms.values():
+        train_run(directory, squares_root, device="cpu")
+    drawn = amplification_factors(2, 6, amplify_from=2)
+    assert amplification_factors(2, 6)[:2].min() > 1  # which were masked
+    factors = {m: np.array([r["factor"] for r in read_metrics(d)]) for m, d in arms.items()}
+    np.testing.assert_array_equal(factors["ralr"], drawn)
+    np.testing.assert_array_equal(factors["scaled"], [1, 1, 1.5, 1.5, 1.5, 1.5])
+    np.testing.assert_allclose(factors["matched"], [1, 1, *[drawn[2:4].mean()] * 2, *[drawn[4:].mean()] * 2])
+    for directory in arms.values():
+        assert_same(*(weights_of(d, "epoch_0002") for d in (arms["baseline"], directory)))
+    results = {m: finished_result(d) for m, d in arms.items()}
+    assert results["matched"]["sum_lr"] == pytest.approx(results["ralr"]["sum_lr"], rel=1e-14)
+    squares = {m: math.fsum(r["lr"] ** 2 for r in read_metrics(d)) for m, d in arms.items()}
+    assert {m: r["sum_lr_squared"] for m, r in results.items()} == pytest.approx(squares)
+    assert squares["matched"] < squares["ralr"]
+
+
+def test_what_is_left_for_the_end_is_scored_once_in_fp32(prepare, squares_root, monkeypatch):
+    """Test and unused images: not in any epoch's record, then once, as evaluating the last state by hand gives."""
+    settings = {"subset": 40, "evaluate_test": "end", "evaluate_unused": "end", "precision": "bf16"}
+    directory = prepare("ralr", **settings)
+    seen = []
+    monkeypatch.setattr(conclude, "evaluate", lambda *a, **k: seen.append(len(a[1])) or evaluate(*a, **k))
+    result = train_run(directory, squares_root, device="cpu")
+    assert [(r["test_acc"], r["test_loss"]) for r in read_metrics(directory)] == [(None, None)] * 3
+    assert seen == [24, 56]
+    data, final = load_dataset("squares", squares_root), result["final"]
+    train, held = split_train(data.train.labels, validation=0.25, subset=40)
+    unused = sorted(set(range(96)) - set(train.tolist()) - set(held.tolist()))
+    assert (final["precision"], final["test"]["n"], final["unused"]["n"]) == ("fp32", 24, 56)
+    model = load_checkpoint(directory).build()
+    for name, split, indices in (("test", data.test, range(24)), ("unused", data.train, unused)):
+        x = (np.asarray(split.images[list(indices)]) / 255 - np.array(data.mean)) / np.array(data.std)
+        logits = model(torch.tensor(x, dtype=torch.float32).permute(0, 3, 1, 2)).detach()
+        y = torch.tensor(np.asarray(split.labels[list(indices)], dtype=np.int64))
+        assert final[name]["loss"] == pytest.approx(
+            float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4
+        )
+        assert final[name]["acc"] == pytest.approx(100 * float((logits.argmax(1) == y).float().mean()))
+    assert result["last"]["test_acc"] == final["test"]["acc"]
+    assert result["median_last5"]["test_acc"] is None
+    assert result["median_last5"]["val_acc"] is not None
+
+
+def test_scoring_at_the_end_changes_no_bit_of_the_training(prepare, squares_root):
+    arms = [
+        prepare("ralr", folder=str(i), subset=40, evaluate_test=when)
+        for i, when in enumerate(("epoch", "end"))
+    ]
+    for directory in arms:
+        train_run(directory, squares_root, device="cpu")
+    assert_same(*map(weights_of, arms))
+    assert arms[0].relative_to(arms[0].parents[2]) == arms[1].relative_to(arms[1].parents[2])  # one key
+    assert "final" not in finished_result(arms[0])
+
+
+def test_run_killed_before_its_last_score_is_scored_by_the_next(prepare, squares_root, monkeypatch):
+    directory = prepare("ralr", evaluate_test="end")
+    with monkeypatch.context() as patch:
+        patch.setattr(conclude, "evaluate", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            train_run(directory, squares_root, device="cpu")
+    assert finished_result(directory) is None
+    assert len(read_metrics(directory)) == 3
+    assert train_run(directory, squares_root, device="cpu")["final"]["test"]["n"] == 24
+
+
+def test_recipe_pins_the_threads(prepare, squares_root):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        directory = prepare(threads=1)
+        train_run(directory, squares_root, device="cpu")
+        assert json.loads((directory / "env.json").read_text())["threads"] == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_record_holds_what_the_checkpoint_gives(prepare, squares_root):

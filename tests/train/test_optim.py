@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -142,8 +144,10 @@ def test_comparator_schedule_is_torchs_under_every_method(settings, build, metho
     used = step_epochs(ours, build_scheduler(recipe, method, 3, ours))
     np.testing.assert_array_equal(used[:, 0], base * factor)
     assert (used[:, 1] == 0.9).all()  # the momentum is not cycled
+    drawn = amplification_factors(3, 40)
     factors = {
         "baseline": np.ones(40),
+        "matched": np.full(40, math.fsum(base * drawn) / math.fsum(base)),  # a smooth base is one piece
         "ralr": amplification_factors(3, 40),
         "scaled": np.full(40, 1.5),
         "noise": [Noise().at(3, e).factor for e in range(40)],

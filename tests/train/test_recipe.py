@@ -17,7 +17,7 @@ from ralr_viz.train.recipe import (
     run_folder,
 )
 
-LAPTOP = ("-short", "-tiny")
+LAPTOP = ("-short", "-tiny", "-10k")
 PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n != "digits-resnet20"]
 
 
@@ -50,7 +50,8 @@ def test_tiny_recipe_flips_often_and_uses_a_stated_subset():
 def test_recipe_names_are_dataset_and_model():
     for name in recipe_names():
         r = load_recipe(name)
-        assert name.removesuffix("-short").removesuffix("-tiny") == f"{r.dataset}-{r.model}"
+        plain = next((name.removesuffix(s) for s in LAPTOP if name.endswith(s)), name)
+        assert plain == f"{r.dataset}-{r.model}"
         assert r.description
 
 
@@ -97,6 +98,14 @@ def test_load_recipe_reads_a_users_file(tmp_path):
         ("cycle=301", r"`cycle` = 301 must be epochs in \[1, 300\] or fractions"),
         ("restart_factor=0", "`restart_factor` = 0 must be in"),
         ("lr_floor=0", r"`lr_floor` = 0.0 must be in \(0, 1\]"),
+        ("amplify_from=1", r"`amplify_from` = 1.0 must be a share of the training in \[0, 1\)"),
+        ("amplify_from=-0.1", "`amplify_from` = -0.1 must be a share of the training"),
+        ("amplify_from=nan", "`amplify_from` = nan must be a share of the training"),
+        ("amplify_from=0.999", "`amplify_from` = 0.999 must be small enough to leave one of .* 300 epochs"),
+        ("threads=-1", r"`threads` = -1 must be in \[0, 1024\]"),
+        ("evaluate_test=never", "`evaluate_test` = 'never' must be one of epoch, end"),
+        ("evaluate_unused=always", "`evaluate_unused` = 'always' must be one of never, end"),
+        ("evaluate_unused=end", "`evaluate_unused` = 'end' must be never without `subset`"),
         ("noise_pct=1", r"`noise_pct` = 1.0 must be in \(0, 1\), so that the learning rate stays positive"),
         ("noise_range=0.5", "`noise_range` = .* must be two rising shares of the training"),
         ("noise_range=0.7,0.3", "`noise_range` = .* must be two rising shares"),
@@ -209,7 +218,40 @@ def test_key_of_each_method_ignores_the_factors_of_the_others():
     loud = dataclasses.replace(r, low=2.0, high=5.0, probability=0.3, draw="integer", interval=2)
     same = {"noise": [m for m in METHODS if r.key(m) == noisy.key(m)]}
     same["amplification"] = [m for m in METHODS if r.key(m) == loud.key(m)]
-    assert same == {"noise": ["baseline", "ralr", "scaled"], "amplification": ["baseline", "noise"]}
+    assert same == {
+        "noise": ["baseline", "ralr", "scaled", "matched"],
+        "amplification": ["baseline", "noise"],
+    }
+
+
+def test_mask_and_threads_change_the_key_and_the_scoring_does_not():
+    r = load_recipe("cifar10-resnet20-10k")
+    masked = {m for m in METHODS if dataclasses.replace(r, amplify_from=0.1).key(m) != r.key(m)}
+    assert masked == {"ralr", "scaled", "matched"}
+    assert (
+        dataclasses.replace(r, amplify_from=0.001).key() == r.key()
+    )  # before the first of 100 epochs: no mask
+    assert dataclasses.replace(r, amplify_from=0.101).key() == dataclasses.replace(r, amplify_from=0.1).key()
+    for method in METHODS:
+        plain = dataclasses.replace(r, evaluate_test="epoch", evaluate_unused="never")
+        assert plain.key(method) == r.key(method)
+        assert dataclasses.replace(r, threads=2).key(method) != r.key(method)
+
+
+def test_recipe_of_the_deciding_study_is_pinned():
+    """Its runs take days; whatever changes this key makes them another study."""
+    r = load_recipe("cifar10-resnet20-10k")
+    assert {m: r.key(m) for m in ("baseline", "ralr", "matched")} == dict.fromkeys(
+        ("baseline", "ralr", "matched"), "46d9f938"
+    )
+    assert (r.epochs, r.milestone_epochs, r.subset, round(r.subset * r.validation)) == (
+        100,
+        (50, 75),
+        12_000,
+        2_000,
+    )
+    assert (r.precision, r.threads, r.keep_every) == ("bf16", 1, 1)
+    assert (r.evaluate_test, r.evaluate_unused) == ("end", "end")
 
 
 def test_key_is_of_the_epochs_however_they_are_written():

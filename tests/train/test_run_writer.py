@@ -109,4 +109,27 @@ def test_summarise_history_has_the_contract_of_result_json():
     assert summary["median_last5"] == {"val_acc": 40, "test_acc": 41}
     assert summary["final_factor"] == 6
     assert summary["sum_lr"] == pytest.approx(2.1)
+    assert summary["sum_lr_squared"] == pytest.approx(0.01 * (1 + 4 + 9 + 16 + 25 + 36))
     assert (summary["seconds"], summary["images_per_second"]) == (12, None)
+
+
+def test_median_of_the_last_five_needs_all_of_them():
+    history = [{"epoch": e, "val_acc": float(e), "test_acc": None if e == 3 else 1.0} for e in range(1, 7)]
+    assert summarise_history(history)["median_last5"] == {"val_acc": 4.0, "test_acc": None}
+
+
+def test_resumed_run_keeps_what_its_earlier_machines_were(tmp_path):
+    """A run that went on elsewhere is no run of one processor, and says so; going back adds nothing twice."""
+    model = torch.nn.Linear(2, 2)
+    machines = [
+        {"processor": {"name": n}, "threads": t, "device": "cpu"} for n, t in (("A", 1), ("B", 1), ("A", 2))
+    ]
+    for epoch, machine in enumerate([*machines, machines[2]], 1):
+        writer = RunWriter(tmp_path / "run", environment=machine, resume=True)
+        writer.log(epoch=epoch, train_loss=1.0)
+        writer.save(model)
+        writer.close()
+    found = json.loads((tmp_path / "run" / "env.json").read_text())
+    assert found == machines[2] | {
+        "earlier": [{"processor": {"name": "A"}}, {"processor": {"name": "B"}, "threads": 1}]
+    }
