@@ -101,7 +101,7 @@ def _cell_rows(plan: Plan) -> list[tuple[str, ...]]:
     axes = [axis.name for axis in plan.study.axes]
     rows = [(*axes, "runs", "still needs")]
     for cell in plan.study.cells:
-        of_cell = [entries[plan.study.directory(plan.runs, cell, seed)] for seed in plan.study.seeds]
+        of_cell = [entries[plan.study.directory(plan.runs, cell, seed)] for seed in cell.seeds]
         counts = Counter(entry.state.status for entry in of_cell)
         left = [entry.seconds for entry in of_cell if not entry.done]
         cost = "" if not left else "unknown"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.study.rule import Rule
 from ralr_viz.train.recipe import Recipe, check_seed, run_folder
 
 MOST_SEEDS = 10_000
@@ -39,6 +40,8 @@ class Cell:
     Attributes:
         labels: Its value on each axis.
         recipe, method: What is trained.
+        seeds: Its training seeds.
+        stage: Cells of a lower stage are trained first.
         paper: What the paper has for it.
         reference: Index of the cell that it is compared with; None for one that is compared with none.
     """
@@ -46,6 +49,8 @@ class Cell:
     labels: Mapping[str, str]
     recipe: Recipe
     method: str
+    seeds: tuple[int, ...]
+    stage: int = 1
     paper: PaperValue | None = None
     reference: int | None = None
 
@@ -70,7 +75,9 @@ class Study:
         axes: Of the grid.
         rows, columns: Names of the axes that make the table's rows and columns.
         cells: In the order of the axes, the last one fastest.
-        seeds: Training seeds of every cell.
+        seeds: All training seeds, in the order of their first mention.
+        order: Whether a stage is trained ``cell`` by cell or ``seed`` by seed.
+        rule: What decides and when, where the study is one that decides.
     """
 
     name: str
@@ -81,18 +88,36 @@ class Study:
     columns: tuple[str, ...]
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
+    order: str = "cell"
+    rule: Rule | None = None
+
+    @property
+    def trainings(self) -> list[tuple[Cell, int]]:
+        """Every cell and seed, in the order in which they are trained."""
+        place = {seed: i for i, seed in enumerate(self.seeds)}
+        found = [(c.stage, i, place[seed], c, seed) for i, c in enumerate(self.cells) for seed in c.seeds]
+        if self.order == "seed":
+            found.sort(key=lambda f: (f[0], f[2], f[1]))
+        else:
+            found.sort(key=lambda f: f[:3])
+        return [(cell, seed) for *_, cell, seed in found]
 
     def directory(self, runs: Path, cell: Cell, seed: int) -> Path:
         """Run directory of one cell and seed."""
         return runs / cell.folder / f"seed{seed}"
 
     def with_seeds(self, seeds: Iterable[int]) -> Study:
-        """The study over other seeds.
+        """The study over other seeds; a cell that has seeds of its own keeps those of them that are named.
 
         Raises:
             InputError: None, too many, or one out of range.
         """
-        return replace(self, seeds=check_seeds(list(seeds), "--seeds"))
+        chosen = check_seeds(list(seeds), "--seeds")
+        cells = [
+            replace(c, seeds=chosen if c.seeds == self.seeds else tuple(s for s in c.seeds if s in chosen))
+            for c in self.cells
+        ]
+        return replace(self, seeds=chosen, cells=tuple(cells))
 
 
 def select_cells(study: Study, only: Sequence[str]) -> Study:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
+from ralr_viz.study.rule_file import read_rule
 from ralr_viz.train.recipe import (
     Recipe,
     check_method,
@@ -26,7 +27,9 @@ from ralr_viz.train.recipe import (
 # Beyond this a grid is a slip of the keyboard.
 MOST_CELLS = 100_000
 _REMEDY = "give a study's name or a TOML file"
-_TOP = ("title", "note", "seeds", "base", "axes", "exclude", "table", "paper")
+_TOP = ("title", "note", "seeds", "order", "base", "axes", "exclude", "table", "paper", "decision")
+_ORDERS = ("cell", "seed")
+_MOST_STAGES = 100
 
 
 def study_names() -> tuple[str, ...]:
@@ -72,7 +75,11 @@ def build_study(values: Mapping[str, Any], name: str, source: str, overrides: Se
     _check_names(layout, ("rows", "columns", "reference"), "entry of [table]", source)
     rows, columns = _read_layout(layout, axes, source)
     changed = parse_overrides(overrides)
-    cells = _add_paper(_make_cells(values, axes, changed, source), values, axes, source)
+    seeds = check_seeds(values.get("seeds", [0, 1, 2, 3]), source)
+    cells = _add_paper(_make_cells(values, axes, seeds, changed, source), values, axes, source)
+    order = values.get("order", "cell")
+    if order not in _ORDERS:
+        raise InputError(f"`{source}`: `order` = {order!r} must be one of {', '.join(_ORDERS)}")
     note = _text(values, "note", "", source)
     if changed:
         settings = ", ".join(f"{key} = {value}" for key, value in changed.items())
@@ -85,7 +92,9 @@ def build_study(values: Mapping[str, Any], name: str, source: str, overrides: Se
         rows=rows,
         columns=columns,
         cells=refer_to(cells, _read_labels(layout.get("reference", {}), axes, "table.reference", source)),
-        seeds=check_seeds(values.get("seeds", [0, 1, 2, 3]), source),
+        seeds=tuple(dict.fromkeys([*seeds, *(seed for cell in cells for seed in cell.seeds)])),
+        order=order,
+        rule=read_rule(values["decision"], cells, source) if "decision" in values else None,
     )
 
 
@@ -93,7 +102,7 @@ _Axes = dict[str, dict[str, dict[str, Any]]]  # axis → label → settings
 
 
 def _make_cells(
-    values: Mapping[str, Any], axes: _Axes, changed: Mapping[str, Any], source: str
+    values: Mapping[str, Any], axes: _Axes, seeds: tuple[int, ...], changed: Mapping[str, Any], source: str
 ) -> list[Cell]:
     """The product of the axes, without what is excluded."""
     if math.prod(len(choices) for choices in axes.values()) > MOST_CELLS:
@@ -113,7 +122,7 @@ def _make_cells(
         settings = dict(base)
         for axis, label in named.items():
             settings |= axes[axis][label]
-        cell = _make_cell(named, settings, changed, source)
+        cell = _make_cell(named, settings, seeds, changed, source)
         if (twin := cells.setdefault(cell.folder, cell)) is not cell:
             raise InputError(
                 f"`{source}`: cells `{twin.name}` and `{cell.name}` are the same training: take one out by [[exclude]]"
@@ -124,9 +133,17 @@ def _make_cells(
 
 
 def _make_cell(
-    labels: Mapping[str, str], settings: dict[str, Any], changed: Mapping[str, Any], source: str
+    labels: Mapping[str, str],
+    settings: dict[str, Any],
+    seeds: tuple[int, ...],
+    changed: Mapping[str, Any],
+    source: str,
 ) -> Cell:
     where = f"{source}: {', '.join(labels.values())}"
+    own = check_seeds(settings.pop("seeds"), where) if "seeds" in settings else seeds
+    stage = settings.pop("stage", 1)
+    if not isinstance(stage, int) or isinstance(stage, bool) or not 1 <= stage <= _MOST_STAGES:
+        raise InputError(f"`{where}`: `stage` = {stage!r} must be an integer from 1 to {_MOST_STAGES}")
     name, method = settings.pop("recipe", None), settings.pop("method", None)
     if not isinstance(name, str) or not isinstance(method, str):
         missing = "method" if isinstance(name, str) else "recipe"
@@ -134,7 +151,7 @@ def _make_cell(
     check_method(method)
     recipe = _load_base(name)
     found = {**recipe.to_dict(), **settings, **changed, "name": recipe.name}
-    return Cell(labels, recipe_from_dict(found, where), method)
+    return Cell(labels, recipe_from_dict(found, where), method, own, stage)
 
 
 @cache

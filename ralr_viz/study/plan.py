@@ -15,6 +15,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.run import read_recipe_file
 from ralr_viz.results.study import STATES
 from ralr_viz.study.grid import Cell, Study
+from ralr_viz.study.protocol import record_protocol
 from ralr_viz.study.state import RunState, last_record, run_state
 from ralr_viz.train.prepare import prepare_run
 from ralr_viz.train.recipe import Recipe
@@ -75,7 +76,7 @@ class Plan:
 
     Attributes:
         study, runs: What is planned and in which folder of runs.
-        entries: One for each run directory, in the order of cells and seeds.
+        entries: One for each run directory, in the order in which they are trained.
         missing_data: For each data set that is not there, how to get it.
         rates: What the estimates rest on.
     """
@@ -125,11 +126,10 @@ def compute_plan(
         rates: Measured speeds (see `measure_rate`); what is not in it is taken from finished runs.
     """
     found: dict[Path, tuple[Cell, int, RunState]] = {}
-    for cell in study.cells:
-        for seed in study.seeds:
-            directory = study.directory(runs, cell, seed)
-            if directory not in found:
-                found[directory] = (cell, seed, run_state(directory))
+    for cell, seed in study.trainings:
+        directory = study.directory(runs, cell, seed)
+        if directory not in found:
+            found[directory] = (cell, seed, run_state(directory))
     needed = {rate_key(cell.recipe) for cell, _, state in found.values() if not state.done}
     known = dict(rates or {})
     known |= _rates_of_finished(runs, needed - set(known))
@@ -159,9 +159,12 @@ def prepare_plan(plan: Plan) -> list[Path]:
         Run directories that are not done, in the plan's order.
 
     Raises:
-        InputError: A directory holds a run of other settings, or cannot be made.
+        InputError: A directory holds a run of other settings, or cannot be made; or the study's rule is not the
+            one under which its runs were begun.
         StorageError: It cannot be written.
     """
+    if plan.study.rule is not None:
+        record_protocol(plan.study, plan.runs)
     waiting = [entry for entry in plan.entries if not entry.done]
     for entry in waiting:
         prepare_run(entry.cell.recipe, entry.cell.method, entry.seed, plan.runs, resume=True)
