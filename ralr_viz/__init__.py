@@ -8,7 +8,7 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_sharpness, compute_similarity, compute_spectrum
-    Studies     load_study, compute_study, render_study
+    Studies     load_study, compute_study, render_study and, of one that decides, compute_decision, render_decision
     Keep        save_result, load_result
     Draw        draw_ and the same names, style, save_figure
 """
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ralr_viz.plots.cam import draw_cam
     from ralr_viz.plots.collapse import draw_collapse
     from ralr_viz.plots.curves import draw_curves
+    from ralr_viz.plots.decision import draw_decision
     from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork
@@ -59,8 +60,10 @@ if TYPE_CHECKING:
     from ralr_viz.results.curves import compute_curves
     from ralr_viz.results.run import load_run
     from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, amplification_factors
+    from ralr_viz.study.decision import compute_decision
     from ralr_viz.study.grid_file import load_study
     from ralr_viz.study.render import render_study
+    from ralr_viz.study.render_decision import render_decision
     from ralr_viz.study.table import compute_study
     from ralr_viz.train import RunWriter, load_checkpoint
 
@@ -77,6 +80,7 @@ _HOME = {
     "compute_cam": "ralr_viz.analysis.cam",
     "compute_collapse": "ralr_viz.analysis.collapse",
     "compute_curves": "ralr_viz.results.curves",
+    "compute_decision": "ralr_viz.study.decision",
     "compute_effect": "ralr_viz.analysis.effect",
     "compute_embedding": "ralr_viz.analysis.embedding",
     "compute_fork": "ralr_viz.analysis.fork",
@@ -95,6 +99,7 @@ _HOME = {
     "draw_cam": "ralr_viz.plots.cam",
     "draw_collapse": "ralr_viz.plots.collapse",
     "draw_curves": "ralr_viz.plots.curves",
+    "draw_decision": "ralr_viz.plots.decision",
     "draw_effect": "ralr_viz.plots.effect",
     "draw_embedding": "ralr_viz.plots.embedding",
     "draw_fork": "ralr_viz.plots.fork",
@@ -110,6 +115,7 @@ _HOME = {
     "load_result": "ralr_viz.results.bundle",
     "load_run": "ralr_viz.results.run",
     "load_study": "ralr_viz.study.grid_file",
+    "render_decision": "ralr_viz.study.render_decision",
     "render_study": "ralr_viz.study.render",
     "save_figure": "ralr_viz.plots.style",
     "save_result": "ralr_viz.results.bundle",
@@ -130,6 +136,7 @@ __all__ = [
     "compute_cam",
     "compute_collapse",
     "compute_curves",
+    "compute_decision",
     "compute_effect",
     "compute_embedding",
     "compute_fork",
@@ -148,6 +155,7 @@ __all__ = [
     "draw_cam",
     "draw_collapse",
     "draw_curves",
+    "draw_decision",
     "draw_effect",
     "draw_embedding",
     "draw_fork",
@@ -163,6 +171,7 @@ __all__ = [
     "load_result",
     "load_run",
     "load_study",
+    "render_decision",
     "render_study",
     "save_figure",
     "save_result",

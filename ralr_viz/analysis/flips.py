@@ -12,8 +12,10 @@ from ralr_viz.results.run import RunRecord
 from ralr_viz.schedule.factors import Amplification, check_count
 
 _LAW = ("low", "high", "probability", "draw")
-_ONE_SCALE = ("dataset", "model", "subset", "interval", *_LAW)
+_ONE_SCALE = ("dataset", "model", "subset", "interval", "amplify_from", *_LAW)
 """Settings in which pooled runs must agree: their losses and doses have one meaning."""
+_DEFAULTS = {"amplify_from": 0.0}
+"""Of settings that older recipes lack."""
 _SHORTEST_PHASE = 3  # epochs: before, during and after a draw
 _TOLERANCE = 1e-6  # relative: a base LR that was multiplied out, a factor that was read from text
 
@@ -26,6 +28,7 @@ class Flips:
         runs: S names.
         law: What each draw is drawn from.
         interval: Epochs a draw lasts, >= 1; the first draw starts with the first epoch.
+        masked: Epochs at the beginning that draw nothing (``amplify_from``), >= 0.
         base_lr: Scheduled LR, float64 (E,), NaN where no run has the epoch.
         phase: Number of the epoch's segment of constant base LR, int64 (E,); epochs in different ones are
             never compared.
@@ -42,11 +45,13 @@ class Flips:
     smooth: bool
     dose: np.ndarray
     notes: tuple[str, ...] = ()
+    masked: int = 0
 
     @property
     def starts(self) -> np.ndarray:
-        """Whether a draw begins with the epoch, bool (E,)."""
-        return np.arange(len(self.base_lr)) % self.interval == 0
+        """Whether a draw begins to count with the epoch, bool (E,)."""
+        epochs = np.arange(len(self.base_lr))
+        return (epochs == self.masked) | ((epochs % self.interval == 0) & (epochs > self.masked))
 
     @property
     def draws(self) -> np.ndarray:
@@ -88,7 +93,9 @@ class Flips:
         else:
             rate = generator.uniform(self.law.low, self.law.high, shape)
         dose = np.where(amplified, rate - 1.0, 0.0)
-        return np.repeat(dose, self.interval, axis=2)[:, :, :num_epochs]
+        drawn = np.repeat(dose, self.interval, axis=2)[:, :, :num_epochs]
+        drawn[:, :, : self.masked] = 0.0
+        return drawn
 
 
 def collect_flips(runs: Sequence[RunRecord]) -> tuple[Flips, list[RunRecord]]:
@@ -107,14 +114,17 @@ def collect_flips(runs: Sequence[RunRecord]) -> tuple[Flips, list[RunRecord]]:
     if not runs:
         raise InputError("no run with random flips was given: name at least one run of method `ralr`")
     law, interval = _read_law(runs[0])
+    masked = _read_mask(runs[0])
     for run in runs:
         _check_same(runs[0], run)
-        _check_factors(run, law, interval)
+        _check_factors(run, law, interval, masked)
     kept, notes = _drop_repeated(runs)
     num_epochs = max(int(run.epoch.max()) for run in kept)
     dose = on_epochs(kept, "factor", num_epochs) - 1.0
-    phase, base_lr, smooth = _find_phases(kept, num_epochs)
-    flips = Flips(tuple(r.label for r in kept), law, interval, base_lr, phase, smooth, dose, tuple(notes))
+    phase, base_lr, smooth = _find_phases(kept, num_epochs, masked)
+    flips = Flips(
+        tuple(r.label for r in kept), law, interval, base_lr, phase, smooth, dose, tuple(notes), masked
+    )
     return flips, kept
 
 
@@ -148,9 +158,20 @@ def _read_law(run: RunRecord) -> tuple[Amplification, int]:
     return law, interval
 
 
+def _read_mask(run: RunRecord) -> int:
+    """Epochs at the beginning that nothing amplifies; none in a recipe from before there was a choice."""
+    share, epochs = run.recipe.get("amplify_from", 0.0), run.recipe.get("epochs", 0)
+    known = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (share, epochs))
+    if not known or not 0 <= share < 1:
+        raise InputError(
+            f"`{run.label}` has `amplify_from` {share!r}: it must be a share in [0, 1); correct recipe.toml"
+        )
+    return round(share * epochs)
+
+
 def _check_same(first: RunRecord, run: RunRecord) -> None:
     for name in _ONE_SCALE:
-        ours, other = first.recipe.get(name), run.recipe.get(name)
+        ours, other = (r.recipe.get(name, _DEFAULTS.get(name)) for r in (first, run))
         if ours != other:
             raise InputError(
                 f"`{first.label}` has `{name}` {ours!r} and `{run.label}` {other!r}: only runs of one recipe are "
@@ -166,7 +187,7 @@ def _check_same(first: RunRecord, run: RunRecord) -> None:
         )
 
 
-def _check_factors(run: RunRecord, law: Amplification, interval: int) -> None:
+def _check_factors(run: RunRecord, law: Amplification, interval: int, masked: int) -> None:
     factor = run.values("factor")
     finite = np.isfinite(factor)
     if not finite.any():
@@ -177,7 +198,9 @@ def _check_factors(run: RunRecord, law: Amplification, interval: int) -> None:
         possible |= factor == 1
     if law.draw == "integer":
         possible &= np.isclose(factor, np.round(factor), rtol=0, atol=slack)
-    block = (run.epoch - 1) // interval
+    early = run.epoch <= masked
+    possible = np.where(early, factor == 1, possible)
+    block = np.where(early, -1, (run.epoch - 1) // interval)
     same = np.r_[False, block[1:] == block[:-1]]
     changed = np.isfinite(factor[:-1]) & ~np.isclose(factor[1:], factor[:-1], rtol=_TOLERANCE, atol=0)
     torn = same & np.r_[False, changed]
@@ -186,7 +209,8 @@ def _check_factors(run: RunRecord, law: Amplification, interval: int) -> None:
         raise InputError(
             f"`{run.label}` has factor {factor[bad][0]:g} in epoch {run.epoch[bad][0]}, which the law of its "
             f"recipe (low {law.low:g}, high {law.high:g}, probability {law.probability:g}, draw {law.draw}, "
-            f"interval {interval}) cannot give: correct recipe.toml"
+            f"interval {interval}{f', none in the first {masked} epochs' if masked else ''}) cannot give: correct "
+            "recipe.toml"
         )
 
 
@@ -209,7 +233,13 @@ def _same_draws(a: RunRecord, b: RunRecord) -> bool:
     return bool(np.isclose(x, y, rtol=_TOLERANCE, atol=0, equal_nan=True).all())
 
 
-def _find_phases(runs: Sequence[RunRecord], num_epochs: int) -> tuple[np.ndarray, np.ndarray, bool]:
+def _find_phases(
+    runs: Sequence[RunRecord], num_epochs: int, masked: int
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Number of each epoch's phase, base LRs, and whether they are smooth; masked epochs are a phase of their own.
+
+    They draw nothing, so comparing them with what follows would take their place in the training for an effect.
+    """
     table = on_epochs(runs, "base_lr", num_epochs)
     base_lr = np.full(num_epochs, np.nan)
     for row in table:  # equal wherever several have it
@@ -219,4 +249,5 @@ def _find_phases(runs: Sequence[RunRecord], num_epochs: int) -> tuple[np.ndarray
     smooth = bool(np.bincount(phase).max() < min(_SHORTEST_PHASE, num_epochs))
     if smooth:
         phase = np.cumsum(np.r_[False, np.isfinite(base_lr[1:]) != np.isfinite(base_lr[:-1])])
+    phase = phase + (np.arange(num_epochs) >= masked) * (masked > 0)
     return phase.astype(np.int64), base_lr, smooth

@@ -60,6 +60,67 @@ def compare_paired(differences: Sequence[float] | np.ndarray) -> PairedCompariso
     return PairedComparison(mean, mean - half, mean + half, p, _sign_flip_p(d), floor)
 
 
+def paired_interval(differences: Sequence[float] | np.ndarray, level: float = _LEVEL) -> tuple[float, float]:
+    """Ends of the t interval of the mean of paired differences.
+
+    Args:
+        differences: (n,) one of each seed.
+        level: Of confidence, in (0, 1).
+
+    Returns:
+        NaN where n < 2, or where all differences are equal: that says nothing of their spread.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    n = len(d)
+    if n < 2 or np.ptp(d) == 0:
+        return np.nan, np.nan
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(d.std(ddof=1)) / math.sqrt(n)
+    return float(d.mean()) - half, float(d.mean()) + half
+
+
+class HodgesLehmann(NamedTuple):
+    """Median of the Walsh averages of n differences, and its distribution-free interval.
+
+    Attributes:
+        estimate: NaN where n = 0.
+        low, high: Ends of the exact interval of at least the level; NaN where n is too small for one.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+def hodges_lehmann(differences: Sequence[float] | np.ndarray, level: float = _LEVEL) -> HodgesLehmann:
+    """The centre of symmetric differences that one outlier does not move.
+
+    The interval holds the shifts that Wilcoxon's signed rank test does not reject: between the (k+1)-th smallest
+    and the (k+1)-th largest of the n (n + 1) / 2 Walsh averages, with the largest k whose two tails are together at
+    most 1 − level.
+
+    Args:
+        differences: (n,) one of each seed, n ≤ 50.
+        level: Of confidence, in (0, 1).
+
+    References:
+        Hodges & Lehmann, Annals of Mathematical Statistics 34, 1963.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    n = len(d)
+    if not n or not np.isfinite(d).all():
+        return HodgesLehmann(np.nan, np.nan, np.nan)
+    first, second = np.triu_indices(n)
+    walsh = np.sort((d[first] + d[second]) / 2)
+    counts = np.ones(1)  # of the sign patterns with each sum of ranks
+    for rank in range(1, n + 1):
+        counts = np.convolve(counts, np.concatenate([[1.0], np.zeros(rank - 1), [1.0]]))
+    tails = 2 * np.cumsum(counts) / 2.0**n
+    k = int(np.searchsorted(tails, 1 - level, side="right")) - 1  # tails[k] is of rank sums ≤ k
+    if k < 0:
+        return HodgesLehmann(float(np.median(walsh)), np.nan, np.nan)
+    return HodgesLehmann(float(np.median(walsh)), float(walsh[k]), float(walsh[-k - 1]))
+
+
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     """Holm's step-down correction of p values, (m,) float64.
 

@@ -20,6 +20,10 @@ def schedule(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe setting.")
     ] = None,
+    matched: Annotated[
+        bool,
+        typer.Option("--matched", help="Show the control `matched` too: RALR's own mean, piece by piece."),
+    ] = False,
     noise: Annotated[bool, typer.Option("--noise", help="Show the comparator `noise` too.")] = False,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the plot and the CSV.")
@@ -42,6 +46,8 @@ def schedule(
     base, factor = preview_lr(chosen, "ralr", seed)
     arms: list[tuple[str, int | None, np.ndarray]] = [("ralr", seed, factor)]
     arms.append(("scaled", None, preview_lr(chosen, "scaled", seed)[1]))
+    if matched:
+        arms.append(("matched", seed, preview_lr(chosen, "matched", seed)[1]))
     if noise:
         arms.append(("noise", seed, preview_lr(chosen, "noise", seed)[1]))
     result = compute_schedule(
@@ -60,4 +66,7 @@ def schedule(
         f"{chosen.name}, seed {seed}: {amplified}; mean factor {ralr['mean_factor']:.3f}, sum of LR "
         f"x{ralr['sum_lr_ratio']:.3f} of the baseline's"
     )
+    for arm in result.summary():
+        name = arm["method"] if arm["seed"] is None else f"{arm['method']} of seed {arm['seed']}"
+        typer.echo(f"{name}: sum of LR x{arm['sum_lr_ratio']:.3f}, of LR² x{arm['sum_lr_squared_ratio']:.3f}")
     save_all(result, out, stem, style=style, force=force)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,8 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.storage import storage_errors
 
 if TYPE_CHECKING:
+    from ralr_viz.results.decision import DecisionResult
+    from ralr_viz.results.study import StudyResult
     from ralr_viz.study.grid import Study
     from ralr_viz.study.plan import Plan, Rate, RateKey
 
@@ -50,14 +54,21 @@ def list_studies(as_json: options.Json = False) -> None:
     studies = [load_study(name) for name in study_names()]
     if as_json:
         rows = [
-            {"name": s.name, "title": s.title, "cells": len(s.cells), "seeds": list(s.seeds)} for s in studies
+            {
+                "name": s.name,
+                "title": s.title,
+                "cells": len(s.cells),
+                "runs": len(s.trainings),
+                "seeds": list(s.seeds),
+            }
+            for s in studies
         ]
         typer.echo(json.dumps(rows, indent=1))
         return
     width = max(len(study.name) for study in studies)
     for study in studies:
         typer.echo(
-            f"{study.name:<{width}}  {len(study.cells):>3} cells × {len(study.seeds)} seeds  {study.title}"
+            f"{study.name:<{width}}  {len(study.cells):>3} cells, {len(study.trainings):>3} runs  {study.title}"
         )
 
 
@@ -256,13 +267,11 @@ def table(
     style: options.Style = "icml",
     force: options.Force = False,
 ) -> None:
-    """Print the table of a study, finished or not, beside the paper's numbers.
+    """Print the table of a study, finished or not, beside the paper's numbers; of one that decides, its verdict.
 
     Example: ralr-viz study table table1 --format latex > table1.tex
     """
     from ralr_viz.study.grid import compare_with
-    from ralr_viz.study.render import render_study
-    from ralr_viz.study.table import compute_study
 
     study = _load(name, settings, seeds, only)
     if reference:
@@ -273,16 +282,35 @@ def table(
         for path in texts.values():
             if path.exists() and not force:
                 raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
-    result = compute_study(study, runs)
-    result = replace(result, provenance=dict(result.provenance) | describe_command())
+    result, render = _compute(study, runs, metric, decides=not reference)
     if out is None:
-        typer.echo(render_study(result, format, metric), nl=False)
+        typer.echo(render(format), nl=False)
         return
     for path, kind in zip(texts.values(), ("md", "latex", "html"), strict=True):
         with storage_errors(path):
-            path.write_text(render_study(result, kind, metric), encoding="utf-8")
+            path.write_text(render(kind), encoding="utf-8")
         typer.echo(path)
     save_all(result, out, study.name, style=style, force=force)
+
+
+def _compute(
+    study: Study, runs: Path, metric: str, *, decides: bool
+) -> tuple[StudyResult | DecisionResult, Callable[[str], str]]:
+    """The table of a study, or what its rule says, and how it is written in a format."""
+    from ralr_viz.study.decision import compute_decision
+    from ralr_viz.study.render import render_study
+    from ralr_viz.study.render_decision import render_decision
+    from ralr_viz.study.table import compute_study
+
+    if study.rule is not None:
+        if metric != "last" or not decides:
+            raise InputError(f"`{study.name}` is judged by its own rule: leave out --metric and --reference")
+        decision = compute_decision(study, runs)
+        decision = replace(decision, provenance=dict(decision.provenance) | describe_command())
+        return decision, partial(render_decision, decision)
+    result = compute_study(study, runs)
+    result = replace(result, provenance=dict(result.provenance) | describe_command())
+    return result, partial(render_study, result, metric=metric)
 
 
 def _load(name: str, settings: list[str] | None, seeds: str | None, only: list[str] | None) -> Study:

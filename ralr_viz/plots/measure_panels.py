@@ -18,7 +18,7 @@ from ralr_viz.results.measure import Measure
 
 NOTE_SIZE = 6.5
 """Points."""
-MARKERS = {"baseline": "o", "ralr": "D", "scaled": "s", "noise": "^"}
+MARKERS = {"baseline": "o", "ralr": "D", "scaled": "s", "matched": "v", "noise": "^"}
 EXTRA_MARKERS = "^vP*<>X"
 _MARGIN = 0.06  # inches
 _MOST_LINES = 30

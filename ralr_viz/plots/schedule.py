@@ -12,13 +12,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
 from ralr_viz.plots.style import LEGEND_LINE, legend_text_size, method_looks, method_name, new_figure
+from ralr_viz.results.run import CONSTANT_METHODS
 from ralr_viz.results.schedule import ScheduleResult
 
 
 def draw_schedule(result: ScheduleResult, axes: Axes | None = None) -> Figure:
     """Draw the LR of each epoch: the scheduled one in grey, each arm as stairs, a dot at amplified epochs.
 
-    The legend above says what each arm adds up to. A factor that never changes (`scaled`) gets no dots.
+    The legend above says what each arm adds up to. Constants (`scaled`, `matched`) get no dots.
 
     Args:
         result: What `compute_schedule` returned.
@@ -71,7 +72,7 @@ def _draw_stairs(panel: Axes, result: ScheduleResult, labels: Sequence[str]) -> 
         color, linestyle = looks[method]
         lr, at = result.lr[i], result.amplified[i]
         panel.stairs(lr, edges, baseline=None, color=color, ls=linestyle, lw=0.9, label=label)
-        if np.ptp(result.factor[i]) > 0:
+        if np.ptp(result.factor[i]) > 0 and method not in CONSTANT_METHODS:
             panel.stairs(lr, edges, baseline=result.base_lr, fill=True, color=color, alpha=0.15, lw=0)
             panel.plot(result.epoch[at], lr[at], ls="", marker="o", ms=size, mew=0, color=color)
     panel.set_xlabel("epoch")

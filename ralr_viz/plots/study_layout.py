@@ -110,7 +110,7 @@ def name_rows(axes: Axes, result: StudyResult, panel: Sequence[Row], *, lines: i
 
 
 def _progress(result: StudyResult, cell: int) -> str:
-    n, seeds = int(result.summaries[cell, 0, 0]), len(result.seeds)
+    n, seeds = int(result.summaries[cell, 0, 0]), result.planned(cell)
     broken = result.count(cell, "diverged") + result.count(cell, "failed")
     return "" if n == seeds else f" ({n}/{seeds}{f', {broken}†' if broken else ''})"
 

@@ -36,13 +36,20 @@ from ralr_viz.results.storage import storage_errors, sync_directory, write_synce
 Table = Mapping[str, Sequence[Any] | np.ndarray] | Sequence[Mapping[str, Any]]
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
-COLORS = {"baseline": "#0072B2", "ralr": "#D55E00", "scaled": "#009E73", "noise": "#CC79A7"}
+COLORS = {
+    "baseline": "#0072B2",
+    "ralr": "#D55E00",
+    "scaled": "#009E73",
+    "matched": "#A6761D",
+    "noise": "#CC79A7",
+}
 EXTRA_COLORS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # RALR is solid: its LR jumps, and dashes would hide the jumps.
 LINE_STYLES: dict[str, Any] = {
     "ralr": "-",
     "baseline": (0, (5, 1.2)),
     "scaled": (0, (5, 1, 1, 1)),
+    "matched": (0, (8, 1, 1, 1, 1, 1)),
     "noise": (0, (2, 0.8)),
 }
 EXTRA_LINE_STYLES = ((0, (2, 0.8)), (0, (8, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (10, 1.5)))
@@ -104,7 +111,7 @@ def new_figure(height: float, *, width: float | None = None) -> Figure:
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
     """Colour and line style of each method.
 
-    ``baseline``, ``ralr``, ``scaled`` and ``noise`` look the same in all figures; others take what is free, in
+    ``baseline``, ``ralr``, ``scaled``, ``matched`` and ``noise`` look the same in all figures; others take what is free, in
     order.
     """
     names = list(dict.fromkeys(methods))

@@ -12,7 +12,7 @@ import numpy as np
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.run import RunRecord
+from ralr_viz.results.run import CONSTANT_METHODS, RunRecord
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
 _DRAWN = (
@@ -118,12 +118,13 @@ class CurvesResult(Result):
     def amplified(self) -> np.ndarray:
         """Epochs whose LR was amplified at random, bool (num_runs, num_epochs).
 
-        A factor that never changes (`baseline`, `scaled`) marks none.
+        A factor that never changes marks none, nor do the constants of `scaled` and `matched`.
         """
+        drawn = ~np.isin(self.method, CONSTANT_METHODS)[:, None]
         measured = np.isfinite(self.factor)
         lowest = np.where(measured, self.factor, np.inf).min(axis=1, keepdims=True)
         highest = np.where(measured, self.factor, -np.inf).max(axis=1, keepdims=True)
-        return measured & (lowest < highest) & (self.factor != 1)
+        return drawn & measured & (lowest < highest) & (self.factor != 1)
 
     def summary(self) -> list[dict[str, Any]]:
         """One row for each run, what a table or the terminal shows.

@@ -30,6 +30,8 @@ QUANTITIES = (
     "test_loss",
     "test_acc",
 )
+# Methods whose factors are constants: nothing is drawn in them, even where their factor changes between pieces.
+CONSTANT_METHODS = ("scaled", "matched")
 _DEPTH = 3  # RECIPE/METHOD/seedK below the folder that is searched
 
 

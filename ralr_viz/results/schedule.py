@@ -79,6 +79,11 @@ class ScheduleResult(Result):
         """Σ LR relative to the base schedule's (what `baseline` uses), float64 (num_arms,)."""
         return self.sum_lr / self.base_lr.sum()
 
+    @property
+    def sum_lr_squared_ratio(self) -> np.ndarray:
+        """Σ LR² relative to the base schedule's, float64 (num_arms,)."""
+        return (self.lr**2).sum(axis=1) / (self.base_lr**2).sum()
+
     def summary(self) -> list[dict[str, Any]]:
         """One row for each arm."""
         return [
@@ -93,6 +98,7 @@ class ScheduleResult(Result):
                 "final_factor": float(self.factor[i, -1]),
                 "sum_lr": float(self.sum_lr[i]),
                 "sum_lr_ratio": float(self.sum_lr_ratio[i]),
+                "sum_lr_squared_ratio": float(self.sum_lr_squared_ratio[i]),
             }
             for i in range(len(self.method))
         ]

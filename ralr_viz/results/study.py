@@ -14,7 +14,10 @@ METRICS = ("last", "median_last5", "best")
 """Test accuracy in per cent after the last epoch, its median over the last five, and at the epoch of the lowest
 validation loss (training loss where nothing is held out). The best epoch on the test set is none of them."""
 
-STATES = ("finished", "diverged", "failed", "running", "stopped", "pending")
+NOT_PLANNED = "not run"
+"""State of a seed that a cell does not have."""
+
+STATES = ("finished", "diverged", "failed", "running", "stopped", "pending", NOT_PLANNED)
 
 SUMMARY = ("n", "mean", "std", "low", "high")
 """Runs, mean, standard deviation (ddof = 1) and ends of the 95 % t interval of the mean."""
@@ -116,6 +119,10 @@ class StudyResult(Result):
         """Runs of a cell in a state."""
         return int((self.states[cell] == state).sum())
 
+    def planned(self, cell: int) -> int:
+        """Training seeds of a cell."""
+        return len(self.seeds) - self.count(cell, NOT_PLANNED)
+
     def label(self, cell: int, axes: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Labels of a cell on some axes; on all when left out."""
         return tuple(
@@ -157,7 +164,7 @@ class StudyResult(Result):
             "metric": metric,
             **numbers,
             "n": int(found["n"]),
-            "seeds": len(self.seeds),
+            "seeds": self.planned(cell),
             "diverged": self.count(cell, "diverged"),
             "failed": self.count(cell, "failed"),
             "paper mean": mean,

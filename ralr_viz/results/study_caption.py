@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ralr_viz.results.study import COMPARISON, StudyResult, metric_index
+from ralr_viz.results.study import COMPARISON, NOT_PLANNED, StudyResult, metric_index
 
 READINGS = {
     "last": "after the last epoch",
@@ -41,12 +41,15 @@ def describe_study(result: StudyResult, metric: str = "last") -> list[str]:
 
 def describe_reading(result: StudyResult, metric: str) -> list[str]:
     """Which number of a run is taken, and of which runs."""
-    n, seeds = len(result.seeds), _span(result.seeds)
+    n, seeds = len(result.seeds), span_of(result.seeds)
     over = f"{n} training seeds ({seeds})" if n > 1 else f"one training seed ({seeds})"
     said = [f"Test accuracy (%) {READINGS[metric]}, over {over}."]
     finished = int((result.states == "finished").sum())
-    if finished < result.states.size:
-        said.append(f"{finished:,} of {result.states.size:,} runs have finished.")
+    planned = int((result.states != NOT_PLANNED).sum())
+    if finished < planned:
+        said.append(f"{finished:,} of {planned:,} runs have finished.")
+    if planned < result.states.size:
+        said.append("Not every cell has every seed.")
     return said
 
 
@@ -97,12 +100,20 @@ def describe_comparisons(result: StudyResult, metric: str) -> list[str]:
 
 def describe_runs(result: StudyResult) -> list[str]:
     """Data, length and machine, and in what the runs differ."""
-    known = result.conditions
+    return describe_conditions(result.conditions)
+
+
+def describe_conditions(known: Mapping[str, tuple[Any, ...]]) -> list[str]:
+    """Data, length and machine of some runs, and in what they differ.
+
+    Args:
+        known: Distinct values of each, such as ``dataset`` or ``precision``.
+    """
     parts = [_list(known["dataset"])] if "dataset" in known else []
     if any(known.get("subset", ())):
         parts.append(f"{_list(v or 'all' for v in known['subset'])} training images")
     if any(known.get("validation", ())):
-        shares = _list(f"{100 * v:g} %" for v in known["validation"])
+        shares = _list(f"{100 * v:.3g} %" for v in known["validation"])
         parts.append(f"of which {shares} are held out")
     elif "validation" in known:
         parts.append("no image held out")
@@ -140,7 +151,8 @@ def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
 
 
-def _span(seeds: tuple[int, ...]) -> str:
+def span_of(seeds: tuple[int, ...]) -> str:
+    """``0–3``, or the seeds one by one."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"
     return ", ".join(map(str, seeds))

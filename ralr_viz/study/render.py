@@ -139,7 +139,7 @@ def _entries(result: StudyResult, cell: int, metric: str) -> dict[str, tuple[str
 
 
 def _runs_text(result: StudyResult, cell: int, metric: str) -> str:
-    found, seeds = result.summary(cell, metric), len(result.seeds)
+    found, seeds = result.summary(cell, metric), result.planned(cell)
     n = int(found["n"])
     mark = "†" if result.count(cell, "diverged") + result.count(cell, "failed") else ""
     if not n:
@@ -176,21 +176,22 @@ def _p(p: float) -> str:
 
 
 def _markdown(result: StudyResult, frame: StudyFrame, caption: str) -> str:
-    cells = frame.cells.map(_escape_markdown)
+    cells = frame.cells.map(escape_markdown)
     cells = cells.where(~frame.bold, "**" + cells + "**")
-    header = [_escape_markdown(" · ".join(filter(None, levels))) for levels in _levels(cells)]
+    header = [escape_markdown(" · ".join(filter(None, levels))) for levels in _levels(cells)]
     rules = ["---"] * frame.num_labels + ["---:"] * (len(header) - frame.num_labels)
     table = "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *cells.to_numpy().tolist()))
-    return f"**{_escape_markdown(result.title)}**\n\n{table}\n\n{_escape_markdown(caption)}\n"
+    return f"**{escape_markdown(result.title)}**\n\n{table}\n\n{escape_markdown(caption)}\n"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """One line that Markdown shows as it is."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def _latex(result: StudyResult, frame: StudyFrame, caption: str) -> str:
-    cells = frame.cells.map(_escape_latex)
-    cells.columns = _header([tuple(map(_escape_latex, levels)) for levels in _levels(cells)])
+    cells = frame.cells.map(escape_latex)
+    cells.columns = _header([tuple(map(escape_latex, levels)) for levels in _levels(cells)])
     text = _styled(cells, frame).to_latex(
         hrules=True,
         convert_css=True,
@@ -198,7 +199,7 @@ def _latex(result: StudyResult, frame: StudyFrame, caption: str) -> str:
         column_format="l" * frame.num_labels + "r" * (len(cells.columns) - frame.num_labels),
         position="t",
         position_float="centering",
-        caption=f"{_escape_latex(result.title)}. {_escape_latex(caption)}",
+        caption=f"{escape_latex(result.title)}. {escape_latex(caption)}",
         label=f"tab:{re.sub(r'[^A-Za-z0-9-]', '-', result.name)}",
     )
     text = text.replace("\\begin{tabular}", "\\footnotesize\n\\begin{tabular}", 1)
@@ -221,7 +222,8 @@ def _column_rules(frame: StudyFrame) -> str:
     return " ".join(rules)
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """One line that LaTeX shows as it is."""
     return " ".join(text.split()).translate(_LATEX)
 
 

@@ -15,7 +15,7 @@ from ralr_viz.analysis.paired import holm
 from ralr_viz.data.known import KNOWN
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import without_paths
-from ralr_viz.results.study import COMPARISON, METRICS, SUMMARY, StudyResult
+from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.state import RunState, run_state
 from ralr_viz.study.statistics import Comparison, compare, summarise
@@ -38,14 +38,20 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
     Args:
         study: The grid.
         runs: Folder of all runs.
+
+    Raises:
+        InputError: The study decides by a rule, which withholds its numbers: see `compute_decision`.
     """
+    if study.rule is not None:
+        raise InputError(f"`{study.name}` decides by a rule of its own: call compute_decision")
     c, s, m = len(study.cells), len(study.seeds), len(METRICS)
     values = np.full((c, s, m), np.nan)
-    states = np.full((c, s), "pending", dtype="<U8")
-    seen, problems = _Conditions(), list[str]()
+    states = np.full((c, s), NOT_PLANNED, dtype="<U8")
+    seen, problems = Conditions(), list[str]()
     for i, cell in enumerate(study.cells):
         seen.add_recipe(cell)
-        for k, seed in enumerate(study.seeds):
+        for seed in cell.seeds:
+            k = study.seeds.index(seed)
             directory = study.directory(runs, cell, seed)
             run = _check_run(run_state(directory), directory, cell, seed)
             states[i, k] = run.status
@@ -54,7 +60,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
             if run.status == "finished" and run.result is not None:
                 values[i, k] = _accuracies(run.result)
                 seen.add_environment(directory)
-    return tabulate(study, values, states, conditions=seen.distinct(), notes=_notes(problems))
+    return tabulate(study, values, states, conditions=seen.distinct(), notes=summarise_problems(problems))
 
 
 def tabulate(
@@ -99,7 +105,7 @@ def tabulate(
     )
 
 
-class _Conditions:
+class Conditions:
     """Distinct values of what the runs were trained with."""
 
     def __init__(self) -> None:
@@ -203,7 +209,7 @@ def _numbers(found: Comparison) -> list[float]:
     ]
 
 
-def _notes(problems: list[str]) -> tuple[str, ...]:
+def summarise_problems(problems: list[str]) -> tuple[str, ...]:
     """The first problems, and how many more there are."""
     more = len(problems) - _MOST_NOTES
     shown = [without_paths(" ".join(problem.split())) for problem in problems[:_MOST_NOTES]]

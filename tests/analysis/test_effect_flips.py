@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,33 @@ def test_collect_flips_puts_doses_and_phases_on_one_axis() -> None:
         int((amplification_factors(0, 20) != 1).sum()), int((amplification_factors(1, 12) != 1).sum())
     ]  # fmt: skip
     assert flips.schedule == "3 phases of constant base LR (10, 5, 5 epochs)"
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_masked_epochs_draw_nothing_and_are_a_phase_of_their_own(interval: int) -> None:
+    """`amplify_from`: four of twenty epochs; those after it have the draws of a run without a mask."""
+    whole = record(0, interval=interval)
+    factor = np.where(np.arange(20) < 4, 1.0, whole.values("factor"))
+    run = _masked(record(0, factor=factor, interval=interval))
+    flips, _ = collect_flips([run])
+    assert flips.masked == 4
+    np.testing.assert_array_equal(flips.dose[0], factor - 1)
+    assert flips.phase.tolist() == [0] * 4 + [1] * 6 + [2] * 5 + [3] * 5
+    first = 4 if interval == 1 else 6
+    starts = [e for e in range(20) if e == 4 or (e >= first and e % interval == 0)]
+    assert np.flatnonzero(flips.starts).tolist() == starts
+    again = flips.redraw(500, np.random.default_rng(0))
+    assert not again[:, :, :4].any()
+    assert 0.4 < (again[:, :, 4:] > 0).mean() < 0.6
+    with pytest.raises(InputError, match="none in the first 4 epochs. cannot give"):
+        collect_flips([_masked(record(2, interval=interval))])  # whose factors are not masked
+    with pytest.raises(InputError, match="has `amplify_from` 0.0 and .* 0.2"):
+        collect_flips([record(1, interval=interval), run])
+
+
+def _masked(run: RunRecord) -> RunRecord:
+    """The run, whose recipe says that a fifth of its 20 epochs draws nothing."""
+    return dataclasses.replace(run, recipe={**run.recipe, "amplify_from": 0.2, "epochs": 20})
 
 
 def test_collect_flips_counts_equal_draws_once_and_keeps_the_longer() -> None:

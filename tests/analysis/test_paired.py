@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.analysis.paired import compare_paired, holm, seed_image_interval
+from ralr_viz.analysis.paired import (
+    compare_paired,
+    hodges_lehmann,
+    holm,
+    paired_interval,
+    seed_image_interval,
+)
 
 
 def test_compare_paired_is_the_paired_t_test():
@@ -85,3 +91,40 @@ def test_seed_image_interval_holds_both_spreads():
 
 def test_seed_image_interval_without_draws_is_unknown():
     assert np.isnan(seed_image_interval(np.zeros((3, 0)))).all()
+
+
+@pytest.mark.parametrize("n", [6, 8, 11])
+def test_hodges_lehmann_is_dual_to_wilcoxons_test(n):
+    """The interval ends where SciPy's exact test of a shift begins to reject at 5 %."""
+    d = np.random.default_rng(n).normal(size=n)
+    found = hodges_lehmann(d)
+    averages = [(a + b) / 2 for a, b in itertools.combinations_with_replacement(d, 2)]
+    assert found.estimate == pytest.approx(np.median(averages))
+    for end, outward in ((found.low, -1), (found.high, 1)):
+        inside, outside = (
+            stats.wilcoxon(d - end + t * outward * 1e-9, method="exact").pvalue for t in (1, -1)
+        )
+        assert inside > 0.05 >= outside
+
+
+def test_hodges_lehmann_says_where_there_is_no_interval():
+    assert hodges_lehmann([]) == pytest.approx((np.nan,) * 3, nan_ok=True)
+    assert hodges_lehmann([1.0, np.nan]) == pytest.approx((np.nan,) * 3, nan_ok=True)
+    found = hodges_lehmann(np.arange(5.0))  # no exact p of five is below .0625
+    assert found.estimate == 2
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_hodges_lehmann_covers_at_its_level_or_above():
+    rng = np.random.default_rng(7)
+    ends = np.array([hodges_lehmann(rng.standard_t(3, 8))[1:] for _ in range(2000)])
+    assert 0.945 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.975  # exactly 0.961
+
+
+def test_paired_interval_is_scipys():
+    d = np.random.default_rng(2).normal(size=8)
+    for level in (0.9, 0.95):
+        twin = stats.ttest_1samp(d, 0).confidence_interval(level)
+        assert paired_interval(d, level) == pytest.approx((twin.low, twin.high))
+    assert np.isnan(paired_interval([1.0, 1.0])).all()
+    assert np.isnan(paired_interval([1.0])).all()

@@ -11,7 +11,7 @@ def test_schedule_writes_figure_numbers_and_result(cli, tmp_path):
     out = tmp_path / "out"
     lines = cli("schedule", "cifar100-resnet110", "--seed", 3, "--out", out).succeeded().lines
     stem = "schedule-cifar100-resnet110-seed3"
-    assert lines[1:] == [str(out / stem), *(str(out / f"{stem}.{s}") for s in ("pdf", "png", "csv"))]
+    assert lines[3:] == [str(out / stem), *(str(out / f"{stem}.{s}") for s in ("pdf", "png", "csv"))]
     factors = amplification_factors(3, 300)
     amplified = int((factors > 1).sum())
     assert lines[0].startswith(f"cifar100-resnet110, seed 3: {amplified} of 300 epochs amplified (")
@@ -19,6 +19,20 @@ def test_schedule_writes_figure_numbers_and_result(cli, tmp_path):
     np.testing.assert_array_equal(load_result(out / stem).factor[0], factors)
     with (out / f"{stem}.csv").open() as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["ralr"] * 300 + ["scaled"] * 300
+
+
+def test_schedule_shows_the_matched_control_and_both_sums(cli, tmp_path):
+    arguments = ["--matched", "--seed", 104, "--set", "amplify_from=0.1", "--out", tmp_path]
+    lines = cli("schedule", "cifar10-resnet20-10k", *arguments).succeeded().lines
+    result = load_result(tmp_path / "schedule-cifar10-resnet20-10k-seed104")
+    assert result.method == ("ralr", "scaled", "matched")
+    ralr, _, matched = (row for row in result.summary())
+    assert matched["sum_lr"] == pytest.approx(ralr["sum_lr"], rel=1e-14)
+    assert (
+        ralr["sum_lr_squared_ratio"] > matched["sum_lr_squared_ratio"] > matched["sum_lr_ratio"] ** 2 * 0.99
+    )
+    assert f"matched of seed 104: sum of LR x{ralr['sum_lr_ratio']:.3f}, of LR² x" in lines[3]
+    assert (result.factor[:, :10] == 1).all()
 
 
 @pytest.mark.parametrize("schedule", ["sgdr", "cyclical", "onecycle"])

@@ -45,7 +45,8 @@ def study(tmp_path):
 
 def test_study_list_names_the_tables_and_their_size(cli):
     lines = cli("study", "list").succeeded().lines
-    assert len(lines) == 12
+    assert len(lines) == 13
+    assert lines[0].startswith("decide          11 cells,  53 runs")
     assert lines[0].split()[:3] == ["table1", "20", "cells"]
     rows = json.loads(cli("study", "list", "--json").succeeded().out)
     assert {row["name"]: row["cells"] for row in rows}["table8"] == 10
@@ -270,3 +271,20 @@ def test_study_table_renders_before_anything_has_run(cli, study, tmp_path):
 def test_study_table_refuses_in_one_line(cli, study, tmp_path):
     cli("study", "table", study, "--runs", tmp_path, "--format", "pdf").failed(2, "unknown format `pdf`")
     cli("study", "table", study, "--runs", tmp_path, "--metric", "worst").failed(2, "unknown metric `worst`")
+
+
+def test_table_of_a_study_that_decides_prints_its_rule_and_withholds_the_rest(cli, tmp_path):
+    """Not one finished run: rule and progress in every format, and a figure of the progress."""
+    where = ["--runs", tmp_path / "runs"]
+    text = "\n".join(cli("study", "table", "decide", *where).succeeded().lines)
+    assert "RALR from 0.1 − Baseline; then, only if that rejects, RALR from 0.1 − Matched from 0.1" in text
+    assert "0 of 32 runs that decide and 0 of 21 exploratory ones are done" in text
+    out = tmp_path / "out"
+    cli("study", "table", "decide", *where, "--out", out).succeeded()
+    assert {p.name for p in out.iterdir()} == {
+        "decide",
+        *(f"decide.{s}" for s in ("csv", "html", "md", "pdf", "png", "tex")),
+    }
+    for wrong in (["--metric", "best"], ["--reference", "Arm=RALR"]):
+        cli("study", "table", "decide", *where, *wrong).failed(2, "is judged by its own rule")
+    cli("study", "table", "decide", *where, "--seeds", "100").failed(2, "leave out --only and --seeds")

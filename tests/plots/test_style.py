@@ -131,7 +131,7 @@ def luminance(color: str) -> float:
 def test_colors_can_be_seen_on_white_paper() -> None:
     for color in COLORS.values():
         assert 1.05 / (luminance(color) + 0.05) >= 3  # WCAG 2: graphical objects
-    assert len({*COLORS.values(), *EXTRA_COLORS}) == 7
+    assert len({*COLORS.values(), *EXTRA_COLORS}) == 8
 
 
 @pytest.mark.parametrize(
