@@ -1,4 +1,4 @@
-"""``ralr-viz study list | plan | run | status | table | commands``."""
+"""``ralr-viz study list | plan | run | status | table | publish | commands``."""
 
 from __future__ import annotations
 
@@ -291,6 +291,25 @@ def table(
             path.write_text(render(kind), encoding="utf-8")
         typer.echo(path)
     save_all(result, out, study.name, style=style, force=force)
+
+
+@app.command("publish")
+def publish(
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the published runs.")],
+    seeds: Seeds = None,
+    settings: Settings = None,
+    only: Only = None,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Copy the runs of a study that are done, their last states as safetensors; copied back, they count as done.
+
+    Example: ralr-viz study publish table8-laptop --out checkpoints
+    """
+    from ralr_viz.study.publish import publish_study
+
+    for directory in publish_study(_load(name, settings, seeds, only), runs, out):
+        typer.echo(directory)
 
 
 def _compute(
