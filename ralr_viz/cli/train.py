@@ -26,7 +26,9 @@ RecipeName = Annotated[
 Method = Annotated[
     str,
     typer.Option(
-        "--method", help="baseline, ralr, scaled (constant × RALR's mean factor) or noise (as timm's)."
+        "--method",
+        help="baseline, ralr, scaled (the constant that RALR's factors have on average), matched (the mean of this "
+        "seed's own draws between two decays) or noise (as timm's).",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Training seed.")]

@@ -34,7 +34,9 @@ def why(
     control: Annotated[
         Path | None,
         typer.Option(
-            "--control", metavar="RUNS", help="Runs with a constant larger learning rate (`scaled`)."
+            "--control",
+            metavar="RUNS",
+            help="Runs with a constant larger learning rate (`scaled`, `matched`).",
         ),
     ] = None,
     only: Annotated[

@@ -82,7 +82,8 @@ def _describe_collapse(result: DecisionResult) -> list[str]:
     collapsed = [
         f"{result.arms[a]} seed {result.seeds[s]}" for a, s in zip(*np.nonzero(result.collapsed), strict=True)
     ]
-    return [f"Collapsed runs: {', '.join(collapsed) or 'none'}."]
+    named = f" ({', '.join(collapsed)})" if collapsed else ""
+    return [f"Collapsed runs: {len(collapsed)}{named}."]
 
 
 def describe_settling(result: DecisionResult) -> list[str]:

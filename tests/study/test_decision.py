@@ -204,7 +204,7 @@ def test_collapsed_run_is_counted_by_the_baseline_of_its_seed(study, runs):
     result = compute_decision(study, runs)
     assert np.argwhere(result.collapsed).tolist() == [[1, 4]]
     text = render_decision(result)
-    assert "Collapsed runs: RALR seed 104." in text
+    assert "Collapsed runs: 1 (RALR seed 104)." in text.replace("\\", "")
     assert " collapsed;" in text
 
 
