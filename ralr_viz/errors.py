@@ -1,7 +1,7 @@
 """Every error that ralr-viz raises on purpose.
 
     RalrVizError              failed midway (exit code 1)
-    ├── InputError            wrong usage or bad input (exit code 2)
+    ├── InputError            wrong usage or bad input (exit code 2); also a ValueError
     │   ├── UnknownNameError  no recipe, model, dataset, … of that name; offers the nearest
     │   ├── CheckpointError   a checkpoint that is missing, damaged, unsafe or of another network
     │   ├── DataError         a dataset, archive or image that cannot be used
@@ -26,8 +26,8 @@ class RalrVizError(Exception):
     exit_code = 1
 
 
-class InputError(RalrVizError):
-    """Wrong usage or bad input; nothing was changed."""
+class InputError(RalrVizError, ValueError):
+    """Wrong usage or bad input; nothing was changed. A ``ValueError`` too, as torch and scikit-learn raise it."""
 
     exit_code = 2
 

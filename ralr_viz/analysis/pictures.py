@@ -117,6 +117,8 @@ def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray) -> None:
     try:
         with torch.no_grad():
             classes = find_logits(model(probe[:1])).shape[1]
+    except InputError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         height, width = probe.shape[2:]
         reason = " ".join(str(error).split())[:160]

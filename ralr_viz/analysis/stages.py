@@ -42,6 +42,8 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
     with eval_mode(model), torch.no_grad(), capture(model, names, keep=_shape) as calls:
         try:
             model(probe)
+        except InputError:
+            raise
         except (RuntimeError, ValueError, AssertionError) as error:
             height, width = probe.shape[2:]
             reason = " ".join(str(error).split())[:160]

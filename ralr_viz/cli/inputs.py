@@ -199,6 +199,8 @@ def _training_indices(checkpoint: Checkpoint, store: Dataset, split: str) -> np.
             subset=int(recipe.get("subset", 0)),
             seed=int(recipe.get("split_seed", 0)),
         )
+    except InputError:
+        raise
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"the recipe in `{checkpoint.path}` does not say which images were held out: use --split test"

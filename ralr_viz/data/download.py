@@ -144,6 +144,8 @@ def _file_md5(path: Path) -> str:
 def _network_errors(url: str, name: str) -> Iterator[None]:
     try:
         yield
+    except DataError:
+        raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _failed(url, name, str(error) or type(error).__name__) from error
 

@@ -154,6 +154,8 @@ def load_result(directory: Path) -> Result:
         arrays = _read_arrays(directory / ARRAYS, manifest["arrays_sha256"])
         values = {name: _decode(value) for name, value in manifest["fields"].items()}
         return cls(**values, **arrays, provenance=_decode(manifest["provenance"]))
+    except InputError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, RecursionError) as error:
         raise _damaged(directory, error) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:

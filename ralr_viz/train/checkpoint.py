@@ -155,6 +155,8 @@ def load_checkpoint(
             recipe=_optional(_mapping, known.get("recipe")),
             trusted_arch=arch is not None,
         )
+    except InputError:
+        raise
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"`{path}` has a damaged header ({one_line(error)}): export it again") from None
 

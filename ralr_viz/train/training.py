@@ -200,6 +200,8 @@ class Training:
                 set_rng_state(streams[self.ranks.rank], self.runtime.device)
             else:  # there are more ranks than before
                 torch.manual_seed(seed_of_rank(self.order_seed, self.ranks.rank, self.epoch))
+        except InputError:  # of another schedule, and says so
+            raise
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"`{source}` lacks what training needs to go on "
