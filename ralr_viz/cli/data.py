@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="Decoding threads. [default: one per core]")
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Decoding threads. [default: one, or one per core where images are scaled]",
+    ),
 ]
 
 
@@ -130,9 +136,12 @@ def _print_dataset(dataset: Dataset, as_json: bool) -> None:
         "mean": dataset.mean,
         "std": dataset.std,
         "content_hash": dataset.content_hash,
+        "notes": dataset.notes,
     }
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:
         line = "{name}: {n_train:,} + {n_test:,} images, {num_classes} classes, in {path}"
         typer.echo(line.format(**facts))
+        for note in dataset.notes:
+            print(f"{dataset.name}: {note}", file=sys.stderr)

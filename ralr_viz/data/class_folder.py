@@ -7,11 +7,11 @@ from collections import Counter
 import numpy as np
 
 from ralr_viz.data.archive import Source
-from ralr_viz.data.images import decode_stream, is_image_name
+from ralr_viz.data.images import EXTENSIONS, decode_stream, is_image_name, name_files
 from ralr_viz.data.ingest import Intake
 from ralr_viz.errors import DataError
 
-_TEST_FOLDERS = ("test", "val")
+_TEST_FOLDERS = ("test", "val", "valid", "validation")
 
 
 def has_class_folders(source: Source) -> bool:
@@ -22,7 +22,8 @@ def has_class_folders(source: Source) -> bool:
 def read_class_folders(source: Source, *, size: int | None = None, workers: int | None = None) -> Intake:
     """Read a class-folder tree; the labels are the sorted class folders of ``train``.
 
-    ``test`` is the test split; where it holds no classes, ``val`` is. Images may lie deeper inside a class.
+    ``test`` is the test split; where it holds no classes, ``val``, ``valid`` or ``validation`` is. Images may lie
+    deeper inside a class. What is not read is named in the intake's notes.
 
     Raises:
         DataError: No images, no test split, a class without images, a test class missing in train, or images
@@ -36,7 +37,7 @@ def read_class_folders(source: Source, *, size: int | None = None, workers: int 
     folders = {(split, name) for split, name in folders if split in ("train", test_folder)}
     if empty := sorted(folders - counts.keys()):
         raise DataError(
-            f"class folder `{'/'.join(empty[0])}` of `{source.label}` has no images (png, jpg, webp, bmp): "
+            f"class folder `{'/'.join(empty[0])}` of `{source.label}` has no images ({', '.join(e[1:] for e in EXTENSIONS)}): "
             f"add some or remove it"
         )
     class_ids = tuple(sorted(name for folder, name in counts if folder == "train"))
@@ -46,18 +47,37 @@ def read_class_folders(source: Source, *, size: int | None = None, workers: int 
             f"both need the same classes"
         )
     label = {name: index for index, name in enumerate(class_ids)}
+    notes = _note_left_out(source, set(images), test_folder)
     return Intake(
         class_ids=class_ids,
         class_names=class_ids,
         is_test=np.array([not name.startswith("train/") for name in images]),
         labels=np.array([label[name.split("/")[1]] for name in images], dtype=np.int64),
         boxes=None,
-        images=decode_stream(source.read(images), size=size, workers=workers),
+        images=decode_stream(source.read(images), size=size, workers=workers, notes=notes),
+        notes=notes,
         source={
             "file": source.label, "layout": "class folders", "test": test_folder,
             "other_files": len(source.names) - len(images), "resized_to": size,
         },
     )  # fmt: skip
+
+
+def _note_left_out(source: Source, read: set[str], test_folder: str) -> list[str]:
+    """Files that are not read: those beside the images, and whole folders that look like another split."""
+    left = [name for name in source.names if name not in read]
+    others = [f for f in _TEST_FOLDERS if f != test_folder]
+    notes = []
+    for folder in others:
+        inside = [name for name in left if name.startswith(f"{folder}/") and is_image_name(name)]
+        if inside:
+            notes.append(
+                f"{len(inside):,} images of `{folder}` are left out: `{test_folder}` is the test split"
+            )
+            left = [name for name in left if not name.startswith(f"{folder}/")]
+    if left:
+        notes.append(f"{name_files(sorted(left), 'file')} left out")
+    return notes
 
 
 def _find_test_folder(source: Source) -> str:

@@ -19,8 +19,8 @@ class Split:
         images: ``(n, H, W, 3)`` uint8 RGB, memory-mapped and read-only.
         labels: ``(n,)`` int64 in ``[0, num_classes)``.
         boxes: ``(n, 4)`` int16 ``x0 y0 x1 y1``, inclusive pixel indices, so that the box covers
-            ``[x0, x1 + 1) × [y0, y1 + 1)``; ``-1 -1 -1 -1`` where a sample has none. Boxes are kept as the
-            dataset gives them, those of zero width or height included. None when the dataset has no boxes.
+            ``[x0, x1 + 1) × [y0, y1 + 1)``; ``-1 -1 -1 -1`` where a sample has none, or one of zero width or
+            height (in Tiny-ImageNet an object that the crop removed). None when the dataset has no boxes.
     """
 
     images: np.ndarray
@@ -43,6 +43,7 @@ class Dataset:
         class_ids: Folder name or WordNet id of each label; unique.
         mean, std: Per channel over all pixels of the train images, in [0, 1] (population std).
         content_hash: SHA-256 (hex) of pixels, labels, boxes and class ids, whatever files they came from.
+        notes: What was left out or changed when it was imported, a sentence each.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     content_hash: str
+    notes: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> int:

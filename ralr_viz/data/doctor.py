@@ -13,7 +13,7 @@ from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.data.ingest import Progress
 from ralr_viz.data.known import KNOWN, KnownDataset
 from ralr_viz.data.registry import load_dataset
-from ralr_viz.data.store import SPLITS, stored_names
+from ralr_viz.data.store import SPLITS, read_store, stored_names
 from ralr_viz.errors import DataError
 
 _ROUNDING = 5.1e-5
@@ -50,7 +50,7 @@ def doctor(root: Path, name: str | None = None, progress: Progress | None = None
 
 def _check_dataset(name: str, root: Path, progress: Progress | None) -> Iterator[Check]:
     try:
-        dataset = load_dataset(name, root)
+        dataset = read_store(root / name, keep_degenerate=True)
     except DataError as error:
         yield Check(name, "store", False, str(error))
         return

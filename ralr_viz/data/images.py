@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +15,22 @@ from PIL import Image, ImageOps
 
 from ralr_viz.errors import DataError, InputError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+EXTENSIONS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".ppm",
+    ".pgm",
+)
 MAX_PIXELS = 2**26
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _CHUNK_IMAGES = 256
 _CHUNK_BYTES = 8 * 2**20
 _NAMED_FAILURES = 5
@@ -35,45 +49,70 @@ def is_image_name(name: str) -> bool:
 
 
 def decode_image(content: bytes, size: int | None = None) -> np.ndarray:
-    """Decode one image file as it is meant to be seen (EXIF orientation applied, no alpha).
+    """Decode one image file as it is meant to be seen: EXIF orientation applied, transparency laid on white.
 
     Args:
-        content: PNG, JPEG, WebP or BMP file.
+        content: PNG, JPEG, WebP, BMP, TIFF, GIF or PPM file.
         size: If given, scale the shorter side to this many pixels (bicubic, antialiased) and crop the centre.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-        UnreadableImage: Damaged, not an image, more than 8 bits a channel, or too large to be decoded safely.
+        UnreadableImage: Damaged, not an image, several frames, more than 8 bits a channel, or too large to be
+            decoded safely.
     """
+    return _decode(content, size)[0]
+
+
+def _decode(content: bytes, size: int | None) -> tuple[np.ndarray, bool]:
+    """As `decode_image`, and whether anything was laid on white."""
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
         # The size stands in the header: a decompression bomb is refused before a pixel is decoded.
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage(f"{image.width}×{image.height} pixels, at most {MAX_PIXELS:,} are decoded")
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise UnreadableImage(f"{frames} frames, a picture has one")
         if image.mode[0] in "IF":
             raise UnreadableImage("more than 8 bits a channel, convert it to 8-bit RGB")
         ImageOps.exif_transpose(image, in_place=True)
-        image = image.convert("RGB")
+        image, on_white = _lay_on_white(image)
         if size is not None:
             image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-        return np.asarray(image)
+        return np.asarray(image), on_white
     except UnreadableImage:
         raise
     except Exception as error:  # Pillow raises nearly any exception on a damaged file
         raise UnreadableImage(_reason(error)) from error
 
 
+def _lay_on_white(image: Image.Image) -> tuple[Image.Image, bool]:
+    """RGB, and whether a pixel was transparent: dropping alpha would show whatever colour lies below, often black."""
+    if "A" not in image.mode.upper() and "transparency" not in image.info:
+        return image.convert("RGB"), False
+    layered = image.convert("RGBA")
+    if layered.getchannel("A").getextrema()[0] == 255:
+        return image.convert("RGB"), False
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, layered).convert("RGB"), True
+
+
 def decode_stream(
-    blobs: Iterable[Blob], *, size: int | None = None, workers: int | None = None
+    blobs: Iterable[Blob],
+    *,
+    size: int | None = None,
+    workers: int | None = None,
+    notes: list[str] | None = None,
 ) -> Iterator[np.ndarray]:
     """Decode images of one common size with a pool of threads (Pillow decodes without holding the GIL).
 
     Args:
         blobs: Name and content of each file; read no further ahead than the workers need.
         size: See :func:`decode_image`.
-        workers: Threads; None for one per available core.
+        workers: Threads; None for one, or one per available core where images are scaled: handing small images
+            from thread to thread takes longer than decoding them.
+        notes: Gets a sentence, after the last image, if some were transparent.
 
     Yields:
         Chunks of ``(k, H, W, 3)`` uint8 in the order of ``blobs``.
@@ -82,9 +121,14 @@ def decode_stream(
         DataError: An image has another size than the first one, or is not square; or, after all were tried,
             some cannot be decoded: the first few are named.
     """
-    failures: list[str] = []
+    failures, on_white = list[str](), list[str]()
     first: tuple[str, tuple[int, ...]] | None = None
-    for names, results in _in_parallel(blobs, size, worker_count(workers)):
+    threads = 1 if workers is None and size is None else worker_count(workers)
+    for names, decoded in _in_parallel(blobs, size, threads):
+        results = [result if isinstance(result, UnreadableImage) else result[0] for result in decoded]
+        on_white += [
+            n for n, d in zip(names, decoded, strict=True) if not isinstance(d, UnreadableImage) and d[1]
+        ]
         arrays = [result for result in results if isinstance(result, np.ndarray)]
         failures += [
             f"`{n}` ({r})" for n, r in zip(names, results, strict=True) if isinstance(r, UnreadableImage)
@@ -103,6 +147,15 @@ def decode_stream(
             f"{len(failures)} image{'s' * (len(failures) > 1)} cannot be read: {named}{more}; "
             f"replace or remove them"
         )
+    if on_white and notes is not None:
+        notes.append(f"{name_files(on_white, 'transparent image')} laid on white")
+
+
+def name_files(names: Sequence[str], kind: str) -> str:
+    """``3 transparent images (a.png, b.png, c.png) are``, the first few of many."""
+    more = f" and {len(names) - _NAMED_FAILURES:,} more" if len(names) > _NAMED_FAILURES else ""
+    many = f"{kind}s" if len(names) > 1 else kind
+    return f"{len(names):,} {many} ({', '.join(names[:_NAMED_FAILURES])}{more}) {'are' if len(names) > 1 else 'is'}"
 
 
 def read_image_files(paths: Sequence[Path], size: int) -> np.ndarray:
@@ -114,18 +167,21 @@ def read_image_files(paths: Sequence[Path], size: int) -> np.ndarray:
     Raises:
         DataError: A path is missing, a directory, unreadable or not an image; the first one is named.
     """
-    images = np.empty((len(paths), size, size, 3), dtype=np.uint8)
+    images, on_white = np.empty((len(paths), size, size, 3), dtype=np.uint8), list[str]()
     for index, path in enumerate(paths):
         if path.is_dir():
             raise DataError(f"image `{path}` is a directory: name the files in it")
         try:
-            images[index] = decode_image(path.read_bytes(), size)
+            images[index], transparent = _decode(path.read_bytes(), size)
+            on_white += [path.name] * transparent
         except OSError as error:
             raise DataError(f"image `{path}` cannot be read: {error.strerror}") from error
         except UnreadableImage as error:
             raise DataError(
-                f"image `{path}` cannot be read: {error}; give a PNG, JPEG, WebP or BMP"
+                f"image `{path}` cannot be read: {error}; give a PNG, JPEG, WebP, BMP, TIFF or GIF"
             ) from error
+    if on_white:
+        warnings.warn(f"{name_files(on_white, 'transparent image')} laid on white", UserWarning, stacklevel=2)
     return images
 
 
@@ -138,7 +194,7 @@ def worker_count(workers: int | None) -> int:
     return workers
 
 
-_Decoded = list[np.ndarray | UnreadableImage]
+_Decoded = list[tuple[np.ndarray, bool] | UnreadableImage]
 
 
 def _in_parallel(
@@ -178,7 +234,7 @@ def _decode_chunk(contents: Sequence[bytes], size: int | None) -> _Decoded:
     decoded: _Decoded = []
     for content in contents:
         try:
-            decoded.append(decode_image(content, size))
+            decoded.append(_decode(content, size))
         except UnreadableImage as error:
             decoded.append(error)
     return decoded

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
-from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, read_manifest
+from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, count_degenerate, read_manifest
 from ralr_viz.errors import DataError, StorageError
 from ralr_viz.results.storage import sync_directory
 
@@ -43,6 +43,7 @@ class Intake:
         boxes: ``(n, 4)`` int16 or None, as in :class:`~ralr_viz.data.dataset.Split`.
         images: Chunks of ``(k, H, W, 3)`` uint8, ``n`` images in all, in the order of ``labels``.
         source: Where it came from, for the record; names of files, no absolute paths.
+        notes: What is left out or changed, a sentence each; more may come while the images are read.
     """
 
     class_ids: tuple[str, ...]
@@ -52,6 +53,7 @@ class Intake:
     boxes: np.ndarray | None
     images: Iterator[np.ndarray]
     source: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def write_store(
@@ -104,7 +106,14 @@ def _write_arrays(intake: Intake, folder: Path, progress: Progress | None) -> di
         "std": list(std),
         "content_hash": content.hexdigest(intake.class_ids),
         "source": intake.source,
+        "notes": [*intake.notes, *_note_degenerate(intake)],
     }
+
+
+def _note_degenerate(intake: Intake) -> list[str]:
+    count = 0 if intake.boxes is None else count_degenerate(intake.boxes)
+    many = "boxes of zero width or height are" if count > 1 else "box of zero width or height is"
+    return [f"{count:,} {many} left out"] if count else []
 
 
 def _spool(

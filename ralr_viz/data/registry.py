@@ -57,7 +57,7 @@ def import_dataset(
     """Read a folder, zip or tar into the store ``root/name``, whole or not at all.
 
     The layout is recognised by its files: the official CIFAR python version, the official Tiny-ImageNet, or
-    class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with png, jpg, webp or bmp images. A
+    class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A
     known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
     archive.
 
@@ -67,7 +67,7 @@ def import_dataset(
         root: The data root.
         size: Scale and crop the images of class folders to this many pixels; only under a name of your own.
         force: Replace a store of that name.
-        workers: Decoding threads; None for one per available core. The store does not depend on it.
+        workers: Decoding threads; see `decode_stream`. The store does not depend on it.
         progress: Called as ``progress(done, total, what)``.
 
     Raises:
@@ -76,7 +76,8 @@ def import_dataset(
         StorageError: The store cannot be written.
     """
     check_name(name)
-    workers = worker_count(workers)
+    if workers is not None:
+        worker_count(workers)  # refuses a bad number before the work
     check_absent(name, root, force)
     if name == DIGITS:
         raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
@@ -154,7 +155,7 @@ def _absent_row(name: str) -> DatasetRow:
     )  # fmt: skip
 
 
-def _read_layout(name: str, source: Source, size: int | None, workers: int) -> Intake:
+def _read_layout(name: str, source: Source, size: int | None, workers: int | None) -> Intake:
     if has_class_folders(source) and not has_tiny_imagenet_layout(source):
         return read_class_folders(source, size=size, workers=workers)
     if size is not None:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
 
-from ralr_viz.data.dataset import Dataset, Split
+from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.errors import DataError, InputError
 
 SCHEMA = 1
@@ -80,8 +81,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_store(folder: Path) -> Dataset:
+def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
     """Open the store in ``folder``; images stay on disk until they are touched.
+
+    Args:
+        folder: Of the store.
+        keep_degenerate: Give boxes of zero width or height as they are stored, and hashed.
 
     Raises:
         DataError: A file is missing or damaged, or the arrays disagree with the manifest.
@@ -94,6 +99,7 @@ def read_store(folder: Path) -> Dataset:
         size, content_hash = int(manifest["image_size"]), str(manifest["content_hash"])
         lengths = {split: int(manifest["n"][split]) for split in SPLITS}
         with_boxes = bool(manifest["boxes"])
+        notes = tuple(str(note) for note in manifest.get("notes", ()))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder, f"`{MANIFEST}` is incomplete ({error!r})") from error
     if not class_ids or len(class_names) != len(class_ids) or len(set(class_ids)) != len(class_ids):
@@ -101,9 +107,11 @@ def read_store(folder: Path) -> Dataset:
     splits = {
         split: _read_split(folder, split, n, size, len(class_ids), with_boxes) for split, n in lengths.items()
     }
+    if not keep_degenerate:
+        splits = {split: replace(part, boxes=_drop_degenerate(part.boxes)) for split, part in splits.items()}
     return Dataset(
         name=folder.name, root=folder, class_names=class_names, class_ids=class_ids, mean=mean, std=std,
-        content_hash=content_hash, **splits,
+        content_hash=content_hash, notes=notes, **splits,
     )  # fmt: skip
 
 
@@ -114,6 +122,24 @@ def _read_split(folder: Path, split: str, n: int, size: int, num_classes: int, w
         raise _damaged(folder, f"labels of `{split}` are not all in [0, {num_classes})")
     boxes = _read_array(folder, f"{split}_boxes.npy", np.int16, (n, 4)) if with_boxes else None
     return Split(images, labels, boxes)
+
+
+def count_degenerate(boxes: np.ndarray) -> int:
+    """Boxes (n, 4) ``x0 y0 x1 y1`` of zero width or height."""
+    return int(_degenerate(boxes).sum())
+
+
+def _degenerate(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 0] != NO_BOX) & ((boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1]))
+
+
+def _drop_degenerate(boxes: np.ndarray | None) -> np.ndarray | None:
+    if boxes is None:
+        return None
+    # on reading, not on storing: the content hash of every store, and of every run that names it, is of the raw boxes
+    kept = np.where(_degenerate(boxes)[:, None], np.int16(NO_BOX), boxes)
+    kept.flags.writeable = False
+    return kept
 
 
 def _read_array(

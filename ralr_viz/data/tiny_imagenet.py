@@ -6,6 +6,7 @@ sorted wnids, as torchvision's ImageFolder orders the train folder, so that othe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -121,13 +122,17 @@ def _check_complete(
 
 
 def _class_names(source: Source, class_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """The first synonym of each class in ``words.txt``; the wnid where it has none."""
+    """The first synonym of each class in ``words.txt``, with the wnid where classes share it; or the wnid alone."""
     names: dict[str, str] = {}
     if "words.txt" in source.names:
         for line in _read_text(source, ["words.txt"])["words.txt"].splitlines():
             wnid, _, words = line.partition("\t")
             names[wnid] = words.split(",")[0].strip()
-    return tuple(names.get(wnid) or wnid for wnid in class_ids)
+    named = [names.get(wnid) or wnid for wnid in class_ids]
+    shared = {name for name, count in Counter(named).items() if count > 1}
+    return tuple(
+        f"{name} ({wnid})" if name in shared else name for name, wnid in zip(named, class_ids, strict=True)
+    )
 
 
 def _read_text(source: Source, names: Sequence[str]) -> dict[str, str]:

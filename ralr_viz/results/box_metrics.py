@@ -13,20 +13,34 @@ _CHUNK = 256
 """Images ranked at a time, so that a whole split needs no more memory than these."""
 
 
+def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The part (n, 4) int64 of each box that lies in the image; four −1 where nothing of it does.
+
+    Args:
+        boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices; they may reach beyond the image.
+        size: (H, W) in pixels.
+    """
+    x0, y0, x1, y1 = boxes.astype(np.int64).T
+    clipped = np.stack(
+        [np.maximum(x0, 0), np.maximum(y0, 0), np.minimum(x1, size[1] - 1), np.minimum(y1, size[0] - 1)],
+        axis=1,
+    )
+    inside = (clipped[:, 2:] >= clipped[:, :2]).all(axis=1, keepdims=True)
+    return np.where(inside, clipped, -1)
+
+
 def box_area(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Share (n,) float64 of the image inside each box; energy and rank accuracy of a uniform map.
 
     Args:
-        boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices.
+        boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices; what lies beyond the image does not count.
         size: (H, W) in pixels.
 
     Returns:
-        NaN where there is no box inside the image, and where its width or height is zero (x1 = x0 or
-        y1 = y0): in Tiny-ImageNet these are objects that the crop removed.
+        NaN where nothing of the box lies in the image, as where there is none.
     """
-    x0, y0, x1, y1 = boxes.astype(np.int64).T
-    proper = (x0 >= 0) & (y0 >= 0) & (x1 > x0) & (y1 > y0) & (x1 < size[1]) & (y1 < size[0])
-    return np.where(proper, (x1 - x0 + 1) * (y1 - y0 + 1) / (size[0] * size[1]), np.nan)
+    x0, y0, x1, y1 = clip_boxes(boxes, size).T
+    return np.where(x0 >= 0, (x1 - x0 + 1) * (y1 - y0 + 1) / (size[0] * size[1]), np.nan)
 
 
 def energy_in_box(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -167,7 +181,7 @@ def map_box_overlap(
         pixels = interpolate_maps(cam, size)
         for j, threshold in enumerate(thresholds):
             found[i, j] = map_box(pixels, float(threshold))
-    return box_overlap(found, boxes[:, None])
+    return box_overlap(found, clip_boxes(boxes, size)[:, None])
 
 
 def centre_box_overlap(boxes: np.ndarray, size: tuple[int, int], shares: np.ndarray) -> np.ndarray:
@@ -175,7 +189,7 @@ def centre_box_overlap(boxes: np.ndarray, size: tuple[int, int], shares: np.ndar
     sides = np.maximum(np.rint(np.outer(shares, (size[1], size[0]))), 1)  # width, height
     start = np.floor((np.array([size[1], size[0]]) - sides) / 2)
     centred = np.concatenate([start, start + sides - 1], axis=1).astype(np.int64)
-    return box_overlap(centred[None], boxes[:, None])
+    return box_overlap(centred[None], clip_boxes(boxes, size)[:, None])
 
 
 def box_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, NoReturn
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from ralr_viz.errors import InputError
 from ralr_viz.schedule.factors import Draw, check_count
@@ -208,6 +209,22 @@ class FactorScheduler(LRScheduler):
                     f"keep {name} outermost, load its state with the optimizer's, or write its LRs again by "
                     "scheduler.load_state_dict(scheduler.state_dict())"
                 )
+
+
+def warn_of_batches(base_scheduler: LRScheduler, interval: int, name: str) -> None:
+    """Warn where each ``step`` would draw anew, and the base is one that is usually stepped after each batch.
+
+    Hundreds of draws an epoch average out: what is left of RALR is its mean, the `scaled` control.
+    """
+    for inner in nested_schedulers(base_scheduler) if interval == 1 else ():
+        if isinstance(inner, OneCycleLR | CyclicLR) or hasattr(inner, "total_steps"):
+            warnings.warn(
+                f"{name} with `interval` 1 around {type(inner).__name__} draws at each `step`: if you step once a batch, "
+                "pass interval=len(loader), so that it draws once an epoch as in the paper",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
 
 
 def _read_lrs(optimizer: Optimizer) -> list[LR]:

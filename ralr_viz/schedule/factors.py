@@ -98,7 +98,8 @@ class Noise:
 
     Args:
         pct: Bound of the noise, in (0, 1), so that the factor is > 0.
-        start: Index of the first draw with noise, >= 0.
+        start: Index of the first draw with noise, >= 0. Draw 0 never has any: timm's scheduler sets the base values
+            when it is made, and noise comes with its first ``step``.
         stop: Index after the last one, >= ``start``; None for no end.
 
     Raises:
@@ -121,7 +122,7 @@ class Noise:
 
     def at(self, seed: int, index: int) -> Draw:
         """Returns draw number ``index`` (>= 0) of ``seed`` (>= 0, of any size)."""
-        if index < self.start or (self.stop is not None and index >= self.stop):
+        if index < max(self.start, 1) or (self.stop is not None and index >= self.stop):
             return Draw(False, 1.0)
         # Drawing until it is within the bounds gives the normal law between them; so does its quantile
         # function at one uniform number, which needs no second draw.

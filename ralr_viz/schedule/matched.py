@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ralr_viz.errors import InputError
-from ralr_viz.schedule.factor_scheduler import FactorScheduler, nested_schedulers
+from ralr_viz.schedule.factor_scheduler import FactorScheduler, nested_schedulers, warn_of_batches
 from ralr_viz.schedule.factors import Amplification, Draw, check_count
 from ralr_viz.schedule.pieces import matched_factors
 
@@ -75,6 +75,7 @@ class MatchedRALR(FactorScheduler):
             decays=decays,
         )
         super().__init__(base_scheduler)
+        warn_of_batches(base_scheduler, self._interval, "MatchedRALR")
 
     def _draw_at(self, steps: int) -> Draw:
         if steps > self._total_steps:

@@ -15,8 +15,8 @@ class LRNoise(FactorScheduler):
 
     .. math:: \eta = (1 + \epsilon)\,\eta_0, \quad \epsilon \sim N(0, 1) \text{ given } |\epsilon| < \text{pct}
 
-    from the ``start``-th up to, not including, the ``stop``-th step; before and after, the LR is the base's to
-    the last bit. The law is that of timm's ``Scheduler`` with ``noise_type="normal"``, whose ``noise_std`` has
+    from the ``start``-th up to, not including, the ``stop``-th step; before and after, and before the first step
+    (the first epoch), the LR is the base's to the last bit, as in timm. The law is that of timm's ``Scheduler`` with ``noise_type="normal"``, whose ``noise_std`` has
     no effect there either. The draws are not timm's: those are torch generators seeded with seed + t, so that
     neighbouring seeds share their noise, shifted; ours hash (seed, t), as RALR's do, in a stream of their own.
 

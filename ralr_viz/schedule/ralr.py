@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch.optim.lr_scheduler import LRScheduler
 
-from ralr_viz.schedule.factor_scheduler import FactorScheduler
+from ralr_viz.schedule.factor_scheduler import FactorScheduler, warn_of_batches
 from ralr_viz.schedule.factors import Amplification, Draw, check_count
 
 
@@ -36,7 +36,8 @@ class RALR(FactorScheduler):
         probability: The paper's p_r in [0, 1]: 0 never amplifies, 1 always.
         seed: Any integer >= 0.
         interval: ``step()`` calls per draw, >= 1: 1 draws for each epoch if ``step`` is called once an epoch,
-            or for each batch if it is called once a batch.
+            or for each batch if it is called once a batch (which warns where the base is usually stepped so); pass
+            ``len(loader)`` then.
         draw: ``"uniform"``, or ``"integer"`` for a λ among the integers of [low, high].
         amplify_from: ``step()`` calls before which nothing is amplified, >= 0. The draws that they would have had
             are left out, not put off: all later factors are those of a RALR without it.
@@ -88,6 +89,8 @@ class RALR(FactorScheduler):
         self._interval = check_count("interval", interval, minimum=1)
         self._amplify_from = check_count("amplify_from", amplify_from)
         super().__init__(base_scheduler)
+        if low < high:  # constants need no draw
+            warn_of_batches(base_scheduler, self._interval, "RALR")
         if self._law.low < 1:
             warnings.warn(
                 f"`low` is {self._law.low}: below 1 the LR can also shrink, which is not the paper's RALR; "

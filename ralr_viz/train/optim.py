@@ -83,6 +83,14 @@ def build_scheduler(
     arms run the same code. ``matched`` is the mean of this seed's own draws, piece by piece.
     """
     check_method(method)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".* draws at each `step`", UserWarning
+        )  # our loop steps once an epoch
+        return _build(recipe, method, seed, optimizer)
+
+
+def _build(recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer) -> FactorScheduler:
     base, first = build_base_scheduler(recipe, optimizer), recipe.first_amplified
     law = recipe.low, recipe.high, recipe.probability
     if method == "ralr":

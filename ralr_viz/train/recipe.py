@@ -183,6 +183,8 @@ class Recipe:
             fields["amplify_from"] = self.first_amplified
         if "noise_range" in fields:
             fields["noise_range"] = [float(share) for share in self.noise_range]
+        if method == "noise":  # whose first epoch had noise, unlike timm's, in runs of the plain key
+            fields["noise_from"] = 1
         text = json.dumps({"version": RECIPE_VERSION, **fields}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -53,6 +53,46 @@ def test_import_gives_one_content_for_folder_zip_and_tar(
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("extension", ["jfif", "jpe", "tif", "TIFF", "gif", "ppm"])
+def test_import_drops_no_picture_for_its_suffix(
+    extension: str, tmp_path: Path, root: Path, make_tree: Callable[..., Path]
+) -> None:
+    """Half of the files renamed to a rarer format: all of them are there, and nothing is said."""
+    tree = make_tree(tmp_path / "tree")
+    expected = import_dataset("all", tree, root)
+    formats = {"jfif": "JPEG", "jpe": "JPEG", "tif": "TIFF", "tiff": "TIFF", "gif": "GIF", "ppm": "PPM"}
+    files = sorted(tree.rglob("*.png"))
+    for file in files[::2]:
+        Image.open(file).save(file.with_suffix(f".{extension}"), formats[extension.lower()])
+        file.unlink()
+    found = import_dataset("half", tree, root)
+    assert (len(found.train), len(found.test)) == (len(expected.train), len(expected.test))
+    assert found.notes == ()
+
+
+def test_import_names_what_it_leaves_out(tmp_path: Path, root: Path, make_tree: Callable[..., Path]) -> None:
+    tree = make_tree(tmp_path / "tree")
+    first = sorted((tree / "train").iterdir())[0]
+    (first / "movie.mp4").write_bytes(b"x")
+    (tree / "notes.txt").write_text("x")
+    shutil.copytree(tree / "test", tree / "valid")
+    dataset = import_dataset("pets", tree, root)
+    count = len(list((tree / "test").rglob("*.png")))
+    assert dataset.notes == (
+        f"{count} images of `valid` are left out: `test` is the test split",
+        f"2 files (notes.txt, train/{first.name}/movie.mp4) are left out",
+    )
+
+
+@pytest.mark.parametrize("folder", ["valid", "validation"])
+def test_import_takes_other_names_of_a_test_split(
+    folder: str, tmp_path: Path, root: Path, make_tree: Callable[..., Path]
+) -> None:
+    test = import_dataset("test", make_tree(tmp_path / "a"), root)
+    other = import_dataset("other", make_tree(tmp_path / "b", test_folder=folder), root)
+    assert other.content_hash == test.content_hash
+
+
 def test_import_takes_val_where_there_is_no_test(
     tmp_path: Path, root: Path, make_tree: Callable[..., Path]
 ) -> None:

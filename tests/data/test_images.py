@@ -58,6 +58,50 @@ def test_decode_image_makes_grey_and_palette_rgb() -> None:
     np.testing.assert_array_equal(decode_image(encode(palette)), np.asarray(palette.convert("RGB")))
 
 
+@pytest.mark.parametrize(("kind", "options"), [("TIFF", {}), ("PPM", {}), ("GIF", {})])
+def test_decode_image_reads_what_pillow_reads_as_a_plain_picture(kind: str, options: dict[str, Any]) -> None:
+    picture = Image.fromarray(noise()).quantize(8) if kind == "GIF" else Image.fromarray(noise())
+    np.testing.assert_array_equal(decode_image(encode(picture, kind)), np.asarray(picture.convert("RGB")))
+
+
+def test_decode_image_lays_transparency_on_white() -> None:
+    """Black below full transparency is what many programs write; a half transparent red becomes pink."""
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[0, 0] = (255, 0, 0, 128)
+    rgba[3] = (10, 20, 30, 255)
+    decoded = decode_image(encode(Image.fromarray(rgba, "RGBA")))
+    assert decoded[1, 1].tolist() == [255, 255, 255]
+    np.testing.assert_allclose(decoded[0, 0], [255, 127, 127], atol=1)
+    assert decoded[3, 2].tolist() == [10, 20, 30]
+    grey = np.stack([np.full((4, 4), 9, np.uint8), np.zeros((4, 4), np.uint8)], axis=-1)
+    assert (decode_image(encode(Image.fromarray(grey, "LA"))) == 255).all()
+    palette = Image.fromarray(noise()).quantize(8)
+    picture = decode_image(encode(palette, transparency=0))
+    index = np.asarray(palette)
+    assert (picture[index == 0] == 255).all()
+    np.testing.assert_array_equal(picture[index != 0], np.asarray(palette.convert("RGB"))[index != 0])
+    opaque = np.dstack([noise(), np.full((6, 6), 255, np.uint8)])
+    np.testing.assert_array_equal(decode_image(encode(Image.fromarray(opaque, "RGBA"))), noise())
+
+
+def test_transparent_pictures_are_said(tmp_path: Path) -> None:
+    blob = encode(Image.fromarray(np.zeros((6, 6, 4), np.uint8), "RGBA"))
+    notes: list[str] = []
+    stream = [("a.png", blob), ("b.png", encode(Image.fromarray(noise()))), ("c.png", blob)]
+    list(decode_stream(stream, notes=notes))
+    assert notes == ["2 transparent images (a.png, c.png) are laid on white"]
+    (tmp_path / "one.png").write_bytes(blob)
+    with pytest.warns(UserWarning, match=r"1 transparent image .one.png. is laid on white"):
+        assert (read_image_files([tmp_path / "one.png"], 6) == 255).all()
+
+
+def test_decode_image_refuses_several_frames() -> None:
+    frames = [Image.fromarray(noise(seed=s)) for s in range(3)]
+    for kind in ("GIF", "TIFF"):
+        with pytest.raises(UnreadableImage, match="3 frames, a picture has one"):
+            decode_image(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
+
+
 def test_decode_image_shows_the_picture_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees

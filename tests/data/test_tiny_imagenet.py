@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ralr_viz.data import Dataset, import_dataset
+from ralr_viz.data import Dataset, doctor, import_dataset
 from ralr_viz.data.known import KNOWN
+from ralr_viz.data.store import read_store
 from ralr_viz.errors import DataError, InputError
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "tiny-imagenet-50.zip"
@@ -42,11 +43,30 @@ def test_import_ties_every_image_to_its_class_and_box(tiny: Path, root: Path) ->
         for index in range(2):
             file = tiny / "train" / wnid / "images" / f"{wnid}_{index}.JPEG"
             assert find(dataset, "train", file) == (wnid, [index, index, 9, 20 + index])
+    assert dataset.notes == ("3 boxes of zero width or height are left out",)
     for position, wnid in enumerate(["n03", "n01", "n02"]):  # in the order of wnids.txt
         assert find(dataset, "test", tiny / "val" / "images" / f"val_{position}.JPEG") == (
             wnid,
-            [3, 4, 3, 60],
+            [-1, -1, -1, -1],  # [3, 4, 3, 60] has no width
         )
+
+
+def test_boxes_without_width_are_dropped_on_reading_and_hashed_as_they_are(tiny: Path, root: Path) -> None:
+    """So that a store made before, and every run that names its hash, stays what it was."""
+    dataset = import_dataset("mini", tiny, root)
+    kept = read_store(root / "mini", keep_degenerate=True)
+    assert sorted(kept.test.boxes.tolist()) == [[3, 4, 3, 60]] * 3
+    assert kept.content_hash == dataset.content_hash
+    assert all(check.ok for check in doctor(root, "mini"))
+    assert "3 of zero width or height" in next(
+        c.detail for c in doctor(root, "mini") if c.check == "boxes of test"
+    )
+
+
+def test_classes_of_one_name_stay_two(tiny: Path, root: Path) -> None:
+    words = (tiny / "words.txt").read_text().replace("the n02", "the n01")
+    (tiny / "words.txt").write_text(words)
+    assert import_dataset("mini", tiny, root).class_names == ("the n01 (n01)", "the n01 (n02)", "the n03")
 
 
 def test_import_makes_greyscale_rgb(tiny: Path, root: Path) -> None:

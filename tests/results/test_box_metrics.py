@@ -18,6 +18,7 @@ from ralr_viz.results.box_metrics import (
     centre_energy_in_box,
     centre_pointing_accuracy,
     centre_rank_accuracy,
+    clip_boxes,
     energy_in_box,
     map_box,
     map_box_overlap,
@@ -25,7 +26,39 @@ from ralr_viz.results.box_metrics import (
     rank_accuracy,
 )
 
-NO_BOXES = np.array([[-1, -1, -1, -1], [3, 2, 3, 9], [3, 9, 8, 9], [0, 0, 16, 5], [0, 0, 15, 15]], np.int16)
+NO_BOXES = np.array(
+    [[-1, -1, -1, -1], [-9, 2, -1, 9], [3, 20, 8, 29], [16, 0, 19, 5], [0, 0, 15, 15]], np.int16
+)
+
+
+@pytest.mark.parametrize(
+    ("box", "inside", "area"),
+    [
+        ((-3, 10, 50, 50), (0, 10, 50, 50), 0.5105),
+        ((10, 10, 64, 50), (10, 10, 63, 50), 0.5405),
+        ((10, 10, 70, 70), (10, 10, 63, 63), 0.7119),
+        ((-5, -5, 99, 99), (0, 0, 63, 63), 1.0),
+        ((7, 7, 7, 7), (7, 7, 7, 7), 1 / 4096),  # ends are inclusive: one pixel
+        ((64, 0, 70, 5), (-1, -1, -1, -1), np.nan),
+    ],
+)
+def test_boxes_are_clipped_to_the_image_in_every_number(box: tuple, inside: tuple, area: float) -> None:
+    """A box that reaches beyond the image counts as the part of it that can be seen."""
+    boxes, clipped, size = np.array([box], np.int16), np.array([inside], np.int16), (64, 64)
+    np.testing.assert_array_equal(clip_boxes(boxes, size), clipped)
+    assert box_area(boxes, size)[0] == pytest.approx(area, abs=5e-5, nan_ok=True)
+    raw = np.random.default_rng(4).standard_normal((1, 8, 8)).astype(np.float32)
+    for number in (energy_in_box, rank_accuracy, pointing_accuracy):
+        np.testing.assert_array_equal(number(raw, boxes, size), number(raw, clipped, size))
+    for blind in (centre_energy_in_box, centre_rank_accuracy, centre_pointing_accuracy):
+        np.testing.assert_array_equal(blind(boxes, size), blind(clipped, size))
+    thresholds = np.array([0.3, 0.6])
+    np.testing.assert_array_equal(
+        map_box_overlap(raw, boxes, size, thresholds), map_box_overlap(raw, clipped, size, thresholds)
+    )
+    np.testing.assert_array_equal(
+        centre_box_overlap(boxes, size, thresholds), centre_box_overlap(clipped, size, thresholds)
+    )
 
 
 def naive_energy(cam: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> float:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD
 from torch.optim import lr_scheduler as lrs
 
-from ralr_viz.schedule import RALR, amplification_factors, mean_factor
+from ralr_viz.schedule import RALR, MatchedRALR, amplification_factors, mean_factor
 
 LAWS = [
     {"seed": 0},
@@ -221,7 +221,41 @@ def test_ralr_leaves_global_random_generators_alone(new_sgd, trace):
 def test_ralr_warns_of_nothing_in_right_order(base, new_optimizer, trace):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".* draws at each `step`", UserWarning)  # asked for below
         trace(RALR(base(new_optimizer())))
+
+
+@pytest.mark.parametrize(
+    "make", [RALR, lambda base, **k: MatchedRALR(base, 12, **k)], ids=["ralr", "matched"]
+)
+def test_ralr_around_a_scheduler_of_batches_warns_that_it_draws_at_each_step(bases, new_sgd, make):
+    """A draw for each batch averages out within an epoch: that is `scaled`, not RALR."""
+
+    def messages(name, **options):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            make(bases[name](new_sgd()), **options)
+        return [(str(w.message), w.filename) for w in caught if "draws at each" in str(w.message)]
+
+    for name in ("onecycle", "onecycle-three-phase", "cyclic", "cyclic-scale-fn"):
+        ((message, where),) = messages(name)
+        assert "pass interval=len(loader)" in message
+        assert where == __file__
+        assert not messages(name, interval=4)
+    for name in ("step", "multistep", "warm-restarts", "exponential"):
+        assert not messages(name)
+
+
+def test_ralr_warns_around_a_batch_scheduler_inside_another(new_sgd):
+    optimizer = new_sgd()
+    inner = lrs.OneCycleLR(optimizer, 0.1, total_steps=20, cycle_momentum=False)
+    with pytest.warns(UserWarning, match="around OneCycleLR draws at each"):
+        RALR(lrs.ChainedScheduler([inner]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RALR(
+            lrs.OneCycleLR(new_sgd(), 0.1, total_steps=20, cycle_momentum=False), 2.0, 2.0, 1.0
+        )  # nothing is drawn
 
 
 def test_ralr_warns_as_its_base_where_optimizer_was_not_stepped(base, new_sgd):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.recipe import (
     METHODS,
+    RECIPE_VERSION,
     Recipe,
     changed_settings,
     load_recipe,
@@ -162,6 +163,16 @@ def test_key_is_pinned_so_that_published_runs_stay_valid():
     assert load_recipe("cifar10-resnet20-short").key() == "280755d5"
     assert load_recipe("tiny-imagenet-50-resnet20-short").key() == "404b216e"
     assert load_recipe("cifar10-resnet20-tiny").key() == "c0cc93c7"
+
+
+def test_only_the_key_of_noise_changed_when_its_first_epoch_lost_its_noise():
+    """Runs of the key that it had before trained their first epoch otherwise; all other runs stay valid."""
+    r = load_recipe("cifar10-resnet20-tiny")
+    assert RECIPE_VERSION == 1
+    assert {m: r.key(m) for m in METHODS if m != "noise"} == dict.fromkeys(
+        ("baseline", "ralr", "scaled", "matched"), "c0cc93c7"
+    )
+    assert r.key("noise") == "3e9a62b8"
 
 
 def test_run_folder_has_the_key_only_where_the_recipe_was_changed():
