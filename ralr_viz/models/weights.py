@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError
+from ralr_viz.models.names import CONTAINERS, find_entries, translate
+from ralr_viz.models.part import take_part, warn_of_averages
 from ralr_viz.models.registry import build_model, model_names
-
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-_MAX_NESTING = 8  # a pickled dict may contain itself
-
-# Of DataParallel and DistributedDataParallel, of torch.compile, and of a Lightning module's attribute.
-_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
-
-_CLASSIFIERS = ("linear", "fc", "classifier")
-
-# Tried key by key, for keys that the network does not have. Only layouts of the same computation: kuangliu's
-# DenseNets, say, put the new channels first, so that equal shapes there mean another network.
-_LAYOUTS: tuple[tuple[tuple[str, str], ...], ...] = (
-    # wide ResNets of xternalz and bearpaw
-    ((r"^block(\d)\.layer\.", r"layer\1."), (r"\.convShortcut\.", ".shortcut.")),
-    # DenseNets of andreasveit (bearpaw's have our names)
-    ((r"^block(\d)\.layer\.", r"dense\1."), (r"^bn1\.", "bn.")),
-    # torchvision's published DenseNets
-    ((r"\.(denselayer\d+\.(?:norm|conv))\.([12])\.", r".\1\2."),),
-)
 
 # Classifiers beside the main one, which `build_model` leaves out of torchvision's GoogLeNet and Inception.
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
@@ -47,6 +29,10 @@ def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str)
     ``classifier`` name the same layer; the names of the field's common wide ResNets and DenseNets are mapped;
     the counters ``num_batches_tracked``, which old checkpoints lack, are set to 0.
 
+    Where that does not fit, the network may be a part of what was saved, as in a Lightning module with a loss, a metric
+    or an average of the weights beside it: the entries below the one prefix that hold it whole are taken. What is left
+    out is named in a warning.
+
     Args:
         state_dict: Names to tensors, or a mapping that holds them under ``state_dict``,
             ``model_state_dict``, ``model``, ``net`` or ``weights``; what lies beside these is ignored.
@@ -59,16 +45,29 @@ def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str)
     Raises:
         CheckpointError: If there is no state dict, an entry is no dense real tensor, two entries mean the
             same, or a name or shape does not fit. Names the first such entry, in the order of the network,
-            and the nearest architecture, or the number of classes if nothing else differs.
+            and the nearest architecture, or the number of classes if nothing else differs; or several prefixes
+            that hold the whole network.
     """
-    tensors = _find_tensors(state_dict)
+    try:
+        adapted = _adapt_whole(state_dict, model, arch)
+    except CheckpointError:
+        part = take_part(state_dict, model)
+        if part is None:
+            raise
+        adapted = _adapt_whole(part, model, arch)
+    warn_of_averages(state_dict)
+    return adapted
+
+
+def _adapt_whole(state_dict: Mapping[str, Any], model: nn.Module, arch: str) -> dict[str, Tensor]:
+    tensors = find_tensors(state_dict)
     expected: dict[str, Tensor] = model.state_dict()
     adapted: dict[str, Tensor] = {}
     origin: dict[str, str] = {}  # as the file names it
     for key, tensor in tensors.items():
-        name = _translate(key, expected)
+        name = translate(key, expected)
         if name in origin:
-            twins = f"{_quote(origin[name])} and {_quote(key)}"
+            twins = f"{quote(origin[name])} and {quote(key)}"
             raise CheckpointError(f"{twins} in the checkpoint both mean `{name}` of `{arch}`: remove one")
         if arch.startswith("torchvision:") and name.startswith(_AUXILIARY) and name not in expected:
             continue
@@ -80,7 +79,7 @@ def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str)
     if not differences:
         return adapted
     name, found, wanted = differences[0]
-    key = _quote(origin.get(name, name))
+    key = quote(origin.get(name, name))
     classes = _only_classes(differences)
     if classes is not None:
         raise CheckpointError(
@@ -108,24 +107,19 @@ def guess_arch(state_dict: Mapping[str, Any]) -> tuple[str, int] | None:
     Raises:
         CheckpointError: If there is no state dict in it.
     """
-    tensors = _find_tensors(state_dict)
+    tensors = find_tensors(state_dict)
     for arch in model_names():
         if _overlap(tensors, arch) == 1:
-            rows = {
-                t.shape[0] for k, t in tensors.items() if _is_classifier(_translate(k, _own_shapes(arch)))
-            }
+            rows = {t.shape[0] for k, t in tensors.items() if _is_classifier(translate(k, _own_shapes(arch)))}
             if len(rows) == 1:
                 return arch, rows.pop()
     return None
 
 
-def _find_tensors(checkpoint: Any) -> dict[str, Tensor]:
+def find_tensors(checkpoint: Any) -> dict[str, Tensor]:
     """Returns the state dict in a checkpoint; every key is a string and every value a dense real tensor."""
-    for _ in range(_MAX_NESTING):
-        if isinstance(checkpoint, Mapping):
-            nested = (checkpoint[c] for c in _CONTAINERS if isinstance(checkpoint.get(c), Mapping))
-            checkpoint = next(nested, checkpoint)
-    rule = f"a state dict, bare or under one of {', '.join(f'`{c}`' for c in _CONTAINERS)}, is needed"
+    checkpoint = find_entries(checkpoint)
+    rule = f"a state dict, bare or under one of {', '.join(f'`{c}`' for c in CONTAINERS)}, is needed"
     if not isinstance(checkpoint, Mapping):
         raise CheckpointError(f"the checkpoint is of type {type(checkpoint).__name__}: {rule}")
     if not checkpoint:
@@ -133,30 +127,13 @@ def _find_tensors(checkpoint: Any) -> dict[str, Tensor]:
     for key, value in checkpoint.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             problem = f"is of type {type(value).__name__}" if isinstance(key, str) else "is not a name"
-            raise CheckpointError(f"{_quote(key)} in the checkpoint {problem}: {rule}")
+            raise CheckpointError(f"{quote(key)} in the checkpoint {problem}: {rule}")
         if value.layout is not torch.strided or value.is_quantized or value.is_complex():
             kind = str(value.dtype if value.layout is torch.strided else value.layout)
             raise CheckpointError(
-                f"{_quote(key)} in the checkpoint is a {kind} tensor: save it dense and real"
+                f"{quote(key)} in the checkpoint is a {kind} tensor: save it dense and real"
             )
     return dict(checkpoint)
-
-
-def _translate(key: str, expected: Collection[str]) -> str:
-    """Returns the name among ``expected`` that ``key`` means, else ``key`` without its wrappers."""
-    while key not in expected and key.startswith(_WRAPPERS):
-        key = key.partition(".")[2]
-    if key in expected:
-        return key
-    for layout in _LAYOUTS:
-        name = key
-        for pattern, replacement in layout:
-            name = re.sub(pattern, replacement, name)
-        if name in expected:
-            return name
-    module, _, leaf = key.rpartition(".")
-    aliases = [f"{classifier}.{leaf}" for classifier in _CLASSIFIERS] if module in _CLASSIFIERS else []
-    return next((name for name in aliases if name in expected), key)
 
 
 def _compare(
@@ -197,7 +174,7 @@ def _overlap(tensors: dict[str, Tensor], arch: str) -> float:
     Counters are left out: whether a checkpoint has them says nothing about its architecture.
     """
     wanted = _own_shapes(arch)
-    found = [(_translate(key, wanted), tuple(tensor.shape)) for key, tensor in tensors.items()]
+    found = [(translate(key, wanted), tuple(tensor.shape)) for key, tensor in tensors.items()]
     found = [(name, shape) for name, shape in found if not _is_counter(name)]
     fitting = {name for name, shape in found if name in wanted and _fits(name, shape, wanted[name])}
     twins = len(found) - len({name for name, _ in found})
@@ -229,6 +206,6 @@ def _is_counter(name: str) -> bool:
     return name.rpartition(".")[2] == "num_batches_tracked"
 
 
-def _quote(key: object) -> str:
+def quote(key: object) -> str:
     """Puts a key of an untrusted file in backticks: one line, no control characters, not too long."""
     return f"`{''.join(c if c.isprintable() else '?' for c in str(key)[:120])}`"

@@ -272,10 +272,16 @@ def _count_classes(path: Path, weights: Mapping[str, Any]) -> int:
     tensors = [v for v in values.values() if isinstance(v, Tensor)]
     if not tensors:
         raise CheckpointError(f"`{path}` holds no tensors: save `model.state_dict()` in it")
-    matrices = [v for v in tensors if v.ndim == 2]
+    matrices = {k: v for k, v in values.items() if isinstance(v, Tensor) and v.ndim == 2}
     if not matrices:
         raise CheckpointError(f"`{path}` holds no linear classifier: pass --num-classes")
-    return matrices[-1].shape[0]
+    # a metric beside the network may hold a matrix, too
+    named = [
+        v
+        for k, v in matrices.items()
+        if str(k).split(".")[-2:-1] in (["linear"], ["fc"], ["classifier"], ["head"])
+    ]
+    return (named or list(matrices.values()))[-1].shape[0]
 
 
 def _three(value: Any, name: str) -> tuple[float, float, float] | None:

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -18,6 +19,12 @@ from ralr_viz.errors import CheckpointError
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"
 _LONGEST_TEXT = 200
+# What a NumPy number beside the weights is pickled by, such as a best accuracy: bytes and their type, no code.
+_NUMBERS: list[Any] = [
+    np.float64(0).__reduce__()[0],
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?")),
+]
 
 
 def read_checkpoint_bytes(path: Path) -> bytes:
@@ -54,7 +61,8 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
             raise CheckpointError(f"`{path}` has a damaged header: export it again")
         return {"header": _check_format(path, header), "model": weights}
     try:
-        with warnings.catch_warnings(action="ignore"):  # of the pickle protocol, on the way to a refusal
+        # the warnings are of the pickle protocol, on the way to a refusal
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_NUMBERS):
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
