@@ -42,7 +42,7 @@ def compute_why(
         notes, provenance: Kept with the result.
 
     Raises:
-        InputError: No measure at all.
+        InputError: No measure at all; the notes are the reasons.
         ValueError: Measures that differ from seed to seed, or of another number of arms.
     """
     columns = [
@@ -51,7 +51,8 @@ def compute_why(
         for i in range(len(of_seeds[0]))
     ]
     if not columns:
-        raise InputError("no diagnostic gave a measure: choose others by --only, or give runs that allow one")
+        reasons = "; ".join(dict.fromkeys(notes)) or "choose others by --only, or give runs that allow one"
+        raise InputError(f"no diagnostic gave a measure: {reasons}")
     pairs = _PAIRS if len(arms) == 3 else _PAIRS[:1]
     values = np.full((len(columns), len(arms), len(seeds)), np.nan)
     within = np.full((len(columns), len(pairs), len(seeds), 2), np.nan)

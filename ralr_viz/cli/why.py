@@ -52,6 +52,8 @@ def why(
             help="Training images of barriers and sharpness. [default: each one's own]",
         ),
     ] = None,
+    arch: options.Arch = None,
+    dataset: options.DatasetName = None,
     data: options.Data = None,
     device: options.Device = "auto",
     style: options.Style = "icml",
@@ -68,7 +70,7 @@ def why(
     """
     from ralr_viz.analysis.why import compute_why
     from ralr_viz.cli.arms import find_arms
-    from ralr_viz.cli.why_jobs import DIAGNOSTICS, JobRunner, plan_jobs
+    from ralr_viz.cli.why_jobs import DIAGNOSTICS, JobRunner, find_lacks, plan_jobs
     from ralr_viz.plots.why import why_table
     from ralr_viz.train.runtime import resolve_runtime
     from ralr_viz.train.storage import write_bytes
@@ -76,7 +78,11 @@ def why(
     prepare_out(out, "why", style=style, force=force or _is_ours(out))
     resolve_runtime(device)  # refuse early what is not there
     arms = find_arms(a, b, control, quiet=quiet)
-    jobs, notes = plan_jobs(arms, only, {"data": data, "device": device}, images=images)
+    network = {name: value for name, value in (("arch", arch), ("dataset", dataset)) if value is not None}
+    jobs, notes = plan_jobs(arms, only, {"data": data, "device": device}, images=images, network=network)
+    if not quiet:
+        for lack in find_lacks(arms, network):
+            print(f"why: {lack}", file=sys.stderr)
     commands = {name: getattr(importlib.import_module(f"ralr_viz.cli.{name}"), name) for name in DIAGNOSTICS}
     results, failed = JobRunner(out, commands, style=style, force=force, quiet=quiet).run(jobs)
     measures: dict[str, list[Sequence[Measure]]] = {}

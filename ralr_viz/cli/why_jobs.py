@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +80,38 @@ class Job:
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def find_lacks(arms: Arms, network: Mapping[str, str]) -> list[str]:
+    """What the runs do not say that diagnostics of their networks need, a sentence each: said before the work.
+
+    Args:
+        arms: What is compared.
+        network: ``arch`` and ``dataset``, where the caller names them.
+    """
+    from ralr_viz.train.checkpoint import load_checkpoint
+
+    lacks = []
+    for run in (run for row in arms.runs for run in row):
+        try:
+            checkpoint = load_checkpoint(run.folder, arch=network.get("arch"), dataset=network.get("dataset"))
+        except InputError as error:
+            lacks.append(f"{run.record.label}: only its record can be read: {error}")
+            continue
+        missing = [name for name in ("dataset", "mean", "std") if getattr(checkpoint, name) is None]
+        if missing:
+            lacks.append(
+                f"{run.record.label} does not say its {', '.join(missing)}: diagnostics of its network on images are left "
+                "out; write them by RunWriter(header=…), or name the data set by --dataset"
+            )
+    return list(dict.fromkeys(lacks))
+
+
 def plan_jobs(
-    arms: Arms, only: Sequence[str] | None, where: dict[str, Any], *, images: int | None
+    arms: Arms,
+    only: Sequence[str] | None,
+    where: dict[str, Any],
+    *,
+    images: int | None,
+    network: Mapping[str, str] | None = None,
 ) -> tuple[list[Job], list[str]]:
     """The jobs that these runs allow, the quick ones first, and why others are left out.
 
@@ -90,6 +120,7 @@ def plan_jobs(
         only: Diagnostics to run; all when left out.
         where: ``data``, ``device``, ``precision`` for each command.
         images: ``--limit`` of the diagnostics that move the weights; their own default when left out.
+        network: ``arch`` and ``dataset`` for the commands that open networks, where the runs do not say them.
 
     Raises:
         UnknownNameError: ``only`` names no diagnostic.
@@ -105,6 +136,10 @@ def plan_jobs(
     for i, seed in enumerate(arms.seeds):
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
     chosen = [job for job in jobs if not only or job.command in only]
+    chosen = [
+        replace(job, arguments={**job.arguments, **(network or {})}) if "ckpt" in job.arguments else job
+        for job in chosen
+    ]
     said = dict.fromkeys(text for command, text in notes if not only or command in only)
     return sorted(chosen, key=lambda job: COSTS[job.command]), list(said)
 

@@ -137,3 +137,65 @@ def test_why_measures_sharpness_at_equal_epoch_and_at_matched_loss(cli, arms, da
     matched = result.find("sharpness, matched loss", claim.measure)
     assert matched is not None and result.claim_of(matched) is None
     assert "at matched training loss is of epochs" in outcome.err
+
+
+NETWORK = """
+from torch import nn
+
+def make(num_classes=4):
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, num_classes),
+    )
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, squares_root):
+    """Two arms of somebody's own network, written by RunWriter with no architecture of ours."""
+    import importlib
+    import sys
+
+    import torch
+
+    from ralr_viz import RunWriter
+    from ralr_viz.data import load_dataset
+
+    (tmp_path / "their_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "their_network", raising=False)
+    make = importlib.import_module("their_network").make
+    data = load_dataset("squares", squares_root)
+    for seed, method in enumerate(("sgd", "sam")):
+        torch.manual_seed(seed)
+        header = {"dataset": "squares", "mean": list(data.mean), "std": list(data.std), "image_size": 16}
+        folder = tmp_path / "own" / method / "seed0"
+        with RunWriter(folder, num_classes=4, method=method, header=header) as run:
+            run.log(epoch=1, train_loss=1.0, val_loss=1.0)
+            run.save(make())
+    return ("--a", tmp_path / "own" / "sgd", "--b", tmp_path / "own" / "sam")
+
+
+def test_why_of_a_network_of_ones_own_needs_only_its_name(cli, own, data, tmp_path):
+    outcome = cli(
+        "why", *own, "--arch", "their_network:make", *data, "--only", "collapse", "--out", tmp_path / "out"
+    )
+    outcome.succeeded()
+    assert "collapse" in load_result(tmp_path / "out" / "why").diagnostics
+
+
+def test_why_says_before_the_work_what_runs_lack_and_at_its_end_every_reason(cli, own, data, tmp_path):
+    """Not 26 of 26 and then "no diagnostic gave a measure" without a word."""
+    outcome = cli(
+        "why", *own, *data, "--only", "collapse", "--only", "calibration", "--out", tmp_path / "out"
+    )
+    lines = outcome.err.splitlines()
+    assert outcome.code == 2
+    assert lines[-1].startswith("ralr-viz: no diagnostic gave a measure: c")
+    first = next(i for i, line in enumerate(lines) if "only its record can be read" in line)
+    assert "does not say its architecture: pass --arch" in lines[first]
+    assert first < next(i for i, line in enumerate(lines) if "1 of 2 done" in line)
+    assert (
+        "collapse, seed 0 was not measured: " in lines[-1]
+        and "calibration, seed 0 was not measured: " in lines[-1]
+    )
