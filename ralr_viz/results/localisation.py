@@ -67,7 +67,7 @@ class LocalisationResult(Result):
         thresholds: (m,) float64 of the maps scaled to [0, 1].
         centre_side: Side of the centred box over the image's.
         zero_maps: (m,) int64 maps without a positive value.
-        dropped: Images whose box is missing, outside the image or has no width or height.
+        dropped: Images without a box in the image: it is missing, outside, or was of no width or height.
         image_size: (H, W) in pixels.
         map_sizes: m × (h, w).
         sanity: (m, K, 3) float64: Spearman correlation of the signed maps with the network's own after the

@@ -104,7 +104,7 @@ def test_localisation_threshold_is_chosen_on_the_other_half():
 
 def test_localisation_drops_improper_boxes_and_counts_zero_maps():
     boxes, maps, labels = scene()
-    boxes[3], boxes[4], boxes[5] = -1, (5, 2, 5, 9), (0, 0, 16, 3)
+    boxes[3], boxes[4], boxes[5] = -1, (-9, 2, -1, 9), (16, 0, 19, 3)  # none, and two beside the image
     maps[10], maps[11], maps[3] = 0, -1, 0
     result = compute_localisation([predictions(maps, labels, labels)], boxes, SIZE, resamples=5)
     assert result.dropped == 3 and len(result.labels) == 57
