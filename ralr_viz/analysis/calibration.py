@@ -15,6 +15,7 @@ from ralr_viz.analysis.comparison import (
     order_by_class,
 )
 from ralr_viz.analysis.separation import bootstrap_weights
+from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.errors import InputError
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
@@ -36,8 +37,8 @@ def compute_calibration(
 ) -> CalibrationResult:
     """NLL, Brier score, equal-mass ECE beside its floor, accuracy, and what changed hands.
 
-    `CalibrationResult` defines each number. The bootstrap draws images with replacement within each class,
-    the same for all networks.
+    `CalibrationResult` defines each number. The bootstrap draws images with replacement, the same for all
+    networks: not within classes, of which some have one image or two.
 
     Args:
         predictions: Of one network or more, on the same labelled images in the same order.
@@ -72,23 +73,22 @@ def compute_calibration(
 
     values = numbers(np.ones(n))
     draws = np.empty((m, len(METRICS), resamples))
-    class_draws = np.empty((m, len(classes), resamples))
     starts = [start for start, _ in bounds]
     counts = np.diff([*starts, n])
     done = 0
-    for rows in bootstrap_weights(bounds, resamples, _RESAMPLES_AT_ONCE, seed):
+    for rows in bootstrap_weights([(0, n)], resamples, _RESAMPLES_AT_ONCE, seed):
         for row in rows:
             draws[:, :, done] = numbers(row)
-            gained = 100 * (correct - correct[0]) * row
-            class_draws[:, :, done] = np.add.reduceat(gained, starts, axis=1) / counts
             done += 1
         if progress is not None:
             progress(done, resamples)
     ratio = np.array([_ratio(d[_ECE].mean(), v[_ECE]) for d, v in zip(draws, values, strict=True)])
-    draws[:, _ECE] /= ratio[:, None]
+    # each bin of a resample is noisier, so its errors are larger: the draws keep their spread, around the value
+    draws[:, _ECE] = np.maximum(
+        draws[:, _ECE] - draws[:, _ECE].mean(axis=1, keepdims=True) + values[:, _ECE, None], 0
+    )
 
     class_accuracy = 100 * np.add.reduceat(correct, starts, axis=1) / counts
-    ends = np.percentile(class_draws, (2.5, 97.5), axis=2)
     bin_confidence, bin_accuracy = np.array(
         [bin_means(p, hit, bins) for p, hit in zip(confidence, correct, strict=True)]
     ).transpose(1, 0, 2)
@@ -109,7 +109,7 @@ def compute_calibration(
         bin_high=high,
         classes=classes,
         class_accuracy=class_accuracy,
-        class_difference=np.stack([class_accuracy - class_accuracy[0], *ends], axis=2),
+        class_difference=np.stack([_class_differences(c, correct[0], starts, counts) for c in correct]),
         class_names=first.class_names,
         seed=seed,
         dataset=first.dataset,
@@ -181,6 +181,19 @@ def _scores(predictions: PredictionsResult) -> np.ndarray:
     at_label = np.take_along_axis(p, predictions.labels[:, None], axis=1)[:, 0]
     # Σ_k (p_k − y_k)² = Σ_k p_k² − 2 p_y + 1
     return np.stack([predictions.loss, np.square(p).sum(axis=1) - 2 * at_label + 1])
+
+
+def _class_differences(
+    correct: np.ndarray, first: np.ndarray, starts: Sequence[int], counts: np.ndarray
+) -> np.ndarray:
+    """Accuracy minus the first network's in points, with its interval, (C, 3), of images in the order of their class."""
+    gained, lost = (np.add.reduceat(np.maximum(d, 0), starts) for d in (correct - first, first - correct))
+    return 100 * np.array(
+        [
+            ((up - down) / k, *paired_proportions_interval(int(up), int(down), int(k)))
+            for up, down, k in zip(gained, lost, counts, strict=True)
+        ]
+    )
 
 
 def _ratio(mean: float, value: float) -> float:

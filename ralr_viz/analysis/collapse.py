@@ -52,10 +52,10 @@ def compute_collapse(
 ) -> CollapseResult:
     """NC1–NC4, silhouette, Davies–Bouldin index and kNN accuracy; `CollapseResult` defines each.
 
-    The bootstrap draws images with replacement within each class, the same for all networks. NC1, NC2 and NC3
-    are computed anew from each draw. Of the others, which need each image's place among all, the silhouette
-    is drawn by its influence function, Davies–Bouldin to first order in the shift of the means, and the
-    images' own values of NC4 (the training means stay) and kNN accuracy are averaged anew. The draws of what
+    The bootstrap draws images with replacement, the same for all networks. NC1, NC2 and NC3 are computed anew
+    from draws within each class, and Davies–Bouldin to first order in the shift of the means. The others, the
+    silhouette by its influence function, and NC4 (the training means stay) and kNN accuracy by the images' own
+    values, are averaged anew over draws from all images. The draws of what
     rests on class means are divided by ``draw_ratio``: a resample's means carry their noise twice.
 
     Silhouette and kNN accuracy are of at most 5,000 images, evenly spread within each class.
@@ -175,12 +175,14 @@ class _Split:
 
     def bootstrap(self, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values (quantities,), draws (quantities, R) around them, and the mean of the draws over the value."""
-        values = self._numbers(np.ones(len(self.centred)))
-        drawn = [
-            self._numbers(row)
-            for rows in bootstrap_weights(self.bounds, resamples, _RESAMPLES_AT_ONCE, seed)
-            for row in rows
+        ones = np.ones(len(self.centred))
+        values = self._numbers(ones, ones)
+        everywhere = [(0, len(self.centred))]
+        parts = [
+            bootstrap_weights(bounds, resamples, _RESAMPLES_AT_ONCE, seed)
+            for bounds in (self.bounds, everywhere)
         ]
+        drawn = [self._numbers(*row) for rows in zip(*parts, strict=True) for row in zip(*rows, strict=True)]
         draws = np.stack(drawn, axis=1)
         ratio = np.ones(len(METRICS))
         for i, name in enumerate(METRICS):
@@ -189,18 +191,18 @@ class _Split:
                 ratio[i] = mean / values[i]
         return values, draws / ratio[:, None], ratio
 
-    def _numbers(self, weights: np.ndarray) -> np.ndarray:
-        """All `METRICS` of images that count ``weights`` (n,) times."""
+    def _numbers(self, weights: np.ndarray, over_all: np.ndarray) -> np.ndarray:
+        """All `METRICS`: by class means of images that count ``weights`` (n,) times, averages of ``over_all`` (n,)."""
         shift = self._class_sums(weights, self.centred)
         means = self.means + shift
         centred = means - means.mean(axis=0)
-        part = weights[self.subset]
+        part = over_all[self.subset]
         return np.array(
             [
                 self._nc1(weights, shift, centred),
                 *equinorm_and_equiangle(centred),
                 np.nan if self.weight is None else self_duality(self.weight, centred),
-                self._class_mean(weights, self.mismatch),
+                over_all @ self.mismatch / over_all.sum(),
                 part @ self.influence / part.sum(),
                 self._davies_bouldin(weights, shift, means),
                 part @ self.knn / part.sum(),
@@ -217,9 +219,6 @@ class _Split:
     def _davies_bouldin(self, weights: np.ndarray, shift: np.ndarray, means: np.ndarray) -> float:
         radius = self._class_sums(weights, self.radius) - (self.direction * shift).sum(axis=1)
         return davies_bouldin(np.maximum(radius, 0), means)
-
-    def _class_mean(self, weights: np.ndarray, values: np.ndarray) -> float:
-        return float(weights @ values / weights.sum())
 
     def _class_sums(self, weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Mean within each class, (C, ...)."""

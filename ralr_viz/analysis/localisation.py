@@ -12,7 +12,6 @@ from ralr_viz.analysis.comparison import (
     check_same_images_and_classes,
     describe_networks,
     describe_runtime,
-    order_by_class,
 )
 from ralr_viz.analysis.faithfulness import Faithfulness
 from ralr_viz.analysis.localisation_sanity import Cascade
@@ -63,7 +62,7 @@ def compute_localisation(
     Every image counts, with the map of its true class, whatever the network predicts: a network that
     classifies better must not localise better for that alone. Thresholds of the map boxes are chosen on the
     images with an even place in canonical order, which is by hash, and used on the others. The bootstrap
-    draws images with replacement within each class, the same for all networks.
+    draws images with replacement, the same for all networks.
 
     Args:
         predictions: Of one network or more with maps, on the same labelled images in the same order.
@@ -101,11 +100,10 @@ def compute_localisation(
     counts = (strata[:, None] & ~np.isnan(each[0])).sum(axis=2)
     side, blind = _blind_quantities(boxes, image_size, area, tuned)
 
-    order, bounds, _ = order_by_class(labels)
     draws = np.empty((len(predictions), len(STRATA), len(METRICS), resamples))
     at = 0
-    for weights in bootstrap_weights(bounds, resamples, _RESAMPLES_AT_ONCE, seed):
-        draws[..., at : at + len(weights)] = _means(each[:, :, order], strata[:, order], weights)
+    for weights in bootstrap_weights([(0, len(kept))], resamples, _RESAMPLES_AT_ONCE, seed):
+        draws[..., at : at + len(weights)] = _means(each, strata, weights)
         at += len(weights)
     if progress is not None:
         progress(total, total)

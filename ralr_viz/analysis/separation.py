@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 from sklearn import config_context
 from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from ralr_viz.errors import InputError
+from ralr_viz.results.measure import bootstrap_interval, describe_refusal, error_interval
 
-_LEVEL = 0.95
+_BY_MEANS = 3  # quantities that are made of the means of the classes, before those that are means over images
 _CHUNK = 2**22  # numbers in the largest array of a chunk of resamples
 _MEMORY = 128  # MiB that scikit-learn's chunks of distances take
 
@@ -57,11 +57,11 @@ def compute_separation(
     :math:`k_{cc} + k_{dd} - 2k_{cd}`: the unbiased estimate, where the plug-in estimate takes the noise of the
     means for distance, which matters for few images a class and doubles in each resample.
 
-    The bootstrap draws images within each class, as test sets are balanced by design; all networks get the
-    same draws. The first three numbers are computed anew from each draw, the silhouette to first order (see
-    `silhouette_influence`); of the others, which need each image's neighbours, the images' own values are
-    averaged anew. Intervals are bias-corrected percentiles:
-    the nearest class mean is a minimum, which is lower in each draw than in the sample.
+    All networks get the same draws. The first three numbers are computed anew from draws within each class,
+    as no class may be empty; of the others, the silhouette to first order (see `silhouette_influence`) and what
+    needs each image's neighbours by its own value, means are taken anew over draws from all images, and their
+    intervals are `bootstrap_interval`'s. Those of the first three and of differences are `error_interval`'s: the
+    nearest class mean is a minimum, which is lower in each draw than in the sample. NaN of fewer than 50 images.
 
     Args:
         features: Of each network, (n, width); each its own width.
@@ -76,7 +76,6 @@ def compute_separation(
         InputError: One class only, or a class of one image.
 
     References:
-        Efron, Better bootstrap confidence intervals, JASA 1987, section 2 (BC).
         Rousseeuw, Silhouettes, J. Comput. Appl. Math. 1987.
         Gretton et al., A kernel two-sample test, JMLR 2012, equation 3 (here with the cosine as kernel).
     """
@@ -95,15 +94,16 @@ def compute_separation(
     draws = np.empty((resamples, *value.shape[1:]))
     size = max(_CHUNK // max(len(labels), len(bounds) * max(z.shape[1] for z in unit), len(bounds) ** 2), 1)
     done = 0
-    for weights in bootstrap_weights(bounds, resamples, size, seed):
+    everywhere = bootstrap_weights([(0, len(labels))], resamples, size, seed)
+    for weights, over_all in zip(bootstrap_weights(bounds, resamples, size, seed), everywhere, strict=True):
         part = slice(done, done + len(weights))
-        draws[part] = np.concatenate([_class_numbers(unit, bounds, weights), _means(each, weights)], axis=2)
+        draws[part] = np.concatenate([_class_numbers(unit, bounds, weights), _means(each, over_all)], axis=2)
         done = part.stop
         if progress is not None:
             progress(done, resamples)
-    metrics = _intervals(value, draws)
+    metrics = _intervals(value, draws, len(labels))
     with np.errstate(invalid="ignore"):  # two infinite ratios have no difference
-        differences = _intervals(value - value[:, :1], draws - draws[:, :1])
+        differences = _intervals(value - value[:, :1], draws - draws[:, :1], len(labels), paired=True)
     # the last quantity is no property of one network: it has no difference
     return Separation(
         silhouette, knn_label, kept, metrics[:, :-1], differences[:, :-1], mean_kept=metrics[:, -1]
@@ -189,11 +189,18 @@ def silhouette_influence(unit: np.ndarray, labels: np.ndarray, silhouette: np.nd
 def bootstrap_weights(
     bounds: Sequence[tuple[int, int]], resamples: int, size: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """How often each image is drawn, float64 (at most ``size``, n) at a time, ``resamples`` in all.
+    """How much each image counts in a resample, float64 (at most ``size``, n) at a time, ``resamples`` in all.
+
+    Of a group of k images k − 1 are drawn with replacement, each counting k / (k − 1) times: then the mean of
+    even two images varies as much as its standard error says, where k draws would give half the variance.
 
     Args:
-        bounds: Start and end of each class among the images in the order of their class; images are drawn
-            with replacement within each.
+        bounds: Start and end of each group among the images: of each class, in the order of their class, for
+            what is made of the means of the classes; of all images for what is a mean over these, which within
+            classes of one or two images would hardly vary.
+
+    References:
+        Rao & Wu, Resampling inference with complex survey data, JASA 83, 1988.
     """
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, size):
@@ -201,9 +208,10 @@ def bootstrap_weights(
         parts = []
         for first, last in bounds:
             n = last - first
-            drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-            parts.append(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n))
-        yield np.concatenate(parts, axis=1).astype(np.float64)
+            drawn = rng.integers(n, size=(rows, max(n - 1, 1))) + n * np.arange(rows)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+            parts.append(counts * (n / max(n - 1, 1)))
+        yield np.concatenate(parts, axis=1)
 
 
 def group_by_class(labels: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -268,14 +276,14 @@ def _means(each: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.moveaxis(each @ weights.T, 2, 0).transpose(0, 2, 1) / weights.sum(axis=1)[:, None, None]
 
 
-def _intervals(value: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Value, low and high end (m, q, 3) from the value (1, m, q) and its draws (b, m, q)."""
-    count = len(draws)
-    below = (draws < value).mean(axis=0) + (draws == value).mean(axis=0) / 2
-    bias = norm.ppf(np.clip(below, 0.5 / count, 1 - 0.5 / count))
-    ranked, ends = np.sort(draws, axis=0), []
-    for tail in ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2):
-        rank = np.rint(norm.cdf(2 * bias + norm.ppf(tail)) * (count - 1)).astype(int)
-        ends.append(np.take_along_axis(ranked, rank[None], axis=0)[0])
-    known = ~np.isnan(draws).any(axis=0)
-    return np.stack([value[0], *(np.where(known, end, np.nan) for end in ends)], axis=2)
+def _intervals(value: np.ndarray, draws: np.ndarray, count: int, *, paired: bool = False) -> np.ndarray:
+    """Value, low and high end (m, q, 3) from the value (1, m, q) and its draws (b, m, q) over ``count`` images."""
+    value, draws = value[0], np.moveaxis(draws, 0, -1)
+    ends = np.full((*value.shape, 2), np.nan)
+    if draws.shape[-1] > 1 and not describe_refusal(count):
+        known = np.isfinite(draws).all(axis=-1) & np.isfinite(value)
+        by_error = known & (paired | (np.arange(value.shape[1]) < _BY_MEANS))
+        by_rank = known & ~by_error
+        ends[by_error] = np.stack(error_interval(value[by_error], draws[by_error], count), axis=-1)
+        ends[by_rank] = np.stack(bootstrap_interval(draws[by_rank], count), axis=-1)
+    return np.concatenate([value[..., None], ends], axis=-1)

@@ -10,12 +10,12 @@ from scipy import stats
 from ralr_viz.analysis.comparison import check_same_images_and_classes
 from ralr_viz.analysis.paired import compare_paired
 from ralr_viz.errors import InputError
+from ralr_viz.results.measure import bootstrap_interval, describe_refusal, error_interval
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
 from ralr_viz.results.verdict import ClassScores, Score, Verdict
 
 _Z = float(stats.norm.ppf(0.975))
-_TAILS = (2.5, 97.5)  # per cent
 _CHUNK = 5_000_000
 """Resampled images at a time, to bound the memory."""
 
@@ -34,8 +34,8 @@ def compute_verdict(
 ) -> Verdict:
     """Scores of one side or two.
 
-    Over images, intervals are by the percentile bootstrap over images, the same draws for both sides: they
-    hold for these checkpoints, and say nothing of another training. Over seeds, they are t intervals, of the
+    Over images, intervals are by the bootstrap over images as those of `Measure`, the same draws for both
+    sides; NaN of fewer than 50 images. They hold for these checkpoints, and say nothing of another training. Over seeds, they are t intervals, of the
     difference paired by seed; a seed whose run diverged, is not finished or stopped elsewhere on any side is
     left out of all of them, and named in ``left_out``.
 
@@ -128,10 +128,14 @@ def mcnemar_p(agreement: np.ndarray) -> float:
 def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p: float) -> Score:
     """Values (m, n) of the images and their resampled means (m, R) as a score."""
     means = values.mean(axis=1)
-    table = np.column_stack([means, np.percentile(draws, _TAILS, axis=1).T])
+    n = values.shape[1]
+    table = np.column_stack([means, *bootstrap_interval(draws, n)])
     difference = np.full(3, np.nan)
     if len(values) == 2:
-        difference[:] = means[1] - means[0], *np.percentile(draws[1] - draws[0], _TAILS)
+        change = means[1] - means[0]
+        difference[:] = change, *error_interval(change, draws[1] - draws[0], n)
+    if describe_refusal(n):
+        table[:, 1:] = difference[1:] = np.nan
     return Score(name, unit, "images", table, difference, p)
 
 

@@ -95,7 +95,7 @@ def compute_why(
         bootstrap=bootstrap,
         corrected_p=corrected,
         verdicts=tuple(verdicts),
-        notes=tuple(notes),
+        notes=(*notes, *_refusals(columns)),
         provenance=provenance or {},
     )
 
@@ -144,6 +144,12 @@ def _bootstrap(of_seeds: Sequence[Measure], i: int, j: int) -> tuple[float, floa
     if len(counts) != 1:
         return np.nan, np.nan
     return seed_image_interval(np.stack([measure.draws[j] - measure.draws[i] for measure in of_seeds]))
+
+
+def _refusals(columns: Sequence[tuple[str, Sequence[Measure]]]) -> list[str]:
+    """Which diagnostics have no intervals within a seed for lack of images, and of how many."""
+    found = [(diagnostic, one.refusal) for diagnostic, of_seeds in columns for one in of_seeds if one.refusal]
+    return [f"{diagnostic}: {refusal}" for diagnostic, refusal in dict.fromkeys(found)]
 
 
 def _check_measures(diagnostic: str, of_seeds: Sequence[Measure], num_arms: int, num_seeds: int) -> None:

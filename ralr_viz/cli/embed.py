@@ -94,6 +94,7 @@ def embed(
 def _describe(result: EmbeddingResult) -> list[str]:
     """The numbers of each network, of each one minus the first, and what their intervals cover."""
     from ralr_viz.results.embedding import INTERVALS
+    from ralr_viz.results.measure import describe_refusal
 
     lines = [
         f"{name}: {_list_numbers(result, i, difference=False)}, trustworthiness {result.trustworthiness[i]:.3f} "
@@ -111,7 +112,7 @@ def _describe(result: EmbeddingResult) -> list[str]:
     if others:
         moved = ", ".join(f"{name} {result.displacement[i]:.3f}" for i, name in others)
         lines.append(f"median displacement in the map, in RMS radii: {moved}; {_describe_floor(result)}")
-    return [*lines, INTERVALS]
+    return [*lines, *filter(None, [describe_refusal(len(result.labels))]), INTERVALS]
 
 
 def _list_numbers(result: EmbeddingResult, model: int, *, difference: bool) -> str:

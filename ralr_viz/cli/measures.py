@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def list_measures(models: Sequence[str], measures: Sequence[Measure]) -> list[str]:
-    """A line for each measure: the value of each network, then each one minus the first, with intervals."""
+    """A line for each measure: the value of each network, then each one minus the first, with intervals, or why there is none."""
     return [_line(models, measure) for measure in measures]
 
 
@@ -22,7 +22,8 @@ def _line(models: Sequence[str], measure: Measure) -> str:
         for i, name in enumerate(models)
         if i
     ]
-    return f"{measure.label}{unit}: {'; '.join(parts)}"
+    refusal = f" ({measure.refusal})" if measure.refusal else ""
+    return f"{measure.label}{unit}: {'; '.join(parts)}{refusal}"
 
 
 def _interval(numbers: tuple[float, float, float], *, signed: bool = False) -> str:

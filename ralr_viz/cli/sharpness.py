@@ -136,6 +136,6 @@ def _describe(result: SharpnessResult) -> list[str]:
             lines.append(f"worst rise of {name} at ρ = {radius:g} by start (nats): {starts}")
     return [
         *lines,
-        f"intervals: 95 % bootstrap over {result.losses.shape[2]} directions on {result.num_images:,} images; "
+        f"intervals: 95 % t over {result.losses.shape[2]} directions on {result.num_images:,} images; "
         "of these checkpoints, not of training seeds",
     ]

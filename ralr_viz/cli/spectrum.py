@@ -118,5 +118,5 @@ def _describe(result: SpectrumResult) -> list[str]:
     return [
         *lines,
         f"of {result.num_images:,} images, without weight decay, BatchNorm frozen; the interval of the trace: 95 % "
-        f"bootstrap over {result.trace_samples.shape[1]} probes; of these checkpoints, not of training seeds",
+        f"t over {result.trace_samples.shape[1]} probes; of these checkpoints, not of training seeds",
     ]

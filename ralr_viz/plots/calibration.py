@@ -205,8 +205,8 @@ def _note(result: CalibrationResult) -> str:
         if count > _MOST_CLASSES:
             shown = f", the {_MOST_CLASSES // 2} at each end of {count} (chosen by outcome)"
         sentences.append(
-            f"Classes sorted by their difference{shown}; 95 % intervals by paired bootstrap over the images of the "
-            f"class, full marks exclude 0: of {count} classes {0.05 * count:.1f} would by chance."
+            f"Classes sorted by their difference{shown}; 95 % intervals of paired proportions (Bonett and Price), "
+            f"full marks exclude 0: of {count} classes {0.05 * count:.1f} would by chance."
         )
         sentences.append(
             "p: exact, that as many images are fixed as broken between these two checkpoints; an association of this "

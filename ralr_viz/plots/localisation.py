@@ -164,7 +164,7 @@ def _draw_sanity(panel: Axes, result: LocalisationResult) -> None:
     )
     panel.set_ylabel("rank correlation", fontsize=_SMALL)
     panel.tick_params(axis="y", labelsize=_SMALL)
-    panel.set_title("random from head to stem", fontsize=7.5)
+    panel.set_title("random from head to stem", fontsize=7)
 
 
 def _draw_gains(panel: Axes, result: LocalisationResult) -> None:
@@ -192,7 +192,7 @@ def _note(result: LocalisationResult) -> str:
         f"eval mode{', ' + run if run else ''}.",
         f"Box accuracy (mean at overlaps .3, .5, .7) and top-1 localisation (≥ .5): {result.count('box', 'all'):,} "
         f"images, thresholds {thresholds} and centre box {result.centre_side:.2f} fixed on the others.",
-        f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images within class, the same for all "
+        f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images, the same for all "
         "networks; for these checkpoints, not over training seeds.",
     ]
     if result.sanity_images:

@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 
 from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks
 from ralr_viz.plots.style import GREY, new_figure
+from ralr_viz.results.measure import student_interval
 from ralr_viz.results.sharpness import SharpnessResult
 
 _OFFSETS = 0.22
@@ -19,8 +20,8 @@ _OFFSETS = 0.22
 def draw_sharpness(result: SharpnessResult) -> Figure:
     """Draw the average rise of the loss, its values by direction, and the worst case.
 
-    (a) mean rise over the radius with 95 % bootstrap intervals, on logarithmic axes where all means are
-    positive; (b) each direction's rise at the middle radius, a line a direction, since all networks share
+    (a) mean rise over the radius with 95 % t intervals over the directions, on logarithmic axes where all
+    means are positive; (b) each direction's rise at the middle radius, a line a direction, since all networks share
     them, and the mean; (c) the worst case of each small ball, a dot a start.
 
     Args:
@@ -80,9 +81,8 @@ def _row(model: str, kind: str, radius: float, index: int, loss: float, rise: fl
 
 
 def _draw_radii(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> None:
-    weights = result._weights()
     means = result.rises.mean(axis=2)
-    low, high = np.percentile(result.rises @ weights.T, (2.5, 97.5), axis=2)
+    low, high = student_interval(result.rises)
     count = len(result.models)
     for i, model in enumerate(result.models):
         shift = 1 + 0.06 * (i - (count - 1) / 2)  # side by side, or intervals would hide each other
@@ -161,7 +161,7 @@ def _note(result: SharpnessResult) -> str:
     same = "the same for all networks" if result.common else "same seed, but other shapes of weights"
     words.append(
         f"Each filter moves by ρ times its norm (biases and BatchNorm's parameters stay) along {directions} random "
-        f"directions and their opposites, {same}; 95 % bootstrap intervals over the directions. Headline: the middle radius."
+        f"directions and their opposites, {same}; 95 % t intervals over the directions. Headline: the middle radius."
     )
     if len(result.worst_radii):
         words.append(

@@ -133,7 +133,7 @@ class BarrierResult(Result):
             return (-line_gap(self.alphas, accuracy)).max(axis=-1) + 0.0  # no negative zero
 
         def measure(name: str, label: str, unit: str, value: np.ndarray, drawn: np.ndarray) -> Measure:
-            return Measure(name, label, unit, value, drawn, "images")
+            return Measure(name, label, unit, value, drawn, "images", self.num_images)
 
         maxima = [
             ("barrier", "barrier", "nats", barrier(self.loss), barrier(draws)),

@@ -35,16 +35,17 @@ class CalibrationResult(Result):
         labels: (n,) int64.
         predicted: (m, n) int64.
         values: (m, quantities) float64 in the order of `METRICS`.
-        draws: (m, quantities, R) float64 of the bootstrap over images within class, common to the networks.
-            Those of ``ece``, which resampling makes larger, are divided by ``ece_ratio``.
-        ece_ratio: (m,) float64: mean of these draws over the value.
+        draws: (m, quantities, R) float64 of the bootstrap over images, common to the networks. Those of
+            ``ece``, which resampling makes larger, are moved to the value.
+        ece_ratio: (m,) float64: mean of these draws, before they were moved, over the value.
         ece_floor: (m, 2) float64, per cent: mean and 97.5th percentile of the ECE when each prediction is
             right with the probability of its own confidence.
         bin_confidence, bin_accuracy: (m, bins) float64 means in bins of equal mass, in growing confidence.
         bin_low, bin_high: (m, bins) float64 ends of the 95 % Wilson interval of ``bin_accuracy``.
         classes: (C,) int64 labels that occur.
         class_accuracy: (m, C) float64, per cent.
-        class_difference: (m, C, 3) float64, per cent: minus the first network's, with the paired interval.
+        class_difference: (m, C, 3) float64, per cent: minus the first network's, with Bonett and Price's interval of
+            paired proportions.
         class_names: In label order; may be empty.
         seed: Of bootstrap and floor.
         dataset, split: Where the images come from; None for others.
@@ -108,7 +109,7 @@ class CalibrationResult(Result):
     def measures(self) -> tuple[Measure, ...]:
         """One measure for each of `METRICS`."""
         return tuple(
-            Measure(name, label, unit, self.values[:, q], self.draws[:, q], "images")
+            Measure(name, label, unit, self.values[:, q], self.draws[:, q], "images", len(self.labels))
             for q, (name, (label, unit)) in enumerate(METRICS.items())
         )
 

@@ -53,8 +53,8 @@ class CollapseResult(Result):
     Attributes:
         models: m names.
         values: (m, splits, quantities) float64 in the order of `SPLITS` and `METRICS`.
-        draws: (m, splits, quantities, R) float64 of the bootstrap over images within classes; draw r is of
-            the same images for all networks. See ``draw_ratio``.
+        draws: (m, splits, quantities, R) float64 of the bootstrap over images, for what class means give within
+            classes; draw r is of the same images for all networks. See ``draw_ratio``.
         draw_ratio: (m, splits, quantities) float64: mean of the draws over the value before the draws were
             divided by it. A resample's class means are noisier than the sample's, which changes NC1–NC3 and
             Davies–Bouldin systematically; the draws keep their spread and are put around the value.
@@ -124,4 +124,5 @@ class CollapseResult(Result):
             values=self.values[at],
             draws=self.draws[at],
             resampled="images",
+            count=self.images[SPLITS.index(split)],
         )

@@ -13,7 +13,7 @@ METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_ac
 """The numbers of `EmbeddingResult.metrics`, in their order."""
 
 INTERVALS = (
-    "intervals: 95 % bootstrap over the images, drawn within each class and the same for all networks; they cover "
+    "intervals: 95 % bootstrap over the images, within each class for what class means give, the same for all networks; they cover "
     "these checkpoints and this sample of images, not the spread between training seeds; silhouettes are resampled "
     "to first order, kNN accuracy, map recall and neighbours kept by each image's own value"
 )

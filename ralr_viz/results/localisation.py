@@ -62,7 +62,7 @@ class LocalisationResult(Result):
             the whole image, for ``pointing`` a random pixel), ``centre`` a Gaussian (for ``box`` the centred
             box of the side that is best on the other images). NaN for ``top1``.
         counts: (strata, quantities) int64 images.
-        draws: (m, strata, quantities, R) float64 of the bootstrap over images within class, common to the
+        draws: (m, strata, quantities, R) float64 of the bootstrap over images, common to the
             networks and of the evaluated images; thresholds stay.
         thresholds: (m,) float64 of the maps scaled to [0, 1].
         centre_side: Side of the centred box over the image's.
@@ -164,14 +164,16 @@ class LocalisationResult(Result):
         """One of `METRICS` on one of `STRATA`."""
         at = (slice(None), list(STRATA).index(stratum), list(METRICS).index(name))
         label = f"{METRICS[name]}, {STRATA[stratum]}"
-        return Measure(f"{name}_{stratum}", label, "", self.values[at], self.draws[at], "images")
+        count = self.count(name, stratum)
+        return Measure(f"{name}_{stratum}", label, "", self.values[at], self.draws[at], "images", count)
 
     def gain(self, name: str, control: str) -> Measure:
         """Gain of each network's map over one of `CONTROLS` by one of `FAITHFULNESS`."""
         at = (slice(None), list(FAITHFULNESS).index(name), CONTROLS.index(control))
         label = f"{FAITHFULNESS[name]}, gain over a {control} map"
         values, draws = self.faithfulness[at], self.faithfulness_draws[at]
-        return Measure(f"{name}_over_{control}", label, "", values, draws, "images")
+        count = self.faithfulness_images
+        return Measure(f"{name}_over_{control}", label, "", values, draws, "images", count)
 
     def baseline(self, name: str, stratum: str) -> dict[str, float]:
         """What the maps of `BASELINES` reach in one of `METRICS` on one of `STRATA`."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-_TAILS = (2.5, 97.5)  # per cent
+_TAIL = 0.025
+_NO_ENDS = (np.nan, np.nan)
+_STEEPEST = 0.1
+"""Of the correction for skewness: beyond, as where half of the draws are 0, it is not one of a mean."""
+FEWEST_IMAGES = 50
+"""Of fewer, intervals by resampling cover less than 90 % where they say 95 %: a share of few images has few values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +31,9 @@ class Measure:
         values: (m,) float64; NaN where it cannot be measured.
         draws: (m, R) float64 of resampled images or directions; (m, 0) where nothing is sampled.
         resampled: What a draw resamples, such as ``images``; empty where nothing is.
+        count: How many of these there are; None where that is not known.
+        each: (m, count) float64 whose means the values are, where these are few (directions, probes): the
+            intervals are then Student's. (m, 0) where the intervals are of the draws.
     """
 
     name: str
@@ -32,30 +42,134 @@ class Measure:
     values: np.ndarray
     draws: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     resampled: str = ""
+    count: int | None = None
+    each: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=np.float64)
-        draws = np.asarray(self.draws, dtype=np.float64)
         if values.ndim != 1:
             raise ValueError(f"`values` of `{self.name}` is {values.shape}, expects one axis")
-        if not draws.size:
-            draws = np.zeros((len(values), 0))
-        if draws.ndim != 2 or len(draws) != len(values):
-            raise ValueError(f"`draws` of `{self.name}` is {draws.shape}, expects ({len(values)}, R)")
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "draws", draws)
+        for name in ("draws", "each"):
+            table = np.asarray(getattr(self, name), dtype=np.float64)
+            if not table.size:
+                table = np.zeros((len(values), 0))
+            if table.ndim != 2 or len(table) != len(values):
+                raise ValueError(f"`{name}` of `{self.name}` is {table.shape}, expects ({len(values)}, R)")
+            object.__setattr__(self, name, table)
+
+    @property
+    def refusal(self) -> str:
+        """Why there is no interval although images were resampled, as a clause; empty where there may be one."""
+        return describe_refusal(self.count) if self.resampled == "images" and self.draws.size else ""
 
     def interval(self, i: int) -> tuple[float, float, float]:
-        """Value of network i and the ends of its 95 % percentile interval; NaN ends without draws."""
-        return float(self.values[i]), *_ends(self.draws[i])
+        """Value of network i and the ends of its 95 % interval; NaN ends without draws or of too few images."""
+        value, draws, each = self.values[i], self.draws[i], self.each[i]
+        if len(each) > 1:
+            return _around(value, *student_interval(each))
+        return _around(value, *(bootstrap_interval(draws, self.count) if self._can_tell(draws) else _NO_ENDS))
 
     def difference(self, i: int, j: int) -> tuple[float, float, float]:
-        """Value of network j minus that of i, and the ends of its paired 95 % percentile interval."""
-        return float(self.values[j] - self.values[i]), *_ends(self.draws[j] - self.draws[i])
+        """Value of network j minus that of i, and the ends of its paired 95 % interval, as in `interval`."""
+        value, draws, each = (table[j] - table[i] for table in (self.values, self.draws, self.each))
+        if len(each) > 1:
+            return _around(value, *student_interval(each))
+        return _around(
+            value, *(error_interval(value, draws, self.count) if self._can_tell(draws) else _NO_ENDS)
+        )
+
+    def _can_tell(self, draws: np.ndarray) -> bool:
+        return not self.refusal and len(draws) > 1 and bool(np.isfinite(draws).all())
 
 
-def _ends(draws: np.ndarray) -> tuple[float, float]:
-    if len(draws) < 2 or not np.isfinite(draws).all():
-        return np.nan, np.nan
-    low, high = np.percentile(draws, _TAILS)
-    return float(low), float(high)
+def describe_refusal(count: int | None) -> str:
+    """Why so many images get no interval, as a clause; empty where they do, or where their number is not known."""
+    if count is None or count >= FEWEST_IMAGES:
+        return ""
+    return f"no interval of {count} images, which would be too narrow: take {FEWEST_IMAGES} or more"
+
+
+def student_interval(each: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % t interval of the mean of n ≥ 2 independent numbers.
+
+    Args:
+        each: (..., n) float64.
+
+    Returns:
+        Two arrays (...); equal ends where all numbers are equal.
+    """
+    count, mean = each.shape[-1], each.mean(axis=-1)
+    half = _quantile(count) * each.std(axis=-1, ddof=1) / math.sqrt(count)
+    return mean - half, mean + half
+
+
+def bootstrap_interval(draws: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    r"""Ends of the 95 % percentile interval of a number over resamples of ``count`` images.
+
+    Plain percentiles are those of a normal law: too narrow for few images, and of a mean of skewed values, such
+    as losses, too low. So they are taken at :math:`\Phi\left(a + \frac{a + z}{1 - a(a + z)}\right)` with
+    :math:`z = \pm\sqrt{n/(n-1)}\,t_{n-1}` for Student's width, and :math:`a` a sixth of the draws' skewness,
+    which is both the acceleration and the median bias of a mean. The ends stay in the range of the draws.
+
+    Args:
+        draws: (..., R) float64, R ≥ 2.
+        count: n ≥ 2 resampled units; plain percentiles where it is not known.
+
+    Returns:
+        Two arrays (...).
+
+    References:
+        Efron, Better bootstrap confidence intervals, JASA 82, 1987 (BCa). Hesterberg, What teachers should know
+        about the bootstrap, The American Statistician 69, 2015 (expanded percentiles).
+    """
+    if count is None:
+        low, high = np.quantile(draws, [_TAIL, 1 - _TAIL], axis=-1)
+        return low, high
+    centred = draws - draws.mean(axis=-1, keepdims=True)
+    spread = np.sqrt(np.square(centred).mean(axis=-1))
+    # equal draws are off their mean by rounding: that is no skew
+    varies = spread > 1e-12 * np.abs(draws).max(axis=-1)
+    skew = np.divide((centred**3).mean(axis=-1), spread**3, out=np.zeros_like(spread), where=varies)
+    a = np.clip(skew / 6, -_STEEPEST, _STEEPEST)
+    z = math.sqrt(count / (count - 1)) * _quantile(count)
+    ranked, last = np.sort(draws, axis=-1), draws.shape[-1] - 1
+    ends = []
+    for side in (-z, z):
+        rank = np.rint(ndtr(a + (a + side) / (1 - a * (a + side))) * last).astype(np.int64)
+        ends.append(np.take_along_axis(ranked, rank[..., None], axis=-1)[..., 0])
+    return ends[0], ends[1]
+
+
+def error_interval(
+    value: np.ndarray, draws: np.ndarray, count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % t interval of a number whose standard error is the standard deviation of its draws.
+
+    Few images decide a paired difference, and their skew in a sample says little of the law: percentiles, which
+    follow it, cover less than Student's interval does.
+
+    Args:
+        value: (...), such as differences.
+        draws: (..., R) float64 of them, R ≥ 2.
+        count: n ≥ 2 resampled units; plain percentiles where it is not known.
+
+    Returns:
+        Two arrays (...).
+    """
+    if count is None:
+        return bootstrap_interval(draws)
+    half = _quantile(count) * draws.std(axis=-1, ddof=1)
+    return value - half, value + half
+
+
+def _quantile(count: int) -> float:
+    """Student's upper 2.5 % point of ``count`` − 1 degrees of freedom."""
+    return float(stdtrit(count - 1, 1 - _TAIL))
+
+
+def _around(value: float, low: float | np.ndarray, high: float | np.ndarray) -> tuple[float, float, float]:
+    """Value and ends; NaN ends where the value is not between them: the draws are then of something else."""
+    value, low, high = float(value), float(low), float(high)
+    slack = 1e-9 * max(abs(value), abs(low), abs(high))
+    return (value, low, high) if low - slack <= value <= high + slack else (value, *_NO_ENDS)

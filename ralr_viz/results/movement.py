@@ -166,7 +166,7 @@ class MovementResult(Result):
             churn = np.where(looked, 100 * self.changed.mean(axis=1), np.nan)
             draws = self.churn_draws()
             measures += [
-                Measure("churn", "predictions changed, late", "%", churn, draws, "images"),
+                Measure("churn", "predictions changed, late", "%", churn, draws, "images", self.num_images),
                 Measure(
                     "churn_per_lr",
                     "predictions changed / Σ LR, late",
@@ -174,6 +174,7 @@ class MovementResult(Result):
                     _divide(churn, late_lr),
                     _divide(draws, late_lr[:, None]),
                     "images",
+                    self.num_images,
                 ),
             ]
         return tuple(measures)

@@ -108,11 +108,12 @@ class SharpnessResult(Result):
         return self.worst_losses.max(axis=2) - self.centre_loss[:, None]
 
     def measures(self) -> tuple[Measure, ...]:
-        """The average rise at the middle radius first, then all others; draws resample the directions."""
+        """The average rise at the middle radius first, then all others; averages are over the directions."""
         weights = self._weights()
 
         def averaged(name: str, label: str, unit: str, values: np.ndarray) -> Measure:
-            return Measure(name, label, unit, values.mean(axis=1), values @ weights.T, "directions")
+            draws, count = values @ weights.T, values.shape[1]
+            return Measure(name, label, unit, values.mean(axis=1), draws, "directions", count, values)
 
         order = [self.headline, *(i for i in range(len(self.radii)) if i != self.headline)]
         found = [

@@ -120,7 +120,9 @@ class SimilarityResult(Result):
             ("cka_last", f"CKA, {self.layers[-1]}", values[:, -1], draws[..., -1]),
             ("cka_first", f"CKA, {self.layers[0]}", values[:, 0], draws[..., 0]),
         ]
-        return tuple(Measure(name, label, "", v, d, "minibatches") for name, label, v, d in rows)
+        return tuple(
+            Measure(name, label, "", v, d, "minibatches", self.num_batches) for name, label, v, d in rows
+        )
 
 
 def _cka(cross: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -116,7 +116,7 @@ class SpectrumResult(Result):
         return (self.weights[..., None] * bells).sum(axis=2).mean(axis=1)
 
     def measures(self) -> tuple[Measure, ...]:
-        """First the number that a rescaling before BatchNorm cannot move; draws resample the probes."""
+        """First the number that a rescaling before BatchNorm cannot move; the trace is a mean over probes."""
         count = self.trace_samples.shape[1]
         picks = np.random.default_rng([self.seed, count]).integers(count, size=(self.resamples, count))
         draws = self.trace_samples[:, picks].mean(axis=2) if count > 1 else np.zeros((0, 0))
@@ -127,7 +127,16 @@ class SpectrumResult(Result):
             Measure("lambda_max", "largest eigenvalue (raw)", "", self.lambda_max),
             Measure("lambda_min", "smallest eigenvalue (raw)", "", self.lambda_min),
             Measure("lambda_ratio", "|λ_min| / λ_max", "", ratio),
-            Measure("hessian_trace", "trace (raw)", "", self.trace, draws, "probes" if count > 1 else ""),
+            Measure(
+                "hessian_trace",
+                "trace (raw)",
+                "",
+                self.trace,
+                draws,
+                "probes" if count > 1 else "",
+                count,
+                self.trace_samples,
+            ),
             Measure("gradient_norm", "norm of the gradient", "", self.gradient_norm),
             Measure("overlap_min", "|cosine| of −gradient and v_min", "", self.overlap_min),
             Measure("overlap_max", "|cosine| of −gradient and v_max", "", self.overlap_max),

@@ -14,6 +14,7 @@ from ralr_viz.analysis.calibration import (
     expected_calibration_error,
     wilson_interval,
 )
+from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.errors import InputError
 from ralr_viz.results.calibration import METRICS
 from ralr_viz.results.predictions import PredictionsResult
@@ -123,7 +124,9 @@ def test_calibration_class_differences_are_paired():
     better = np.where((labels == 2) & (rng.random(800) < 0.6), labels, base)
     a, b = (predictions(5 * np.eye(4)[d], labels, model=n) for d, n in ((base, "a"), (better, "b")))
     result = compute_calibration([a, b], resamples=200)
-    np.testing.assert_array_equal(result.class_difference[1, [0, 1, 3]], 0)  # same images right: no spread
+    np.testing.assert_array_equal(result.class_difference[1, [0, 1, 3], 0], 0)  # same images right
+    agreeing = 100 * np.array(paired_proportions_interval(0, 0, 200))  # which of 200 images is no certainty
+    np.testing.assert_allclose(result.class_difference[1, [0, 1, 3], 1:], np.tile(agreeing, (3, 1)))
     value, low, high = result.class_difference[1, 2]
     assert value == pytest.approx(100 * ((better == labels) * 1.0 - (base == labels))[labels == 2].mean())
     assert 0 < low < value < high
@@ -152,6 +155,25 @@ def test_calibration_interval_of_nll_covers_the_truth():
         _, low, high = compute_calibration([calibrated(seed, n=300)], resamples=100).measures()[0].interval(0)
         covered.append(low <= truth <= high)
     assert 0.82 <= np.mean(covered) <= 1  # 0.95 within its binomial spread
+
+
+def test_calibration_of_a_class_or_two_an_image_has_the_error_of_its_mean():
+    """Within classes of one image or two, resamples would hardly vary: "95 %" covered .67 (50 images, 50 classes)."""
+    rng = np.random.default_rng(0)
+    for labels in (np.arange(100), np.repeat(np.arange(50), 2)):
+        p = predictions(rng.standard_normal((100, 100)), labels)
+        nll, brier, _, accuracy = compute_calibration([p], resamples=2000).measures()
+        hits = 100.0 * (p.predicted == p.labels)
+        for measure, values in ((nll, p.loss), (accuracy, hits)):
+            assert measure.draws[0].std() == pytest.approx(values.std(ddof=1) / 10, rel=0.06)
+        assert brier.count == 100
+
+
+def test_calibration_of_few_images_says_why_it_has_no_intervals():
+    measures = compute_calibration([calibrated(0, n=49)], resamples=20).measures()
+    assert all(
+        np.isnan(m.interval(0)[1:]).all() and "no interval of 49 images" in m.refusal for m in measures
+    )
 
 
 def test_calibration_is_the_same_for_a_seed_and_for_any_order_of_equal_confidences():

@@ -153,9 +153,9 @@ def test_collapse_draws_are_the_numbers_of_the_resampled_images():
     p = predictions(features, labels)
     result = compute_collapse([p], [p], classifiers=[weight], resamples=5, seed=7)
     order, bounds = group_by_class(labels)
-    rows = np.concatenate(list(bootstrap_weights(bounds, 5, 64, seed=7))).astype(int)
+    rows = np.concatenate(list(bootstrap_weights(bounds, 5, 64, seed=7)))
     for r, row in enumerate(rows):
-        drawn = np.repeat(order, row)
+        drawn = np.repeat(order, np.rint(row * 29 / 30).astype(int))
         for name, value in literal(features[drawn], labels[drawn], weight).items():
             q = list(METRICS).index(name)
             assert result.draws[0, 0, q, r] * result.draw_ratio[0, 0, q] == pytest.approx(value, rel=1e-6)

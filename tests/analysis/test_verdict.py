@@ -54,8 +54,13 @@ def test_image_scores_are_the_means_and_a_literal_bootstrap(pair):
     right = [100.0 * (p.predicted == p.labels) for p in pair]
     rows = np.random.default_rng(3).integers(200, size=(400, 200))
     draws = np.array([[side[row].mean() for side in right] for row in rows])
-    assert accuracy.values[0, 1:] == pytest.approx(np.percentile(draws[:, 0], (2.5, 97.5)))
-    assert accuracy.difference[1:] == pytest.approx(np.percentile(draws[:, 1] - draws[:, 0], (2.5, 97.5)))
+    skew, t = stats.skew(draws[:, 0]) / 6, stats.t.ppf([0.025, 0.975], 199)
+    z = skew + np.sqrt(200 / 199) * t
+    shares = stats.norm.cdf(skew + z / (1 - skew * z))
+    expected = np.quantile(draws[:, 0], shares, method="nearest")
+    assert accuracy.values[0, 1:] == pytest.approx(expected)
+    error = (draws[:, 1] - draws[:, 0]).std(ddof=1)
+    assert accuracy.difference[1:] == pytest.approx(accuracy.difference[0] + t * error)
     assert (verdict.num_images, verdict.split, verdict.seeds) == (200, "test images", ())
 
 

@@ -25,7 +25,7 @@ def test_sharpness_prints_measures_and_saves_the_figure(cli, both, tmp_path):
     assert outcome.lines[0].startswith("average sharpness, ρ = 0.1 (nats): baseline ")
     assert "RALR minus baseline" in outcome.lines[0]
     assert any(line.startswith("training loss at the centre (nats): baseline ") for line in outcome.lines)
-    assert any("bootstrap over 2 directions on 24 images" in line for line in outcome.lines)
+    assert any("95 % t over 2 directions on 24 images" in line for line in outcome.lines)
     assert "losses at moved weights: 100 %" in outcome.err
     assert str(tmp_path) not in str(result.provenance)
     with (out / "sharpness.csv").open() as file:

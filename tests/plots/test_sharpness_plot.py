@@ -83,7 +83,7 @@ def test_draw_sharpness_note_says_what_was_measured(render, read_note) -> None:
         "1,000 cifar10 training images, cropped after padding by 4 and mirrored",
         "each batch of 500 by its own statistics at the moved weights",
         "8 random directions and their opposites, the same for all networks",
-        "95 % bootstrap intervals over the directions",
+        "95 % t intervals over the directions",
         "3 gradient steps from 2 starts (grey), the highest drawn: a lower bound",
         "Loss at the centre: 0.300, 0.300. These checkpoints only",
     ):

@@ -35,7 +35,7 @@ def test_barrier_of_a_quadratic_is_its_closed_form():
     # L = c·(α − ½)²·d²: a bowl has no barrier, a hill one of d²/4 in the middle
     bowl = 2 + 3 * (ALPHAS - 0.5) ** 2
     tilted = 1 - 3 * (ALPHAS - 0.5) ** 2 + 0.5 * ALPHAS
-    both = result(np.stack([bowl, tilted])[:, :, None].repeat(4, axis=2))
+    both = result(np.stack([bowl, tilted])[:, :, None].repeat(60, axis=2))
     np.testing.assert_allclose(measure(both, "barrier").values, [0, 0.75], atol=1e-6)
     np.testing.assert_allclose(measure(both, "middle_rise").values, [-0.75, 0.75], atol=1e-6)
     # L(0.6) = 1.27, the higher end is 0.75

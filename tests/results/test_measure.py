@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, bootstrap_interval, error_interval, student_interval
 
 
 def _measure(values, draws):
@@ -36,3 +37,52 @@ def test_measure_without_draws_has_no_interval():
 def test_measure_refuses_other_shapes(values, draws):
     with pytest.raises(ValueError, match="expects"):
         _measure(values, draws)
+
+
+def _covered(interval, truth):
+    low, high = interval
+    return np.mean((low <= truth) & (truth <= high))
+
+
+@pytest.mark.parametrize(("n", "lowest"), [(50, 0.90), (100, 0.93), (250, 0.93)])
+def test_intervals_of_images_cover_as_often_as_they_say(n, lowest):
+    """2,000 samples: the mean of a skewed loss, and a paired difference that few images decide."""
+    replicates, rng = 2000, np.random.default_rng(n)
+    loss = rng.gamma(0.7, size=(replicates, n))  # skewness 2.4
+    changed = rng.standard_t(6, (replicates, n)) * (rng.random((replicates, n)) < 0.5) - 0.1
+    # the same resamples for all samples, which know nothing of them
+    weights = rng.multinomial(n, np.full(n, 1 / n), 400).T / n
+    means, differences = loss @ weights, changed @ weights
+    assert lowest <= _covered(bootstrap_interval(means, n), 0.7) <= 0.97
+    assert lowest <= _covered(error_interval(changed.mean(axis=1), differences, n), -0.1) <= 0.97
+
+
+def test_interval_over_eight_directions_is_students_and_covers():
+    rises = np.random.default_rng(0).normal(size=(4000, 8))
+    assert _covered(student_interval(rises), 0) == pytest.approx(0.95, abs=0.012)
+    picks = np.random.default_rng(1).integers(8, size=(300, 8))
+    plain = np.percentile(rises[:, picks].mean(axis=2), (2.5, 97.5), axis=1)
+    assert _covered(plain, 0) < 0.91  # what it was
+    measure = Measure("s", "s", "", rises[:2].mean(axis=1), resampled="directions", count=8, each=rises[:2])
+    expected = stats.ttest_rel(rises[1], rises[0]).confidence_interval()
+    assert measure.difference(0, 1)[1:] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [1, 20, 49])
+def test_few_images_have_a_value_but_no_interval_and_a_reason(n):
+    draws = np.random.default_rng(0).normal(size=(2, 100))
+    few = Measure("loss", "loss", "nats", np.zeros(2), draws, "images", n)
+    assert np.isnan([*few.interval(0)[1:], *few.difference(0, 1)[1:]]).all()
+    assert few.refusal == f"no interval of {n} images, which would be too narrow: take 50 or more"
+    enough = Measure("loss", "loss", "nats", np.zeros(2), draws, "images", 50)
+    assert not enough.refusal and np.isfinite(enough.interval(0)).all()
+
+
+def test_interval_of_equal_draws_is_the_value():
+    exact = Measure("loss", "loss", "", np.full(2, 0.1), np.full((2, 50), 0.1), "images", 100)
+    assert exact.interval(0) == pytest.approx((0.1, 0.1, 0.1)) and exact.difference(0, 1) == (0, 0, 0)
+
+
+def test_interval_that_does_not_hold_its_value_is_none():
+    draws = np.random.default_rng(0).normal(5, 0.1, (1, 100))
+    assert np.isnan(Measure("x", "x", "", np.zeros(1), draws, "images", 100).interval(0)[1:]).all()

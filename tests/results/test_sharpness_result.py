@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.sharpness import SharpnessResult
@@ -52,6 +53,10 @@ def test_measures_lead_with_the_middle_radius_and_share_their_draws():
     # a standard error: the draws spread as the directions' mean does
     spread = result.rises[0, 1].std() / 5**0.5
     assert first.draws[0].std() == pytest.approx(spread, rel=0.15)
+    student = stats.ttest_1samp(result.rises[0, 1], 0).confidence_interval()
+    assert first.interval(0)[1:] == pytest.approx(student)
+    paired = stats.ttest_rel(result.rises[1, 1], result.rises[0, 1]).confidence_interval()
+    assert first.difference(0, 1)[1:] == pytest.approx(paired)
     shifted = make(losses=np.stack([result.losses[0], result.losses[0] + 0.125]))
     value, low, high = shifted.measures()[0].difference(0, 1)
     assert (low, high) == pytest.approx((value, value)) and value == pytest.approx(0.375)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.spectrum import SpectrumResult
@@ -59,6 +60,8 @@ def test_measures_lead_with_the_one_that_rescaling_cannot_move():
     )
     trace = measures["hessian_trace"]
     assert trace.draws.shape == (2, 800) and trace.resampled == "probes"
+    student = stats.ttest_1samp(result.trace_samples[0], 0).confidence_interval()
+    assert trace.interval(0)[1:] == pytest.approx(student)
     assert trace.draws[0].std() == pytest.approx(result.trace_samples[0].std() / 6**0.5, rel=0.15)
     assert result.converged.tolist() == [[True, True, True], [False, False, False]]
 
