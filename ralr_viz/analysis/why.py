@@ -16,6 +16,9 @@ _ALPHA = 0.05
 _FEWEST_SEEDS = 3
 """Below this the table speaks of the checkpoints at hand, not of the method."""
 
+_IN_WORDS = {"baseline": "the baseline", "scaled": "the constant factor"}
+"""How sentences call the arms; others are called by their name."""
+
 _PAIRS = ((0, 1), (2, 1), (0, 2))
 """From which arm to which, of `COMPARISONS`."""
 
@@ -32,8 +35,8 @@ def compute_why(
 
     A claim is *supported* where the paired t test over seeds finds its sign at p < .05 after Holm's correction
     over the four, and B against the control has that sign too, with a 95 % t interval that excludes 0;
-    *contradicted* where it finds the opposite sign at that level; *not shown* otherwise. With fewer than
-    three seeds nothing is said of the method, only what these checkpoints show.
+    *contradicted* where both find the opposite sign likewise; *not shown* otherwise. With fewer than three
+    seeds nothing is said of the method, only what these checkpoints show, against the control too.
 
     Args:
         measures: Of each diagnostic, for each seed, its measures; each of one value for each arm.
@@ -115,28 +118,43 @@ def _judge(
         within: (C, S, 2) intervals of each seed's difference.
         corrected: p after Holm's correction.
     """
-    agrees = claim.sign * differences[0, 0] > 0
     if num_seeds < _FEWEST_SEEDS:
-        shown = _describe_sign(claim, float(differences[0, 0]), within[0])
+        shown = _describe_checkpoints(claim, differences[:, 0], within, arms)
         return f"not testable at n = {num_seeds}; these checkpoints: {shown}"
     if corrected >= _ALPHA:
         return "not shown"
-    if not agrees:
-        return "contradicted"
     if len(differences) < len(COMPARISONS):
         return f"not shown ({arms[1]} differs from {arms[0]}, but no control was given)"
-    _, low, high = (claim.sign * differences[1]).tolist()
-    return "supported" if min(low, high) > 0 else "not shown (no more than in the control)"
+    claimed, beyond_control = (_direction(claim, interval[1:]) for interval in differences[:2])
+    if claimed != beyond_control:
+        return "not shown (no more than in the control)"
+    return "supported" if claimed > 0 else "contradicted"
 
 
-def _describe_sign(claim: Claim, mean: float, within: np.ndarray) -> str:
-    """What the difference and its intervals (S, 2) at the checkpoints at hand say."""
-    if np.isnan(within).any():
-        return f"{'as claimed' if claim.sign * mean > 0 else 'opposite'}, no interval"
-    low, high = np.sort(claim.sign * within, axis=1).T
-    if (low > 0).all():
-        return "as claimed"
-    return "opposite" if (high < 0).all() else "unclear"
+def _direction(claim: Claim, ends: np.ndarray) -> int:
+    """+1 where intervals (..., 2) are all on the claimed side of 0, −1 where all on the other, else 0."""
+    low, high = np.sort(claim.sign * ends, axis=-1).T
+    return int(np.all(low > 0)) - int(np.all(high < 0))
+
+
+def _describe_checkpoints(claim: Claim, means: np.ndarray, within: np.ndarray, arms: tuple[str, ...]) -> str:
+    """What the mean differences (C,) and their intervals (C, S, 2) at the checkpoints at hand say.
+
+    Of B against A, and against the control where there is one: a constant factor that does the same leaves
+    nothing for the change of A to B to explain.
+    """
+    measured = not np.isnan(within).any()
+    # without intervals, by the sign of the differences alone
+    of_a, *of_control = (
+        _direction(claim, d) for d in (within[:2] if measured else np.stack([means[:2]] * 2, axis=1))
+    )
+    tail = "" if measured else ", no interval"
+    if not of_a:
+        return "unclear" + tail
+    if of_control in ([], [of_a]):
+        return ("as claimed" if of_a > 0 else "opposite") + tail
+    than = "lower" if claim.sign * of_a < 0 else "higher"
+    return f"{than} than {_IN_WORDS.get(arms[0], arms[0])}, not than {_IN_WORDS.get(arms[2], arms[2])}{tail}"
 
 
 def _bootstrap(of_seeds: Sequence[Measure], i: int, j: int) -> tuple[float, float]:

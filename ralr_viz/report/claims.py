@@ -29,7 +29,7 @@ def claims_table(why: WhyResult) -> dict[str, Any]:
     n = len(why.seeds)
     note = (
         f"{n} training seeds, paired; 95 % t intervals over seeds; a paired t test, Holm-corrected over the "
-        "four claims, decides, and supported needs the same sign against the control."
+        "four claims, decides, and supported or contradicted needs the same sign against the control."
         if n > 1
         else "One training seed: intervals are over images or directions, and hold for these checkpoints only."
     )

@@ -53,6 +53,46 @@ def test_verdict_contradicted_is_the_opposite_sign():
     assert _why({0: _table(-2.0)}).verdicts[0] == "contradicted"
 
 
+def test_verdict_contradicted_needs_the_control_as_supported_does():
+    """RALR and the constant factor both oppose the claim alike: that is the factor's doing, not RALR's."""
+    result = _why({0: _table(-2.0, -2.0, seed=1), 1: _table(-2.0, 1.0), 3: _table(-2.0, -4.0)})
+    assert result.verdicts[0] == "not shown (no more than in the control)"
+    assert result.verdicts[1] == "contradicted"
+    assert result.verdicts[3] == "not shown (no more than in the control)"
+    without = _why({0: _table(-2.0)[:2]}, arms=ARMS[:2])
+    assert without.verdicts[0].startswith("not shown (ralr differs from baseline, but no control")
+
+
+@pytest.mark.parametrize(
+    ("ralr", "scaled", "shown"),
+    [
+        (1.0, 0.0, "as claimed"),
+        (1.0, 1.0, "lower than the baseline, not than the constant factor"),
+        (1.0, 2.0, "lower than the baseline, not than the constant factor"),  # published: flatter still
+        (-1.0, 0.0, "opposite"),
+        (-1.0, -2.0, "higher than the baseline, not than the constant factor"),
+        (0.0, -1.0, "unclear"),
+    ],
+)
+@pytest.mark.parametrize("n", [1, 2])
+def test_verdict_of_few_seeds_looks_at_the_control(ralr, scaled, shown, n):
+    noise = np.random.default_rng(0).normal(0, 0.05, (3, 200))
+    claim = CLAIMS[0]  # of a fall
+    values = claim.sign * np.array([0.0, ralr, scaled])
+    of_seed = [Measure(claim.measure, "", "", values, values[:, None] + noise, "directions")]
+    result = compute_why({claim.diagnostic: [of_seed] * n}, arms=ARMS, seeds=list(range(n)))
+    assert result.verdicts[0] == f"not testable at n = {n}; these checkpoints: {shown}"
+
+
+def test_verdict_without_intervals_looks_at_the_control_too():
+    for scaled, shown in (
+        (0.5, "as claimed"),
+        (1.5, "higher than the baseline, not than the constant factor"),
+    ):
+        result = _why({1: np.array([[0.0], [1.0], [scaled]])})
+        assert result.verdicts[1].endswith(f"these checkpoints: {shown}, no interval")
+
+
 def test_verdict_is_not_shown_where_the_control_does_the_same():
     result = _why({1: _table(2.0, 2.0)})
     assert result.verdicts[1] == "not shown (no more than in the control)"
