@@ -271,6 +271,10 @@ def _notes(
         for p, weight in zip(predictions, weights, strict=True)
         if weight is None
     ]
+    if len(np.unique(predictions[0].labels)) == 2:
+        notes.append(
+            "NC2 is not defined for two classes: their centred means are always opposite and equally long"
+        )
     nc1 = ratio[:, 0, list(METRICS).index("nc1")]
     low, high = f"{nc1.min():.3f}", f"{nc1.max():.3f}"
     notes.append(

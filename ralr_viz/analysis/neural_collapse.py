@@ -30,8 +30,11 @@ def whitening(centred: np.ndarray) -> np.ndarray:
 def equinorm_and_equiangle(centred: np.ndarray) -> tuple[float, float]:
     """NC2 of centred class means (C, width): CoV (ddof 0) of lengths, and mean |cos + 1/(C − 1)| over pairs.
 
-    A class whose mean is the mean of all has no direction; its cosines count as 0.
+    A class whose mean is the mean of all has no direction; its cosines count as 0. NaN of two classes, whose
+    centred means are opposite and equally long whatever the network: both would be rounding.
     """
+    if len(centred) == 2:
+        return np.nan, np.nan
     lengths = np.linalg.norm(centred, axis=1)
     count = len(centred)
     unit = np.divide(centred, lengths[:, None], out=np.zeros_like(centred), where=lengths[:, None] > 0)

@@ -92,7 +92,7 @@ def _describe(row: dict[str, Any]) -> str:
         return f"{head}not estimable (n = {row['n']})"
     return (
         f"{head}{row['estimate']:+.4g} {row['unit']} [{row['low']:+.4g}, {row['high']:+.4g}], p {row['p']:.4f} "
-        f"(any lag {row['overall_p']:.4f}), minimum detectable effect {row['mde']:.4g}, n = {row['n']}"
+        f"(no draw acts at any lag, exact: {row['overall_p']:.4f}), minimum detectable effect {row['mde']:.4g}, n = {row['n']}"
     )
 
 

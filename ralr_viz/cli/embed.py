@@ -93,6 +93,7 @@ def embed(
 
 def _describe(result: EmbeddingResult) -> list[str]:
     """The numbers of each network, of each one minus the first, and what their intervals cover."""
+    from ralr_viz.plots.embedding_layout import interval_text
     from ralr_viz.results.embedding import INTERVALS
     from ralr_viz.results.measure import describe_refusal
 
@@ -104,15 +105,14 @@ def _describe(result: EmbeddingResult) -> list[str]:
     first, others = result.models[0], list(enumerate(result.models))[1:]
     for i, name in others:
         lines.append(f"{name} minus {first}: {_list_numbers(result, i, difference=True)}")
-        kept, low, high = result.mean_kept[i]
         lines.append(
-            f"{name}, {result.k} nearest neighbours kept from {first}: {kept:.3f} [{low:.3f}, {high:.3f}] "
+            f"{name}, {result.k} nearest neighbours kept from {first}: {interval_text('neighbours_kept', result.mean_kept[i])} "
             f"(Jaccard; chance {result.chance_kept:.3f})"
         )
     if others:
         moved = ", ".join(f"{name} {result.displacement[i]:.3f}" for i, name in others)
         lines.append(f"median displacement in the map, in RMS radii: {moved}; {_describe_floor(result)}")
-    return [*lines, *filter(None, [describe_refusal(len(result.labels))]), INTERVALS]
+    return [*lines, INTERVALS, *filter(None, [describe_refusal(len(result.labels))])]
 
 
 def _list_numbers(result: EmbeddingResult, model: int, *, difference: bool) -> str:

@@ -135,7 +135,7 @@ def describe_why(result: WhyResult) -> list[str]:
     if others:
         header = ["diagnostic", "measure", *result.arms, *_arrows(result), "p, uncorrected"]
         rows = [
-            [result.diagnostics[m], *_cells(result, m), _number(float(result.p[m, 0]), ".2g")] for m in others
+            [result.diagnostics[m], *_cells(result, m), _number(float(result.p[m, 0]), 2)] for m in others
         ]
         lines += [
             "",
@@ -163,17 +163,20 @@ def _arrows(result: WhyResult) -> list[str]:
 
 
 def _cells(result: WhyResult, m: int) -> list[str]:
+    from ralr_viz.results.measure import format_interval
+
     unit = f" ({result.units[m]})" if result.units[m] else ""
-    cells = [result.labels[m] + unit] + [_number(float(v), ".4g") for v in result.values[m].mean(axis=1)]
+    cells = [result.labels[m] + unit] + [_number(float(v), 4) for v in result.values[m].mean(axis=1)]
     for c in range(len(result.comparisons)):
         mean, low, high, _ = result.interval(m, c)
-        ends = "" if math.isnan(low) else f" [{_number(low, '+.2g')}, {_number(high, '+.2g')}]"
-        cells.append(_number(mean, "+.3g") + ends)
+        cells.append("–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True))
     return cells
 
 
-def _number(value: float, spec: str) -> str:
-    return "–" if math.isnan(value) else f"{value:{spec}}".replace("-", "−")
+def _number(value: float, digits: int) -> str:
+    from ralr_viz.results.measure import format_number
+
+    return "–" if math.isnan(value) else format_number(value, digits)
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -136,8 +136,9 @@ def _draw_reliability(panel: Axes, result: CalibrationResult, i: int, mark: Mark
     panel.set(xlim=(low - margin, 1 + margin), ylim=(low - margin, 1 + margin))
     ece = list(METRICS).index("ece")
     value, bottom, top = result.measures()[ece].interval(i)
+    ends = "" if math.isnan(bottom) else f" [{bottom:.2f}, {top:.2f}]"
     between = ", " if is_wide() else "\n"
-    text = f"ECE {value:.2f} % [{bottom:.2f}, {top:.2f}]{between}floor {result.ece_floor[i, 0]:.2f} %"
+    text = f"ECE {value:.2f} %{ends}{between}floor {result.ece_floor[i, 0]:.2f} %"
     panel.set_xlabel(f"confidence\n{text}", fontsize=_SMALL)
     panel.tick_params(labelsize=_SMALL)
     title = fit_text(method_name(result.models[i]), 7.5, mpl.rcParams["figure.figsize"][0] / 3.6)

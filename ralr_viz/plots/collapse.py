@@ -45,7 +45,8 @@ def draw_collapse(result: CollapseResult) -> Figure:
         draw_measures(panel, measures, result.models)
         panel.set_title(_TITLES[name], fontsize=7.5)
         if not panel.lines or all(not m.values[m.values == m.values].size for _, m in measures):
-            panel.text(0.5, 0.5, "no linear classifier", transform=panel.transAxes, ha="center")
+            reason = "no linear classifier" if name == "nc3" else "not defined"
+            panel.text(0.5, 0.5, reason, transform=panel.transAxes, ha="center")
     add_model_legend(figure, result.models)
     add_note(figure, _note(result))
     return figure

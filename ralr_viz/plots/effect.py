@@ -27,8 +27,8 @@ _REACH: dict[str, Any] = {"color": "black", "lw": 0.9, "ls": (0, (1, 1))}
 def draw_effect(result: EffectResult, axes: Sequence[Axes] | None = None) -> Figure:
     """Draw the effect on each outcome over the lags: estimate, simultaneous band, minimum detectable effect.
 
-    A panel's title has the outcome and the exact p of no effect at any lag; below each lag stands the number
-    of draws that it rests on. Lags without an estimate are left out.
+    A panel's title has the outcome and the exact p of no draw acting at any lag, another null than the band's;
+    below each lag stands the number of draws that it rests on. Lags without an estimate are left out.
 
     Args:
         result: What `compute_effect` returned.
@@ -64,7 +64,8 @@ def effect_caption(result: EffectResult) -> str:
         f"Adjusted for the outcome before, level and slope of the phase and the doses in between; draws and "
         f"phases, whose effects differ, are averaged. Bars cover all lags of a panel with {100 * LEVEL:.0f} % "
         f"probability ({result.resamples:,} redraws of all flips, largest |t|) if all draws act alike, with less "
-        f"if not; p tests no effect at any lag and is exact; panels are not corrected for each other. MDE: found "
+        f"if not. Exact p is of another null than the bars, that no draw changes anything at any lag: it may be small "
+        f"where every bar holds 0, an average; panels are not corrected for each other. MDE: found "
         f"with {100 * POWER:.0f} % probability.",
         "Not separated: the outcome at lag 0 is measured right after a larger step, every amplification adds "
         "to Σ LR, and all outcomes are of the same weights.",
@@ -114,7 +115,7 @@ def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
         panel.set(xticks=[], yticks=[])
         panel.grid(False)
         return
-    panel.set_title(f"p {_format_p(result.overall_p[i], result.resamples)}", loc="right")
+    panel.set_title(f"exact p {_format_p(result.overall_p[i], result.resamples)}", loc="right")
     lag = result.lag[there]
     panel.axhline(0, color=GREY, lw=0.7, zorder=1.5)
     low, high, mde = (getattr(result, key)[i, there] for key in ("low", "high", "mde"))

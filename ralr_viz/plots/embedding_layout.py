@@ -131,20 +131,31 @@ def _flatness(coordinates: np.ndarray) -> float:
 
 
 def interval_text(name: str, numbers: np.ndarray, *, signed: bool = False) -> str:
-    """Value and interval of one of `METRICS` or of ``neighbours_kept`` as text: ``0.834 [0.831, 0.838]``."""
+    """Value and interval of one of `METRICS` or of ``neighbours_kept`` as text: ``0.834 [0.831, 0.838]``.
+
+    The value alone where its interval is not known or does not hold it; ``not defined`` where it is infinite.
+    """
+    if not np.isfinite(numbers[0]):
+        return "not defined"
     digits = 1 if name == "knn_accuracy" else 3
     value, low, high = (f"{number:{'+' if signed else ''}.{digits}f}".replace("-", "−") for number in numbers)
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if holds_value(numbers) else value
+
+
+def holds_value(numbers: np.ndarray) -> bool:
+    """Whether value, low and high end have an interval that may be shown."""
+    value, low, high = numbers
+    return bool(np.isfinite(numbers).all() and low <= value <= high)
 
 
 def number_lines(result: EmbeddingResult, model: int) -> list[tuple[str, str]]:
     """Label and value of each line below a panel; a star where the value differs from the first panel's."""
     lines = []
     for name, label in METRIC_NAMES.items():
-        _, low, high = result.difference(name)[model]
+        difference = result.difference(name)[model]
         value = interval_text(name, result.metric(name)[model])
-        if low > 0 or high < 0:
-            value = value.replace(" ", "* ", 1)
+        if holds_value(difference) and (difference[1] > 0 or difference[2] < 0):
+            value = value.replace(" ", "* ", 1) if " [" in value else f"{value}*"
         lines.append((f"{label}@{result.k}" if name == "map_recall" else label, value))
     if len(result.models) > 1:
         lines.append(

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ralr_viz.report.section import format_number
+from ralr_viz.results.measure import format_interval
 from ralr_viz.results.why import CLAIMS, WhyResult
 
 
@@ -23,7 +24,7 @@ def claims_table(why: WhyResult) -> dict[str, Any]:
         cells = [format_number(float(value), ".4g") for value in why.values[m].mean(axis=1)]
         for c in range(len(why.comparisons)):
             mean, low, high, _ = why.interval(m, c)
-            cells.append(format_number(mean, "+.3g") + _brackets(low, high, "+.2g"))
+            cells.append("–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True))
         p = format_number(float(why.corrected_p[k]), ".3g")
         rows.append([claim.text, why.labels[m] + unit, *cells, p, why.verdicts[k]])
     n = len(why.seeds)
@@ -38,9 +39,3 @@ def claims_table(why: WhyResult) -> dict[str, Any]:
         "rows": rows,
         "note": note,
     }
-
-
-def _brackets(low: float, high: float, spec: str) -> str:
-    return (
-        "" if math.isnan(low) else f" [{format_number(float(low), spec)}, {format_number(float(high), spec)}]"
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES, interval_text
+from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES, holds_value, interval_text
 from ralr_viz.report.chart import new_chart
 from ralr_viz.report.inputs import ReportInputs, Side, whose_checkpoints
 from ralr_viz.report.samples import LONGEST_SIDE, find_disputed, find_rows, largest_map, pack_samples
@@ -75,7 +75,12 @@ def build_embeddings(inputs: ReportInputs) -> Section:
         sampling=inputs.sampling,
         modes=_color_modes(inputs),
         numbers=numbers,
-        without_interval=any("[–]" in text for line in numbers for text in (*line.values, line.difference)),
+        without_interval=any(
+            "[" not in text
+            for line in numbers
+            for text in (*line.values, line.difference)
+            if text not in ("", "–")
+        ),
         bias=describe_bias(inputs),
         caveats=list_caveats(result, inputs.sides),
         has_maps=any(side["maps"] for side in samples["sides"]),
@@ -107,31 +112,20 @@ def list_numbers(result: EmbeddingResult) -> list[Number]:
     lines = []
     compared = len(result.models) > 1
     for name, label in METRIC_NAMES.items():
-        values = tuple(_interval_text(name, numbers) for numbers in result.metric(name))
+        values = tuple(interval_text(name, numbers) for numbers in result.metric(name))
         difference = result.difference(name)[-1]
         lines.append(
             Number(
                 f"{label} among the nearest {result.k}" if name == "map_recall" else label,
                 values,
-                _interval_text(name, difference, signed=True) if compared else "",
-                compared and _holds(difference) and bool(difference[1] > 0 or difference[2] < 0),
+                interval_text(name, difference, signed=True) if compared else "",
+                compared and holds_value(difference) and bool(difference[1] > 0 or difference[2] < 0),
             )
         )
     if compared:
-        kept = _interval_text("neighbours_kept", result.mean_kept[1])
+        kept = interval_text("neighbours_kept", result.mean_kept[1])
         lines.append(Number(f"neighbours kept (by chance {result.chance_kept:.3f})", ("–", kept), "", False))
     return lines
-
-
-def _interval_text(name: str, numbers: np.ndarray, *, signed: bool = False) -> str:
-    """As in the figures, but without an interval that does not hold its own value."""
-    text = interval_text(name, numbers, signed=signed)
-    return text if _holds(numbers) else f"{text.partition(' [')[0]} [–]"
-
-
-def _holds(numbers: np.ndarray) -> bool:
-    value, low, high = numbers
-    return bool(low <= value <= high)
 
 
 def list_caveats(result: EmbeddingResult, sides: Sequence[Side]) -> list[str]:

@@ -39,7 +39,8 @@ class CollapseResult(Result):
 
     - ``nc1``: :math:`\mathrm{tr}(\Sigma_W\Sigma_B^+)/C`. 0 where every class is a point.
     - ``nc2_norms``, ``nc2_angles``: coefficient of variation of :math:`\|\mu_c-\bar\mu\|`; mean of
-      :math:`|\cos(\mu_c-\bar\mu, \mu_d-\bar\mu) + 1/(C-1)|` over pairs. 0 for a simplex ETF.
+      :math:`|\cos(\mu_c-\bar\mu, \mu_d-\bar\mu) + 1/(C-1)|` over pairs. 0 for a simplex ETF; NaN for two classes,
+      which always are one.
     - ``nc3``: :math:`\|W^\top/\|W\|_F - M/\|M\|_F\|_F^2` of the classifier's weight W and the centred class
       means M, from 0 (aligned) to 4. NaN where no linear layer gives the logits.
     - ``nc4``: per cent of the images whose nearest class mean *of the training images* is not the network's

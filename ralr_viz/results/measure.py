@@ -10,6 +10,7 @@ from scipy.special import ndtr, stdtrit
 
 _TAIL = 0.025
 _NO_ENDS = (np.nan, np.nan)
+_LONGEST = 1e12  # beyond, all digits are harder to read than an exponent
 _STEEPEST = 0.1
 """Of the correction for skewness: beyond, as where half of the draws are 0, it is not one of a mean."""
 FEWEST_IMAGES = 50
@@ -81,6 +82,30 @@ class Measure:
 
     def _can_tell(self, draws: np.ndarray) -> bool:
         return not self.refusal and len(draws) > 1 and bool(np.isfinite(draws).all())
+
+
+def format_number(value: float, digits: int = 4, *, signed: bool = False) -> str:
+    """A number to so many digits with a true minus sign and without ``e+02``; ``not defined`` where it is not finite."""
+    if not math.isfinite(value):
+        return "not defined"
+    sign = "+" if signed else ""
+    text = f"{value:{sign}.{digits}g}"
+    if "e+" in text and abs(value) < _LONGEST:
+        text = f"{float(text):{sign}.0f}"
+    return text.replace("-", "−")
+
+
+def format_interval(value: float, low: float, high: float, digits: int = 4, *, signed: bool = False) -> str:
+    """``0.232 [0.228, 0.237]``: all to equally many digits, or the value might lie outside what is printed.
+
+    The value alone where the ends are not finite or do not hold it.
+    """
+    text = format_number(value, digits, signed=signed)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= value <= high):
+        return text
+    return (
+        f"{text} [{format_number(low, digits, signed=signed)}, {format_number(high, digits, signed=signed)}]"
+    )
 
 
 def describe_refusal(count: int | None) -> str:
@@ -172,4 +197,6 @@ def _around(value: float, low: float | np.ndarray, high: float | np.ndarray) -> 
     """Value and ends; NaN ends where the value is not between them: the draws are then of something else."""
     value, low, high = float(value), float(low), float(high)
     slack = 1e-9 * max(abs(value), abs(low), abs(high))
-    return (value, low, high) if low - slack <= value <= high + slack else (value, *_NO_ENDS)
+    if not low - slack <= value <= high + slack:
+        return value, *_NO_ENDS
+    return value, min(low, value), max(high, value)  # equal but for rounding

@@ -81,7 +81,7 @@ def test_draw_effect_writes_p_and_n() -> None:
     with style("neurips"):
         panels = drawn(draw_effect(result))
     assert [panel.get_title(loc="right") for panel in panels] == [
-        "p = 0.012", "p ≤ 0.001", "p = 0.5", "p = 0.04"
+        f"exact p {p}" for p in ("= 0.012", "≤ 0.001", "= 0.5", "= 0.04")
     ]  # fmt: skip
     labels = [text.get_text() for text in panels[1].get_xticklabels()]
     assert labels == ["0\nn = 104", "1\nn = 105", "2\nn = 106"]
@@ -124,6 +124,7 @@ def test_caption_says_what_is_not_separated() -> None:
         "adds to Σ LR",
         "same weights",
         "2 runs, 40 draws, 20",
+        "Exact p is of another null than the bars",
     ):
         assert words in caption
     one = make_result(runs=("demo/ralr/seed0",), draws=np.array([20]), amplified=np.array([11]))

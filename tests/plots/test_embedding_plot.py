@@ -279,3 +279,6 @@ def test_interval_text_has_digits_for_its_quantity() -> None:
     assert interval_text("compactness", numbers) == "−0.004 [−0.006, 0.002]"
     assert interval_text("compactness", numbers, signed=True) == "−0.004 [−0.006, +0.002]"
     assert interval_text("knn_accuracy", np.array([86.75, 85.3, 88.1])) == "86.8 [85.3, 88.1]"
+    assert interval_text("compactness", np.array([0.232, 0.233, 0.242])) == "0.232"
+    assert interval_text("compactness", np.array([0.232, np.nan, np.nan])) == "0.232"
+    assert interval_text("scatter_ratio", np.array([np.inf, np.nan, np.nan])) == "not defined"

@@ -137,7 +137,7 @@ def test_claims_table_shows_values_intervals_and_verdicts(why):
     assert len(table["rows"]) == 4 and {len(row) for row in table["rows"]} == {10}
     mean, low, high, _ = why.interval(0, 0)
     assert flat[:3] == ["flatter minima", "rise of the loss (nats)", "1.025"]
-    assert flat[5] == f"{mean:+.3g} [{low:+.2g}, {high:+.2g}]".replace("-", "−")
+    assert flat[5] == f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]".replace("-", "−")
     assert flat[-1] == why.verdicts[0] == "supported"
     assert late[-1] == "not measured" and set(late[1:-1]) == {"–"}
     assert "4 training seeds" in table["note"]

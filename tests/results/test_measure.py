@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.results.measure import Measure, bootstrap_interval, error_interval, student_interval
+from ralr_viz.results.measure import (
+    Measure,
+    bootstrap_interval,
+    error_interval,
+    format_interval,
+    format_number,
+    student_interval,
+)
 
 
 def _measure(values, draws):
@@ -86,3 +93,33 @@ def test_interval_of_equal_draws_is_the_value():
 def test_interval_that_does_not_hold_its_value_is_none():
     draws = np.random.default_rng(0).normal(5, 0.1, (1, 100))
     assert np.isnan(Measure("x", "x", "", np.zeros(1), draws, "images", 100).interval(0)[1:]).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (-99.6, 2, "−100"),
+        (12345.6, 4, "12350"),
+        (3e-16, 4, "3e−16"),
+        (-0.0, 3, "−0"),
+        (np.inf, 4, "not defined"),
+        (np.nan, 4, "not defined"),
+    ],
+)
+def test_format_number_has_no_exponent_and_no_nan(value, digits, text):
+    assert format_number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((-87.4, -104.2, -71.0), "−87.4 [−104, −71]"),
+        ((1.246, 1.244, 1.248), "+1.25 [+1.24, +1.25]"),
+        ((0.232, np.nan, np.nan), "+0.232"),
+        ((0.232, 0.233, 0.242), "+0.232"),
+        ((0.232, 0.2, np.inf), "+0.232"),
+        ((np.inf, np.nan, np.nan), "not defined"),
+    ],
+)
+def test_format_interval_holds_its_value_or_is_left_out(numbers, text):
+    assert format_interval(*numbers, 3, signed=True) == text
