@@ -51,6 +51,8 @@ def draw_why(result: WhyResult) -> Figure:
         if claim is not None:  # that one seed tests nothing stands in the note
             verdict = f"verdict: {result.verdicts[claim]}".split("; ", 1)[-1]
         room = 0.39 * page  # of a panel without its ticks
+        if fit_text(verdict, size, room) != verdict:  # of which checkpoints stands in the note too
+            verdict = verdict.removeprefix("these checkpoints: ")
         for panel, text in ((left, title), (right, verdict)):
             panel.set_title(fit_text(text, size, room), size=size, parse_math=False)
     handles = [

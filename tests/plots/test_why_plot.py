@@ -81,3 +81,13 @@ def test_table_has_a_row_for_each_measure_with_all_seeds():
     assert rows[0]["b − a"] == pytest.approx(rows[0]["ralr"] - rows[0]["baseline"])
     assert rows[0]["Holm p"] == result.corrected_p[0] and rows[1]["Holm p"] is None
     assert rows[1]["verdict"] == "exploratory"
+
+
+def test_figure_has_room_for_the_verdict_on_the_control():
+    values = np.array([1.0, 0.5, 0.5])
+    draws = values[:, None] + np.random.default_rng(0).normal(0, 0.01, (3, 50))
+    measure = Measure(CLAIMS[0].measure, "rise", "nats", values, draws, "directions")
+    result = compute_why({CLAIMS[0].diagnostic: [[measure]]}, arms=ARMS, seeds=[0])
+    with style("icml"):
+        title = draw_why(result).axes[1].get_title(loc="left")
+    assert title == "lower than the baseline, not than the constant factor"
