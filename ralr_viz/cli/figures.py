@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,14 @@ class Experiment:
         dataset: What they were trained on.
         epochs: Length of the training.
         runs: Method to seed to run directory; ``baseline`` and ``ralr`` are there.
+        images_seen: Training images that a run was shown, repeats counted; 0 where not recorded.
     """
 
     folder: Path
     dataset: str
     epochs: int
     runs: dict[str, dict[int, Path]]
+    images_seen: float = 0.0
 
     @property
     def arms(self) -> list[str]:
@@ -102,7 +105,9 @@ def figures(
     failed = []
     for name, drawer in drawers.items():
         chosen, why = choose_experiment(experiments, name)
-        typer.echo(f"{FIGURES[name][0]} ({name}): {chosen.folder}, {', '.join(chosen.arms)}; {why}")
+        # said even with --quiet: which runs a figure shows is no progress
+        arms = ", ".join(chosen.arms)
+        print(f"{FIGURES[name][0]} ({name}): {chosen.folder}, {arms}; {why}", file=sys.stderr)
         try:
             drawer(chosen)
         except InputError as error:
@@ -123,6 +128,8 @@ def find_experiments(folder: Path) -> list[Experiment]:
     found: dict[Path, dict[str, dict[int, tuple[Path, RunRecord]]]] = {}
     for path in find_runs(folder):
         record = load_run(path)
+        if record.method in METHODS and record.status != "finished":
+            print(f"{path}: left out, it is {record.status}, not finished", file=sys.stderr)
         if record.status == "finished" and record.method in METHODS and record.seed is not None:
             arms = found.setdefault(path.parent.parent, {})
             arms.setdefault(record.method, {})[record.seed] = (path, record)
@@ -134,9 +141,11 @@ def find_experiments(folder: Path) -> list[Experiment]:
         kept = {method: runs for method, runs in arms.items() if common & set(runs)}
         if not set.intersection(*(set(runs) for runs in kept.values())):
             kept.pop("scaled")
-        recipe = next(iter(kept["ralr"].values()))[1].recipe
+        one = next(iter(kept["ralr"].values()))[1]
+        seen = 0.0 if math.isnan(one.images_seen) else one.images_seen
         paths = {method: {seed: path for seed, (path, _) in runs.items()} for method, runs in kept.items()}
-        experiments.append(Experiment(group, str(recipe.get("dataset", "")), _epochs(recipe), paths))
+        dataset = str(one.recipe.get("dataset", ""))
+        experiments.append(Experiment(group, dataset, _epochs(one.recipe), paths, seen))
     if not experiments:
         raise InputError(
             f"`{folder}` has no recipe with a finished baseline and a finished ralr run of the same seed: "
@@ -148,12 +157,19 @@ def find_experiments(folder: Path) -> list[Experiment]:
 def choose_experiment(experiments: Sequence[Experiment], name: str) -> tuple[Experiment, str]:
     """Which recipe a figure is drawn from, and why in words.
 
-    The paper's data set goes first, then more arms, then the longer training, then the folder's name.
+    The paper's data set goes first, then what was trained on most images, then more epochs (where the images were
+    not recorded), then more arms, then the folder's name.
     """
     wanted = FIGURES[name][1]
     ranked = sorted(
         experiments,
-        key=lambda e: (not e.dataset.startswith(wanted), -len(e.arms), -e.epochs, str(e.folder)),
+        key=lambda e: (
+            not e.dataset.startswith(wanted),
+            -e.images_seen,
+            -e.epochs,
+            -len(e.arms),
+            str(e.folder),
+        ),
     )
     chosen = ranked[0]
     if chosen.dataset.startswith(wanted):
@@ -164,8 +180,9 @@ def choose_experiment(experiments: Sequence[Experiment], name: str) -> tuple[Exp
         why = f"the paper's data set for this figure, {wanted}, is not among these runs"
     rivals = sum(e.dataset == chosen.dataset for e in experiments) - 1
     if rivals:
-        why += f"; of {rivals + 1} such recipes the one with the most arms, then epochs"
-    return chosen, f"{why}; {chosen.epochs} epochs"
+        why += f"; of {rivals + 1} such finished recipes the one that was trained on the most images"
+    shown = f", {chosen.images_seen:,.0f} images" if chosen.images_seen else ""
+    return chosen, f"{why}; {chosen.epochs} epochs{shown}"
 
 
 def choose_epochs(experiment: Experiment) -> list[str]:

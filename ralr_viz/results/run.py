@@ -79,6 +79,12 @@ class RunRecord:
         """Whether its last epoch is the end of its training, as far as one knows: a CSV's is taken for it."""
         return self.status in ("finished", "unknown")
 
+    @property
+    def images_seen(self) -> float:
+        """Training images shown over all epochs, repeats counted; NaN where no epoch recorded them."""
+        shown = self.values("seconds") * self.values("images_per_second")
+        return float(np.nansum(shown)) if np.isfinite(shown).any() else math.nan
+
     def values(self, quantity: str) -> np.ndarray:
         """Values of a quantity, float64 of shape (num_epochs,); all NaN if it was never recorded."""
         return self.metrics.get(quantity, np.full(len(self.epoch), np.nan))

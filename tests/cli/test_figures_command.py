@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from ralr_viz import RunWriter
 from ralr_viz.cli.figures import Experiment, choose_epochs, choose_experiment, find_experiments
 from ralr_viz.errors import InputError
 
 
-def experiment(folder: str, dataset: str, arms: int = 2, epochs: int = 20) -> Experiment:
+def experiment(folder: str, dataset: str, arms: int = 2, epochs: int = 20, seen: float = 0.0) -> Experiment:
     methods = ("baseline", "ralr", "scaled")[:arms]
-    return Experiment(Path(folder), dataset, epochs, {m: {0: Path(folder) / m / "seed0"} for m in methods})
+    return Experiment(
+        Path(folder), dataset, epochs, {m: {0: Path(folder) / m / "seed0"} for m in methods}, seen
+    )
 
 
 @pytest.mark.parametrize(
@@ -20,24 +23,42 @@ def experiment(folder: str, dataset: str, arms: int = 2, epochs: int = 20) -> Ex
     [
         ("curves", "b", "the paper's data set for this figure, cifar100, is not among these runs"),
         ("cam", "d", "`tiny-imagenet-50` is nearest to the paper's data set for this figure, tiny-imagenet"),
-        ("embedding", "b", "its data set is the paper's for this figure, cifar10; of 3 such recipes"),
+        (
+            "embedding",
+            "b",
+            "its data set is the paper's for this figure, cifar10; of 3 such finished recipes",
+        ),
     ],
 )
-def test_choose_experiment_prefers_the_papers_data_then_arms_then_epochs(name, folder, reason) -> None:
+def test_choose_experiment_prefers_the_papers_data_then_images_then_epochs(name, folder, reason) -> None:
     found = [
-        experiment("a", "cifar10", epochs=300),
-        experiment("c", "cifar10", arms=3, epochs=10),
-        experiment("b", "cifar10", arms=3),
+        experiment("a", "cifar10", arms=3, epochs=300, seen=2.4e6),  # of a small subset
+        experiment("c", "cifar10", arms=3, epochs=10, seen=4.5e5),
+        experiment("b", "cifar10", seen=9e6),
         experiment("d", "tiny-imagenet-50", arms=2),
     ]
     chosen, why = choose_experiment(found, name)
     assert chosen.folder == Path(folder)
     assert why.startswith(reason)
-    assert why.endswith("; 20 epochs")
+    assert "; 20 epochs" in why
+
+
+def test_choose_experiment_of_runs_that_recorded_no_images_takes_the_longest() -> None:
+    found = [experiment("a", "cifar10", arms=3), experiment("b", "cifar10", epochs=300)]
+    assert choose_experiment(found, "embedding")[0].folder == Path("b")
+
+
+def test_figures_of_the_published_runs_are_of_those_on_all_images(capsys) -> None:
+    found = find_experiments(Path(__file__).parents[2] / "checkpoints")
+    chosen, why = choose_experiment(found, "curves")
+    assert (chosen.folder.name, round(chosen.images_seen, -3)) == ("cifar10-resnet20-short", 899000)
+    assert "trained on the most images; 20 epochs, 898,560 images" in why
+    assert capsys.readouterr().err == ""  # all are finished
 
 
 def test_find_experiments_takes_finished_pairs_only(trained_pair: Path) -> None:
     (found,) = find_experiments(trained_pair)
+    assert found.images_seen == pytest.approx(3 * 72)  # three epochs of three quarters of 96
     assert (found.arms, found.seed, found.dataset, found.epochs) == (["baseline", "ralr"], 0, "squares", 3)
     with pytest.raises(InputError, match="no recipe with a finished baseline and a finished ralr run"):
         find_experiments(next(trained_pair.iterdir()) / "baseline")
@@ -60,7 +81,7 @@ def test_figures_draws_all_four_and_says_what_from(
     for stem in ("curves", "activations", "cam", "embedding"):
         assert {(out / f"{stem}.{s}").is_file() for s in ("pdf", "png", "csv")} == {True}
     for number, name in enumerate(("curves", "activations", "cam", "embedding"), 1):
-        (line,) = (line for line in done.lines if line.startswith(f"Figure {number} ({name}): "))
+        (line,) = (line for line in done.err.splitlines() if line.startswith(f"Figure {number} ({name}): "))
         assert "squares-resnet20" in line and "baseline, ralr; the paper's data set" in line
 
 
@@ -73,3 +94,15 @@ def test_figures_without_the_images_draws_the_curves(cli, trained_pair: Path, tm
         "ralr-viz: not drawn: activations, cam, embedding; the reasons are above"
     )
     assert "Figure 4 (embedding) was not drawn: " in done.err
+
+
+def test_find_experiments_says_what_it_leaves_out_unfinished(tmp_path: Path, capsys) -> None:
+    for method in ("baseline", "ralr"):
+        writer = RunWriter(tmp_path / "R" / method / "seed0", method=method)
+        writer.log(epoch=1, val_acc=50.0)
+        if method == "baseline":
+            writer.finish()
+        writer.close()
+    with pytest.raises(InputError, match="no recipe with a finished baseline"):
+        find_experiments(tmp_path)
+    assert capsys.readouterr().err.endswith("ralr/seed0: left out, it is running, not finished\n")
