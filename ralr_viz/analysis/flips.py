@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ralr_viz.errors import InputError
+from ralr_viz.results.names import name_runs
 from ralr_viz.results.run import RunRecord
 from ralr_viz.schedule.factors import Amplification, check_count
 
@@ -122,9 +123,7 @@ def collect_flips(runs: Sequence[RunRecord]) -> tuple[Flips, list[RunRecord]]:
     num_epochs = max(int(run.epoch.max()) for run in kept)
     dose = on_epochs(kept, "factor", num_epochs) - 1.0
     phase, base_lr, smooth = _find_phases(kept, num_epochs, masked)
-    flips = Flips(
-        tuple(r.label for r in kept), law, interval, base_lr, phase, smooth, dose, tuple(notes), masked
-    )
+    flips = Flips(name_runs(kept), law, interval, base_lr, phase, smooth, dose, tuple(notes), masked)
     return flips, kept
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 from ralr_viz.results.movement import MovementResult, late_start
+from ralr_viz.results.names import group_runs, name_runs
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
 
@@ -87,8 +88,8 @@ def compute_movement(
             curves["angle"][i, epoch == e] = angle
     changed, dataset, split = _churn(predictions, len(runs))
     return MovementResult(
-        models=tuple(names) if names is not None else _unique([run.label for run in runs]),
-        methods=_groups(runs),
+        models=tuple(names) if names is not None else name_runs(runs),
+        methods=group_runs(runs),
         epoch=epoch,
         late_after=np.array([late_start(last) for last in lasts], dtype=np.int64),
         last_epoch=np.array(lasts, dtype=np.int64),
@@ -260,19 +261,6 @@ def _churn(
         for pair in predictions
     ]
     return np.stack(rows).astype(np.int8), first.dataset, first.split
-
-
-def _groups(runs: Sequence[RunRecord]) -> tuple[str, ...]:
-    """The method, with its recipe where there are several, as in `CurvesResult.group`."""
-    if len({run.recipe_name for run in runs} - {""}) < 2:
-        return tuple(run.method for run in runs)
-    return tuple(f"{run.recipe_name} {run.method}".strip() for run in runs)
-
-
-def _unique(labels: Sequence[str]) -> tuple[str, ...]:
-    if len(set(labels)) == len(labels):
-        return tuple(labels)
-    return tuple(f"{label} ({i})" for i, label in enumerate(labels, 1))
 
 
 def _provenance(runs: Sequence[RunRecord]) -> dict[str, Any]:

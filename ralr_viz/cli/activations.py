@@ -170,13 +170,14 @@ def name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]
 
 def _name_pair(earlier: Checkpoint, later: Checkpoint) -> tuple[str, str, tuple[str, str]]:
     """Short name, long name and states: epochs of one training, else what the two trainings differ in."""
+    from ralr_viz.cli.inputs import label_checkpoints
     from ralr_viz.plots.style import method_name
 
     pair = (earlier, later)
     who = [method_name(c.method) if c.method else c.path.stem for c in pair]
     when = [f"epoch {c.epoch}" if c.epoch is not None else c.path.stem for c in pair]
     if any(c.method is None for c in pair):
-        names = [c.label for c in pair]
+        names = label_checkpoints(pair, [c.label for c in pair])
         return " → ".join(names), " → ".join(names), (names[0], names[1])
     if who[0] != who[1]:
         short, when = " → ".join(who), [f"{w}, {e}" for w, e in zip(who, when, strict=True)]
@@ -186,6 +187,8 @@ def _name_pair(earlier: Checkpoint, later: Checkpoint) -> tuple[str, str, tuple[
         short = who[0]
     seeds = "seed " if earlier.seed == later.seed else "seeds "
     seeds += " → ".join(dict.fromkeys(str(c.seed) for c in pair))
+    if earlier.path != later.path:  # two trainings of one method, seed and epoch
+        when = label_checkpoints(pair, when)
     return short, f"{short}, {seeds}", (when[0], when[1])
 
 

@@ -90,8 +90,10 @@ def runs_by_seed(option: str, path: Path) -> dict[int | None, Run]:
     """The runs in a folder of one method; the only one may lack a seed.
 
     Raises:
-        InputError: No run there, or two of one seed; ``option`` names it.
+        InputError: No run there, two of one seed, or runs that are no replicates: of several methods or
+            settings; ``option`` names it.
     """
+    from ralr_viz.results.names import group_runs
     from ralr_viz.results.run import find_runs, load_run
 
     runs: dict[int | None, Run] = {}
@@ -103,6 +105,12 @@ def runs_by_seed(option: str, path: Path) -> dict[int | None, Run]:
                 "give the folder of one method, such as RUNS/RECIPE/ralr"
             )
         runs[record.seed] = Run(folder, record)
+    groups = dict.fromkeys(group_runs([run.record for run in runs.values()]))
+    if len(groups) > 1 and None not in runs:
+        raise InputError(
+            f"`{option} {path}` has runs of {len(groups)} trainings ({'; '.join(groups)}), which are no seeds of one: "
+            "give the folder of one method and its settings, such as RUNS/RECIPE/ralr"
+        )
     return runs
 
 

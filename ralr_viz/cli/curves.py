@@ -51,9 +51,9 @@ def curves(
     result = compute_curves(records)
     result = dataclasses.replace(result, provenance=dict(result.provenance) | describe_command())
     if not quiet:
-        for record in records:
+        for name, record in zip(result.run, records, strict=True):
             for note in record.notes:
-                print(f"{record.label}: {note}", file=sys.stderr)
+                print(f"{name}: {note}", file=sys.stderr)
     for row, best_by in zip(result.summary(), result.best_by, strict=True):
         typer.echo(_describe(row, best_by))
     save_all(result, out, "curves", style=style, force=force)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.names import tell_apart
 
 if TYPE_CHECKING:
     from ralr_viz.data import Dataset
@@ -100,16 +101,25 @@ def load_checkpoints(
 
 
 def name_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """``baseline`` and ``RALR`` where that tells them apart, else seed and epoch too, else numbered."""
+    """``baseline`` and ``RALR`` where that tells them apart, else seed and epoch too, else what differs."""
     from ralr_viz.plots.style import method_name
 
-    for names in (
-        [method_name(c.method) if c.method else c.label for c in checkpoints],
-        [c.label for c in checkpoints],
-    ):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{c.label} ({i})" for i, c in enumerate(checkpoints, 1)]
+    names = [method_name(c.method) if c.method else c.label for c in checkpoints]
+    if len(set(names)) == len(names):
+        return names
+    return label_checkpoints(checkpoints, [c.label for c in checkpoints])
+
+
+def label_checkpoints(checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> list[str]:
+    """Names of checkpoints; equal ones get the settings, else the part of the path, in which they differ."""
+    return list(
+        tell_apart(
+            names,
+            [c.path for c in checkpoints],
+            settings=[c.recipe or {} for c in checkpoints],
+            methods=[c.method for c in checkpoints],
+        )
+    )
 
 
 def select_common(

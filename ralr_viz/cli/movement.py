@@ -128,15 +128,16 @@ class KeptStates(Mapping[int, Mapping[str, Any]]):
 
 
 def _name_runs(records: Sequence[RunRecord]) -> list[str]:
-    """``baseline`` and ``RALR`` where that tells them apart, else with seed, else with recipe, else numbered."""
+    """``baseline`` and ``RALR`` where that tells them apart, else with seed, else with what differs."""
     from ralr_viz.plots.style import method_name
+    from ralr_viz.results.names import name_runs
 
     short = [method_name(r.method) for r in records]
     seeds = [f"{name}, seed {r.seed}" for name, r in zip(short, records, strict=True)]
-    for names in (short, seeds, [r.label for r in records]):
+    for names in (short, seeds):
         if len(set(names)) == len(names):
             return names
-    return [f"{r.label} ({i})" for i, r in enumerate(records, 1)]
+    return list(name_runs(records))
 
 
 def _predict(

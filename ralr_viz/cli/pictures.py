@@ -14,6 +14,7 @@ from ralr_viz.cli.predictions import cached_predictions
 from ralr_viz.data import read_image_files
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.cam import distinct_parts
+from ralr_viz.results.names import tell_apart
 from ralr_viz.train.checkpoint import Checkpoint
 from ralr_viz.train.runtime import Runtime
 
@@ -139,7 +140,7 @@ def read_pictures(checkpoints: Sequence[Checkpoint], data: Path | None, files: S
         class_names=class_names,
         selection=f"{len(files)} pictures given by --images, resized to {size}×{size}",
         scales=[scale for _, scale, _ in needs],
-        names=tuple(file.name for file in files),
+        names=tell_apart([file.name for file in files], files),
     )
 
 

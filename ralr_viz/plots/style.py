@@ -14,6 +14,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,9 +129,8 @@ def method_looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 def method_name(method: str) -> str:
-    """A method as the paper writes it (it may follow a recipe's name), safe and short enough for a legend."""
-    if method.split()[-1:] == ["ralr"]:
-        method = f"{method[:-4]}RALR"
+    """A method as the paper writes it (between its recipe and the settings that differ, if any), safe and short enough for a legend."""
+    method = re.sub(r"(?<![^ ])ralr(?=$|,)", "RALR", method)
     if len(method) > _LONGEST_NAME:
         method = f"{method[: _LONGEST_NAME // 2]}…{method[-_LONGEST_NAME // 3 :]}"
     return method.replace("$", r"\$")  # matplotlib would read a formula

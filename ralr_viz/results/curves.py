@@ -12,6 +12,7 @@ import numpy as np
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.names import group_runs, name_runs
 from ralr_viz.results.run import CONSTANT_METHODS, RunRecord
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
@@ -51,6 +52,7 @@ class CurvesResult(Result):
             paper's Algorithm 1: L <= L*), int64 (num_runs,); 0 where no loss is finite. The test set never
             selects.
         best_by: ``val_loss``, ``train_loss`` or empty, for each run.
+        group: What each run is averaged with and drawn as, of `group_runs`: runs of one group are replicates.
     """
 
     kind: ClassVar[str] = "curves"
@@ -74,8 +76,14 @@ class CurvesResult(Result):
     test_acc: np.ndarray
     best_epoch: np.ndarray
     best_by: tuple[str, ...]
+    group: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.group:  # of a result that was saved before the settings decided
+            several = len(set(self.recipe) - {""}) > 1
+            pairs = zip(self.recipe, self.method, strict=False)
+            named = tuple(f"{r} {m}".strip() for r, m in pairs) if several else self.method
+            object.__setattr__(self, "group", named)
         super().__post_init__()
         num_runs, num_epochs = len(self.run), len(self.epoch)
         for name in _DRAWN:
@@ -83,7 +91,7 @@ class CurvesResult(Result):
                 raise ValueError(
                     f"`{name}` has shape {getattr(self, name).shape}, not {(num_runs, num_epochs)}"
                 )
-        for name in ("recipe", "method", "seed", "status", "best_epoch", "best_by"):
+        for name in ("recipe", "method", "seed", "status", "best_epoch", "best_by", "group"):
             if len(getattr(self, name)) != num_runs:
                 raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {num_runs} runs")
 
@@ -106,13 +114,6 @@ class CurvesResult(Result):
     def gap(self) -> np.ndarray:
         """Overfitting gap in nats, (num_runs, num_epochs): loss on ``split`` − ``train_loss_eval``."""
         return self.loss - self.train_loss_eval
-
-    @property
-    def group(self) -> tuple[str, ...]:
-        """What is averaged over seeds and drawn alike: the method, with its recipe if there are several."""
-        if len(set(self.recipe) - {""}) < 2:
-            return self.method
-        return tuple(f"{r} {m}".strip() for r, m in zip(self.recipe, self.method, strict=True))
 
     @property
     def amplified(self) -> np.ndarray:
@@ -183,7 +184,7 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
             array[i, columns] = np.where(np.isfinite(values), values, np.nan)
     best = [_best(epoch, arrays["val_loss"][i], arrays["train_loss"][i]) for i in range(len(runs))]
     return CurvesResult(
-        run=_unique([run.label for run in runs]),
+        run=name_runs(runs),
         recipe=tuple(run.recipe_name for run in runs),
         method=tuple(run.method for run in runs),
         seed=tuple(run.seed for run in runs),
@@ -192,6 +193,7 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
         epoch=epoch,
         best_epoch=np.array([number for number, _ in best], dtype=np.int64),
         best_by=tuple(by for _, by in best),
+        group=group_runs(runs),
         provenance=_provenance(runs),
         **arrays,
     )
@@ -221,15 +223,6 @@ def _common_split(runs: Sequence[RunRecord], arrays: dict[str, np.ndarray]) -> s
     raise InputError(
         f"`{lacking[0]}` has no validation values and `{lacking[1]}` no test values: draw them one by one"
     )
-
-
-def _unique(labels: Sequence[str]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
-    names = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        names.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return tuple(names)
 
 
 def _provenance(runs: Sequence[RunRecord]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRec
         for shares in accuracies:
             shares *= 100
         notes.append("no accuracy is above 1: taken as shares and turned into per cent")
-    return RunRecord("", path.stem, None, epochs, metrics, notes=tuple(notes))
+    return RunRecord("", path.stem, None, epochs, metrics, notes=tuple(notes), path=path)
 
 
 def recognise_column(name: str) -> str | None:

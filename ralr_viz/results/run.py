@@ -49,6 +49,7 @@ class RunRecord:
         result: Content of ``result.json``; None while the run is in progress and for a CSV.
         env: Content of ``env.json``, where there is one.
         notes: What was assumed while reading, a line each.
+        path: Run directory or file that it was read from, where there is one.
     """
 
     recipe_name: str
@@ -60,6 +61,7 @@ class RunRecord:
     result: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    path: Path | None = None
 
     @property
     def label(self) -> str:
@@ -126,6 +128,7 @@ def load_run(path: Path) -> RunRecord:
         recipe=recipe,
         result=_read_json(path / "result.json"),
         env=_read_json(path / "env.json"),
+        path=path,
     )
 
 

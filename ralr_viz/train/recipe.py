@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.names import NO_EFFECT, UNTRAINED
 from ralr_viz.train.recipe_rules import check_recipe, to_epoch
 from ralr_viz.train.recipe_values import coerce_value, parse_value
 
@@ -23,18 +24,6 @@ METHODS = ("baseline", "ralr", "scaled", "matched", "noise")
 RECIPE_VERSION = 1
 
 _LENGTHS = frozenset({"restart_epochs", "cycle"})
-_AMPLIFICATION = frozenset({"low", "high", "probability", "draw", "interval", "amplify_from"})
-_NOISE = frozenset({"noise_pct", "noise_range"})
-_NO_EFFECT = {  # of a method's factors on the others
-    "baseline": _AMPLIFICATION | _NOISE,
-    "ralr": _NOISE,
-    "scaled": _NOISE,
-    "matched": _NOISE,
-    "noise": _AMPLIFICATION,
-}
-_NO_EFFECT_ON_WEIGHTS = frozenset(
-    {"name", "description", "keep", "keep_every", "train_sample", "evaluate_test", "evaluate_unused"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +155,7 @@ class Recipe:
         version: an option added later leaves old keys alone. A method does not depend on the factors of
         the others, so recipes that differ only there share it.
         """
-        skip = _NO_EFFECT_ON_WEIGHTS | _NO_EFFECT.get(method, frozenset())
+        skip = UNTRAINED | NO_EFFECT.get(method, frozenset())
         fields = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
@@ -293,7 +282,7 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], method: 
         return []
     if old.key(method) == new.key(method):
         return []
-    skip = _NO_EFFECT_ON_WEIGHTS | _NO_EFFECT.get(method, frozenset())
+    skip = UNTRAINED | NO_EFFECT.get(method, frozenset())
     names = [f.name for f in dataclasses.fields(Recipe) if f.name not in skip]
     return [name for name in names if getattr(old, name) != getattr(new, name)]
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from ralr_viz import RunWriter
+from ralr_viz.models import build_model
 from ralr_viz.results.bundle import load_result
 
 FILES = ["activations", "activations.csv", "activations.pdf", "activations.png"]
@@ -97,6 +99,34 @@ def test_activations_names_rows_and_states(cli, runs, squares_root, tmp_path, pa
     cli("activations", *chosen, "--data", squares_root, "--limit", 3, "--out", tmp_path, "-q").succeeded()
     result = load_result(tmp_path / "activations")
     assert (list(result.rows), list(result.checkpoints)) == (rows, states)
+
+
+def test_states_that_are_called_alike_are_named_by_their_folders(cli, weights, squares_root, tmp_path):
+    """Both commands that take pairs; of two trainings of one method, seed and epoch the settings are named."""
+    ours = []
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        torch.save(weights, tmp_path / name / "last.pt")
+        ours += ["--ckpt", tmp_path / name]
+        with RunWriter(tmp_path / name, arch="resnet20", num_classes=4, recipe={"lr": name}) as run:
+            run.log(epoch=1)
+            run.save(build_model("resnet20", 4))
+    theirs = [
+        "--ckpt",
+        tmp_path / "A" / "last.pt",
+        "--ckpt",
+        tmp_path / "B" / "last.pt",
+        "--arch",
+        "resnet20",
+    ]
+    where = ["--dataset", "squares", "--data", squares_root, "--limit", 4, "-q"]
+    where += ["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"]
+    for given, states in ((theirs, ("A/last", "B/last")), (ours, ("epoch 1, lr=A", "epoch 1, lr=B"))):
+        out = tmp_path / f"out {states[0][0]}"
+        cli("activations", *given, *where, "--out", out).succeeded()
+        assert load_result(out / "activations").checkpoints == (states,)
+        cli("barrier", *given, *where, "--points", 3, "--no-augment", "--out", out).succeeded()
+        assert load_result(out / "barrier").states == (states,)
 
 
 def test_activations_of_strangers_weights(cli, weights, squares_root, tmp_path):

@@ -26,6 +26,16 @@ def theirs(weights, tmp_path):
     return file
 
 
+def test_pictures_of_one_name_are_told_apart_by_their_folders(cli, baseline, pictures, tmp_path):
+    files = [tmp_path / folder / "1.png" for folder in ("A", "B")]
+    for file, picture in zip(files, pictures, strict=False):
+        file.parent.mkdir()
+        Image.open(picture).save(file)
+    cli("cam", "--ckpt", baseline, "--images", *files, "--out", tmp_path / "out", "-q").succeeded()
+    assert load_result(tmp_path / "out" / "cam").image_names == ("A/1.png", "B/1.png")
+    assert "A/1.png" in (tmp_path / "out" / "cam.csv").read_text()
+
+
 def test_cam_draws_a_row_for_each_checkpoint(cli, runs, squares_root, tmp_path):
     arms = [arg for method in ("baseline/seed0", "ralr/seed2") for arg in ("--ckpt", runs / method)]
     out = tmp_path / "new" / "out"

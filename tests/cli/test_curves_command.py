@@ -55,6 +55,35 @@ def test_curves_reads_what_somebodys_loop_wrote(cli, tmp_path):
     assert "my loop/warm restarts/seed3: validation accuracy 90.00 % (last)" in outcome.lines[0]
 
 
+def test_curves_averages_no_logs_that_are_only_called_alike(cli, tmp_path):
+    for name, accuracy in (("SGD", 50), ("SAM", 70)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.csv").write_text(f"epoch,val_acc\n0,{accuracy}\n1,{accuracy}\n")
+    logs = [argument for name in ("SGD", "SAM") for argument in ("--run", tmp_path / name / "metrics.csv")]
+    done = cli("curves", *logs, "--out", tmp_path / "out").succeeded()
+    assert [line.split(":")[0] for line in done.lines[:2]] == ["SGD/metrics", "SAM/metrics"]
+    assert "SGD/metrics: epochs are counted from 0" in done.err
+    assert load_result(tmp_path / "out" / "curves").group == ("SGD/metrics", "SAM/metrics")
+
+
+def test_curves_averages_no_runs_of_other_settings(cli, tmp_path):
+    for folder, schedule, seed in (("a", "multistep", 0), ("b", "cosine", 0), ("b", "cosine", 1)):
+        settings = {"name": "digits", "schedule": schedule}
+        with RunWriter(tmp_path / folder / f"seed{seed}", seed=seed, recipe=settings) as run:
+            run.log(epoch=1, val_acc=50.0)
+    cli("curves", "--run", tmp_path, "--out", tmp_path / "out").succeeded()
+    cosine = "baseline, schedule=cosine"
+    assert load_result(tmp_path / "out" / "curves").group == ("baseline, schedule=multistep", cosine, cosine)
+    refused = cli("report", "--a", tmp_path / "b", "--b", tmp_path / "a", "--out", tmp_path / "r.html")
+    assert "no seeds of one" not in refused.err
+    with RunWriter(tmp_path / "b" / "seed2", seed=2, recipe={"name": "digits", "schedule": "sgdr"}) as run:
+        run.log(epoch=1, val_acc=50.0)
+    for command, more in (("why", ["--out", tmp_path / "why"]), ("report", ["--out", tmp_path / "r2.html"])):
+        cli(command, "--a", tmp_path / "b", "--b", tmp_path / "a", *more).failed(
+            2, "has runs of 2 trainings (baseline, schedule=cosine; baseline, schedule=sgdr)"
+        )
+
+
 def test_half_a_line_of_a_run_in_progress_is_left_out(cli, runs, tmp_path):
     directory = tmp_path / "run"
     directory.mkdir()
