@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +37,7 @@ class Experiment:
         epochs: Length of the training.
         runs: Method to seed to run directory; ``baseline`` and ``ralr`` are there.
         images_seen: Training images that a run was shown, repeats counted; 0 where not recorded.
+        whole: Whether the arms have kept an earlier state in common, so that every figure can be drawn.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Experiment:
     epochs: int
     runs: dict[str, dict[int, Path]]
     images_seen: float = 0.0
+    whole: bool = True
 
     @property
     def arms(self) -> list[str]:
@@ -145,7 +147,8 @@ def find_experiments(folder: Path) -> list[Experiment]:
         seen = 0.0 if math.isnan(one.images_seen) else one.images_seen
         paths = {method: {seed: path for seed, (path, _) in runs.items()} for method, runs in kept.items()}
         dataset = str(one.recipe.get("dataset", ""))
-        experiments.append(Experiment(group, dataset, _epochs(one.recipe), paths, seen))
+        experiment = Experiment(group, dataset, _epochs(one.recipe), paths, seen)
+        experiments.append(replace(experiment, whole=bool(_earlier_epochs(experiment))))
     if not experiments:
         raise InputError(
             f"`{folder}` has no recipe with a finished baseline and a finished ralr run of the same seed: "
@@ -157,14 +160,15 @@ def find_experiments(folder: Path) -> list[Experiment]:
 def choose_experiment(experiments: Sequence[Experiment], name: str) -> tuple[Experiment, str]:
     """Which recipe a figure is drawn from, and why in words.
 
-    The paper's data set goes first, then what was trained on most images, then more epochs (where the images were
-    not recorded), then more arms, then the folder's name.
+    The paper's data set goes first, then what every figure can be drawn from, then what was trained on most images,
+    then more epochs (where the images were not recorded), then more arms, then the folder's name.
     """
     wanted = FIGURES[name][1]
     ranked = sorted(
         experiments,
         key=lambda e: (
             not e.dataset.startswith(wanted),
+            not e.whole,
             -e.images_seen,
             -e.epochs,
             -len(e.arms),
@@ -180,7 +184,7 @@ def choose_experiment(experiments: Sequence[Experiment], name: str) -> tuple[Exp
         why = f"the paper's data set for this figure, {wanted}, is not among these runs"
     rivals = sum(e.dataset == chosen.dataset for e in experiments) - 1
     if rivals:
-        why += f"; of {rivals + 1} such finished recipes the one that was trained on the most images"
+        why += f"; of {rivals + 1} such finished recipes the one that kept its states and was trained on the most images"
     shown = f", {chosen.images_seen:,.0f} images" if chosen.images_seen else ""
     return chosen, f"{why}; {chosen.epochs} epochs{shown}"
 
@@ -191,11 +195,8 @@ def choose_epochs(experiment: Experiment) -> list[str]:
     Raises:
         InputError: The arms have kept no earlier epoch in common.
     """
-    from ralr_viz.train.checkpoint import saved_epochs
-
-    seed, last = experiment.seed, experiment.epochs
-    folders = [experiment.runs[arm][seed] for arm in experiment.arms]
-    common = set.intersection(*(set(saved_epochs(folder)) for folder in folders)) - {last}
+    last, common = experiment.epochs, _earlier_epochs(experiment)
+    folders = [experiment.runs[arm][experiment.seed] for arm in experiment.arms]
     if not common:
         raise InputError(
             f"the runs in `{experiment.folder}` have kept no earlier epoch in common: train with "
@@ -203,6 +204,14 @@ def choose_epochs(experiment: Experiment) -> list[str]:
         )
     early = min(common, key=lambda epoch: (abs(epoch - 2 * last / 3), epoch))
     return [f"{folder}{at}" for folder in folders for at in (f"@{early}", "")]
+
+
+def _earlier_epochs(experiment: Experiment) -> set[int]:
+    """Epochs before the last whose state every arm has kept, at the seed that is drawn."""
+    from ralr_viz.train.checkpoint import saved_epochs
+
+    folders = [experiment.runs[arm][experiment.seed] for arm in experiment.arms]
+    return set.intersection(*(set(saved_epochs(folder)) for folder in folders)) - {experiment.epochs}
 
 
 def _epochs(recipe: Mapping[str, Any]) -> int:

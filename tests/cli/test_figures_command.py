@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_choose_experiment_prefers_the_papers_data_then_images_then_epochs(name,
 def test_choose_experiment_of_runs_that_recorded_no_images_takes_the_longest() -> None:
     found = [experiment("a", "cifar10", arms=3), experiment("b", "cifar10", epochs=300)]
     assert choose_experiment(found, "embedding")[0].folder == Path("b")
+
+
+def test_choose_experiment_prefers_runs_that_kept_what_every_figure_needs() -> None:
+    """Runs of a study, of which only the last state is published, have seen more images; Figure 2 cannot be drawn."""
+    study = replace(experiment("a", "cifar10", seen=1e6), whole=False)
+    found = [study, experiment("b", "cifar10", seen=9e5)]
+    assert choose_experiment(found, "activations")[0].folder == Path("b")
+    assert choose_experiment([study], "activations")[0] is study
 
 
 def test_figures_of_the_published_runs_are_of_those_on_all_images(capsys) -> None:
