@@ -12,12 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.results.run import QUANTITIES, RunRecord
+from ralr_viz.results.run import ACCURACIES, QUANTITIES, RunRecord, are_shares
 
 _MISSING = {"", "nan", "none", "null", "na", "n/a", "-", "--"}
-_ACCURACIES = ("train_acc", "val_acc", "test_acc")
 _PLAIN_ACCURACY = "acc"  # a name that does not tell the split
-_ACCURACY_WORDS = ("acc", "accuracy", "top1", "top1acc", "top1accuracy", "acc1", "acctop1", "prec1")
+_ACCURACY_WORDS = (
+    "acc",
+    "accuracy",
+    "top1",
+    "top1acc",
+    "top1accuracy",
+    "acc1",
+    "acctop1",
+    "accuracytop1",
+    "prec1",
+)
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "eval", "dev"),
@@ -39,6 +48,12 @@ def _known_names() -> dict[str, str]:
 
 
 _NAMES = _known_names()
+_RATE_NAME = re.compile(r"lr-[A-Za-z]+(-\d+)?(/pg\d+)?|lr/pg\d+", re.IGNORECASE)  # Lightning's, Ultralytics'
+_RATES = ("lr", "base_lr")
+_TRAINING = ("train_loss", "train_acc", *_RATES)
+"""Quantities of the epoch as a whole: logged batch by batch, their mean is the epoch's."""
+_TELLING = re.compile(r"acc|top-?\d|prec|score|loss", re.IGNORECASE)
+"""Column names that a reader may expect to see drawn."""
 
 
 def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRecord:
@@ -47,9 +62,13 @@ def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRec
     Columns are recognised in any case and spelling: ``epoch``, ``lr`` or ``Learning Rate``, ``loss``,
     ``train_loss``, ``val_loss``, ``val_acc``, ``valid/top1``, ``Test accuracy (%)``, … A bare ``acc`` is the
     training accuracy if the log names a validation or test accuracy as well (as Keras does), else the
-    validation accuracy. Lines of the same epoch are merged (Lightning writes two). Epochs that start at 0 are
-    counted from 1; without an ``epoch`` column the lines are counted. Accuracies that are all <= 1 are shares
-    and turned into per cent. What was assumed is in the record's ``notes``.
+    validation accuracy. Lines of the same epoch are merged (Lightning writes two or more): of a training loss,
+    training accuracy or learning rate that was logged several times in an epoch the mean is taken, of anything
+    else the last value. A line without an epoch that holds learning rates at most (Lightning's
+    LearningRateMonitor) belongs to the next line's. Where the epochs go back and are logged again, the training was
+    restarted, and the later lines count. Epochs that start at 0 are counted from 1; without an ``epoch`` column
+    the lines are counted. Accuracies that are all <= 1 are shares and turned into per cent. What was assumed,
+    and which column that looks like a loss or accuracy was not used, is in the record's ``notes``.
 
     Args:
         path: File in UTF-8 with a header, separated by comma, semicolon or tab.
@@ -69,23 +88,21 @@ def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRec
         quantity: [_parse_cell(path, line, header[i], row[i], quantity) for line, row in lines]
         for quantity, i in chosen.items()
     }
-    if "epoch" in table:
-        epoch = np.array(table.pop("epoch"), dtype=np.int64)
-        if epoch.min() == 0:
-            epoch += 1
+    measured = {quantity: np.array(values) for quantity, values in table.items()}
+    if "epoch" in measured:
+        epoch, kept = _read_epochs(path, lines, measured.pop("epoch"), measured)
+        measured = {quantity: values[kept] for quantity, values in measured.items()}
+        first = epoch.min()
+        epoch, measured = _drop_restarted(epoch, measured, notes, offset=int(first == 0))
+        if first == 0:
+            epoch = epoch + 1
             notes.append("epochs are counted from 0 in the file, from 1 here")
     else:
         epoch = np.arange(1, len(lines) + 1)
         notes.append("no `epoch` column: each line is an epoch")
-    epochs, rows = np.unique(epoch, return_inverse=True)
-    metrics = {}
-    for quantity, values in table.items():
-        merged = metrics[quantity] = np.full(len(epochs), np.nan)
-        for row, value in zip(rows, values, strict=True):
-            if not math.isnan(value):
-                merged[row] = value
-    accuracies = [metrics[quantity] for quantity in _ACCURACIES if quantity in metrics]
-    if accuracies and np.nanmax([0.0, *np.concatenate(accuracies)]) <= 1:
+    epochs, metrics = _merge_epochs(epoch, measured, notes)
+    accuracies = [metrics[quantity] for quantity in ACCURACIES if quantity in metrics]
+    if are_shares(accuracies):
         for shares in accuracies:
             shares *= 100
         notes.append("no accuracy is above 1: taken as shares and turned into per cent")
@@ -94,7 +111,80 @@ def load_log_csv(path: Path, columns: Mapping[str, str] | None = None) -> RunRec
 
 def recognise_column(name: str) -> str | None:
     """The quantity that a column's name means, ``"acc"`` for an accuracy of no named split, else None."""
-    return _NAMES.get(re.sub(r"[^a-z0-9]", "", name.lower()))
+    if _RATE_NAME.fullmatch(name):
+        return "lr"
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    return _NAMES.get(plain.removeprefix("metrics"))  # Ultralytics: `metrics/accuracy_top1`
+
+
+def _read_epochs(
+    path: Path, lines: list[tuple[int, list[str]]], epoch: np.ndarray, values: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Epoch of each line that has one or can be given one, int64, and the places of these lines.
+
+    Raises:
+        InputError: A line without an epoch that holds more than learning rates, or no line with an epoch.
+    """
+    more = np.zeros(len(epoch), dtype=bool)
+    for quantity, column in values.items():
+        more |= np.isfinite(column) & (quantity not in _RATES)
+    bare = np.isnan(epoch)
+    bad = np.flatnonzero(bare & (more | bare.all()))
+    if len(bad):
+        raise InputError(
+            f"`{path}` line {lines[bad[0]][0]}, column `epoch`: `` is not an epoch: must be an integer >= 0"
+        )
+    filled = epoch.copy()
+    for i in range(len(epoch) - 2, -1, -1):  # Lightning logs an epoch's rate before anything else of it
+        if math.isnan(filled[i]):
+            filled[i] = filled[i + 1]
+    kept = np.flatnonzero(np.isfinite(filled))  # the last ones are of an epoch in progress
+    return filled[kept].astype(np.int64), kept
+
+
+def _drop_restarted(
+    epoch: np.ndarray, values: Mapping[str, np.ndarray], notes: list[str], *, offset: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Without the lines that a restarted training has logged again, which goes into the notes.
+
+    ``offset`` is what makes the file's epochs those of the notes, which count from 1.
+    """
+    kept = np.ones(len(epoch), dtype=bool)
+    for i in range(1, len(epoch)):
+        if epoch[i] >= epoch[i - 1]:
+            continue
+        stale = kept & (np.arange(len(epoch)) < i) & (epoch >= epoch[i])
+        same = stale & (epoch == epoch[i])
+        # blocks of other quantities one below the other, or a log that is sorted backwards, are no restart
+        again = any(np.isfinite(column[i]) and np.isfinite(column[same]).any() for column in values.values())
+        if again:
+            low, high = epoch[stale].min() + offset, epoch[stale].max() + offset
+            shown = f"epoch {low} is" if low == high else f"epochs {low} to {high} are"
+            notes.append(f"{shown} logged again further down (a restart): the later lines count")
+            kept &= ~stale
+    return epoch[kept], {quantity: column[kept] for quantity, column in values.items()}
+
+
+def _merge_epochs(
+    epoch: np.ndarray, values: Mapping[str, np.ndarray], notes: list[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Epochs, growing, and one value of each quantity for each: see `load_log_csv`."""
+    epochs, rows = np.unique(epoch, return_inverse=True)
+    merged = {}
+    for quantity, column in values.items():
+        there = ~np.isnan(column)
+        one = merged[quantity] = np.full(len(epochs), np.nan)
+        one[rows[there]] = column[there]  # of several the last
+        counts, differ = np.bincount(rows[there], minlength=len(epochs)), False
+        for row in np.flatnonzero(counts > 1):
+            several = column[there & (rows == row)]
+            if several.min() < several.max():  # the mean of equal ones would differ in the last bit
+                differ = True
+                one[row] = several.mean() if quantity in _TRAINING else several[-1]
+        if differ:
+            rule = "their mean is taken" if quantity in _TRAINING else "the last one counts"
+            notes.append(f"{quantity} has up to {counts.max()} values an epoch: {rule}")
+    return epochs, merged
 
 
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -151,6 +241,10 @@ def _choose_columns(
             )
         elif quantity is not None:
             chosen[quantity] = i
+    unused = [name for i, name in enumerate(header) if i in found and not found[i] and _TELLING.search(name)]
+    if unused:
+        names = ", ".join(f"`{name}`" for name in unused)
+        notes.append(f"not used: {names}; name a column by --column val_acc=COLUMN")
     if not chosen.keys() - {"epoch"}:
         names = ", ".join(f"`{name}`" for name in header[:12])
         raise InputError(
@@ -166,8 +260,8 @@ def _parse_cell(path: Path, line: int, column: str, cell: str, quantity: str) ->
         value = math.nan if text.lower() in _MISSING else float(text)
     except ValueError:
         raise InputError(f"{where} is not a number: mend it or leave the cell empty") from None
-    if quantity == "epoch" and not (0 <= value < 2**53 and value.is_integer()):
+    if quantity == "epoch" and not math.isnan(value) and not (0 <= value < 2**53 and value.is_integer()):
         raise InputError(f"{where} is not an epoch: must be an integer >= 0")
-    if quantity in _ACCURACIES and not (0 <= value <= 100 or math.isnan(value)):
+    if quantity in ACCURACIES and not (0 <= value <= 100 or math.isnan(value)):
         raise InputError(f"{where} is not an accuracy: must be in [0, 1] or in per cent")
     return value

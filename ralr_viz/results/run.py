@@ -6,7 +6,8 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ QUANTITIES = (
     "test_loss",
     "test_acc",
 )
+ACCURACIES = ("train_acc", "val_acc", "test_acc")
 # Methods whose factors are constants: nothing is drawn in them, even where their factor changes between pieces.
 CONSTANT_METHODS = ("scaled", "matched")
 _DEPTH = 3  # RECIPE/METHOD/seedK below the folder that is searched
@@ -114,9 +116,16 @@ def load_run(path: Path) -> RunRecord:
             f"`{path}` has no finished epoch in {METRICS}: wait for the first one or resume the run"
         )
     by_epoch = {record["epoch"]: record for record in records}
+    counts = Counter(record["epoch"] for record in records)
     epochs = sorted(by_epoch)
+    notes = []
+    if again := [epoch for epoch in epochs if counts[epoch] > 1]:
+        notes.append(f"epoch {', '.join(map(str, again))} is logged more than once: the last record counts")
     names = dict.fromkeys(name for record in records for name in record if name != "epoch")
     metrics = {name: np.array([_number(by_epoch[e].get(name)) for e in epochs]) for name in names}
+    accuracies = [metrics[name] for name in ACCURACIES if name in metrics]
+    if are_shares(accuracies):
+        notes.append("accuracies are all <= 1: taken for per cent, which is what a run directory holds")
     return RunRecord(
         recipe_name=recipe["recipe"],
         method=recipe["method"],
@@ -128,6 +137,7 @@ def load_run(path: Path) -> RunRecord:
         recipe=recipe,
         result=_read_json(path / "result.json"),
         env=_read_json(path / "env.json"),
+        notes=tuple(notes),
         path=path,
     )
 
@@ -221,6 +231,11 @@ def _parse_record(line: str) -> dict[str, Any]:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"`{name}` is {value!r}, must be a number or null")
     return record
+
+
+def are_shares(accuracies: Sequence[np.ndarray]) -> bool:
+    """Whether accuracies of a whole log are in [0, 1] instead of per cent: all are <= 1, one is above 0."""
+    return 0 < float(np.nanmax([0.0, *(value for values in accuracies for value in values)])) <= 1
 
 
 def _number(value: Any) -> float:

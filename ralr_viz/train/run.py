@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import operator
 import os
 import statistics
 from collections.abc import Collection, Mapping, Sequence
@@ -17,10 +18,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.results.run import ACCURACIES, are_shares
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.checkpoint_file import FORMAT_VERSION
 from ralr_viz.train.recipe import changed_settings, recipe_to_toml
@@ -32,6 +35,8 @@ from ralr_viz.train.storage import (
     write_bytes,
     write_json,
 )
+
+_MANY_CLASSES = 100  # from here on chance itself is below one per cent
 
 
 class RunWriter:
@@ -141,18 +146,26 @@ class RunWriter:
         finally:
             self.close()
 
-    def log(self, **record: float | int | None) -> None:
-        """Add one epoch's record; ``epoch`` is 1-based and grows. Non-finite values are stored as null.
+    def log(self, **record: Any) -> None:
+        """Add one epoch's record. Non-finite values are stored as null.
+
+        Args:
+            **record: ``epoch`` is 1-based and grows; losses are in nats, accuracies in per cent. Numbers of
+                Python, of NumPy and tensors of one element are taken.
 
         Raises:
-            InputError: ``epoch`` is missing or does not grow.
+            InputError: ``epoch`` is missing, below 1 or does not grow; a value that is no number; an accuracy outside
+                [0, 100]; or accuracies of the first epoch below 1, which are shares unless there are many classes.
         """
-        epoch = record.get("epoch")
-        if not isinstance(epoch, int) or (self.history and epoch <= self.history[-1]["epoch"]):
+        epoch, last = _integer(record.get("epoch")), self.history[-1]["epoch"] if self.history else 0
+        if epoch is None or epoch <= last:
+            first = "epochs count from 1 and " if not self.history else ""
             raise InputError(
-                f"`epoch` = {epoch!r} must be an integer above the last logged one: log each epoch once"
+                f"`epoch` = {record.get('epoch')!r} must be an integer above the last logged one, {last}: {first}"
+                "each is logged once"
             )
-        clean = {k: _finite(v) for k, v in record.items()}
+        clean = {name: _number(name, value) for name, value in record.items()} | {"epoch": epoch}
+        self._check_accuracies(clean)
         self.history.append(clean)
         append_line(self.directory / "metrics.jsonl", json.dumps(clean, allow_nan=False))
 
@@ -221,6 +234,23 @@ class RunWriter:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _check_accuracies(self, record: Mapping[str, Any]) -> None:
+        """Raises: InputError for an accuracy that cannot be in per cent, or that would be far below chance."""
+        known = {name: record[name] for name in ACCURACIES if record.get(name) is not None}
+        for name, value in known.items():
+            if not 0 <= value <= 100:
+                raise InputError(
+                    f"`{name}` = {value!r} must be in per cent, in [0, 100]: log 100 · correct / all"
+                )
+        few = (self.header.get("num_classes") or 0) < _MANY_CLASSES
+        shares = few and are_shares([np.array(list(known.values()))]) and max(known.values()) < 1
+        if shares and not self.history:
+            name, value = max(known.items(), key=lambda item: item[1])
+            raise InputError(
+                f"`{name}` = {value!r} looks like a share: accuracies are in per cent, log {100 * value:g} (or, if it "
+                f"is one of {_MANY_CLASSES} classes or more, say so by num_classes)"
+            )
 
     def _name_checkpoint(self) -> None:
         """Give ``last`` the names that its epoch deserves; run again after a kill, it changes nothing."""
@@ -338,8 +368,31 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _finite(value: float | int | None) -> float | int | None:
-    if value is None or isinstance(value, bool | int):
+def _integer(value: Any) -> int | None:
+    """An integer of Python, NumPy or torch; None for anything else, also for a truth value."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _number(name: str, value: Any) -> float | int | None:
+    """A value as JSON keeps it, None where it is not finite.
+
+    Raises:
+        InputError: It is no number.
+    """
+    if value is None or isinstance(value, bool):
         return value
-    value = float(value)
-    return value if math.isfinite(value) else None
+    if (whole := _integer(value)) is not None:
+        return whole
+    try:
+        if isinstance(value, str):  # "0.5" too: a text is a slip
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+        raise InputError(f"`{name}` = {shown} must be one number or None: log a float") from None
+    return number if math.isfinite(number) else None

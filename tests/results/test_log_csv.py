@@ -31,6 +31,8 @@ def read(folder: Path, text: str, **options: dict[str, str]) -> RunRecord:
         ("Learning Rate", "lr"),
         ("learning_rate", "lr"),
         ("lr-SGD", "lr"),
+        ("lr-RMSprop-1/pg2", "lr"),
+        ("lr-SGD-momentum", None),
         ("loss", "train_loss"),
         ("Train Loss", "train_loss"),
         ("train/loss", "train_loss"),
@@ -93,6 +95,64 @@ def test_load_log_csv_merges_the_lines_of_lightning(tmp_path: Path) -> None:
     assert record.metrics["train_loss"].tolist() == [2, 1]
     assert record.metrics["val_acc"].tolist() == [50, 60]
     assert record.metrics["lr"].tolist() == [0.1, 0.1]
+
+
+def test_load_log_csv_reads_lightnings_learning_rate_monitor(tmp_path: Path) -> None:
+    """Its lines have no epoch and stand before those of their epoch; the last one's epoch is not done."""
+    text = (
+        "epoch,lr-SGD,step,train_loss,val_loss\n"
+        ",0.1,0,,\n0,,49,2.0,\n0,,99,1.0,\n0,,99,,1.5\n"
+        ",0.05,100,,\n1,,149,0.8,\n1,,199,0.4,\n1,,199,,1.2\n"
+        ",0.01,200,,\n"
+    )
+    record = read(tmp_path, text)
+    assert record.epoch.tolist() == [1, 2]
+    assert record.metrics["lr"].tolist() == [0.1, 0.05]
+    np.testing.assert_allclose(record.metrics["train_loss"], [1.5, 0.6], rtol=1e-15)  # not the last batch's
+    assert record.metrics["val_loss"].tolist() == [1.5, 1.2]
+    assert "train_loss has up to 2 values an epoch: their mean is taken" in record.notes
+    with pytest.raises(InputError, match="line 3, column `epoch`: `` is not an epoch"):
+        read(tmp_path, "epoch,lr,val_loss\n1,0.1,2\n,0.1,2\n2,0.1,2\n")
+    with pytest.raises(InputError, match="is not an epoch"):
+        read(tmp_path, "epoch,lr\n,0.1\n,0.1\n")
+
+
+def test_load_log_csv_keeps_equal_rates_to_the_bit_and_the_last_of_several_evaluations(
+    tmp_path: Path,
+) -> None:
+    record = read(tmp_path, "epoch,lr,val_loss\n1,0.1,3\n1,0.1,2\n1,0.1,\n")
+    assert (record.metrics["lr"].tolist(), record.metrics["val_loss"].tolist()) == ([0.1], [2])
+    assert record.notes == ("val_loss has up to 2 values an epoch: the last one counts",)
+
+
+def test_load_log_csv_says_that_a_training_was_restarted(tmp_path: Path) -> None:
+    rows = [(0, 3), (1, 2), (2, 1), (1, 9), (2, 8), (3, 7), (3, 6)]
+    record = read(tmp_path, "epoch,val_loss\n" + "".join(f"{e},{v}\n" for e, v in rows))
+    assert record.epoch.tolist() == [1, 2, 3, 4]
+    assert record.metrics["val_loss"].tolist() == [3, 9, 8, 6]
+    assert record.notes[0] == "epochs 2 to 3 are logged again further down (a restart): the later lines count"
+    # a block for each split is none, nor is a log from the last epoch to the first
+    blocks = read(tmp_path, "epoch,train_loss,val_loss\n1,2,\n2,1,\n1,,4\n2,,3\n")
+    assert (blocks.metrics["train_loss"].tolist(), blocks.metrics["val_loss"].tolist()) == ([2, 1], [4, 3])
+    backwards = read(tmp_path, "epoch,val_loss\n3,1\n2,2\n1,3\n")
+    assert (backwards.metrics["val_loss"].tolist(), blocks.notes, backwards.notes) == ([3, 2, 1], (), ())
+    # what the first attempt had evaluated after the place of the restart is gone with it
+    cut = read(tmp_path, "epoch,train_loss,val_loss\n1,3,3\n2,2,2\n3,1,1\n2,5,\n")
+    np.testing.assert_array_equal(cut.metrics["val_loss"], [3, math.nan])
+
+
+def test_load_log_csv_reads_ultralytics(tmp_path: Path) -> None:
+    text = (
+        "epoch,time,train/loss,metrics/accuracy_top1,metrics/accuracy_top5,val/loss,lr/pg0,lr/pg1\n"
+        "1,9.1,2.0,0.25,0.5,1.9,0.01,0.02\n2,9.0,1.0,0.5,0.9,1.5,0.01,0.02\n"
+    )
+    record = read(tmp_path, text)
+    assert record.metrics["val_acc"].tolist() == [25, 50]
+    assert record.metrics["lr"].tolist() == [0.01, 0.01]
+    said = " ".join(record.notes)
+    assert "`metrics/accuracy_top1` is taken as val_acc" in said
+    assert "not used: `metrics/accuracy_top5`; name a column by --column" in said
+    assert "`lr/pg1` is left out: lr is column `lr/pg0`" in said
 
 
 def test_load_log_csv_counts_lines_without_epochs(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def test_load_run_survives_a_cut_at_every_byte(tmp_path: Path) -> None:
 
 def test_load_run_takes_the_later_record_of_an_epoch(tmp_path: Path) -> None:
     run = write_run(tmp_path / "r", [epoch(2, lr=1), epoch(1, lr=2), epoch(2, lr=3)])
-    assert load_run(run).metrics["lr"].tolist() == [2, 3]
+    record = load_run(run)
+    assert record.metrics["lr"].tolist() == [2, 3]
+    assert record.notes == ("epoch 2 is logged more than once: the last record counts",)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -45,6 +46,53 @@ def test_run_writer_refuses_an_epoch_that_does_not_grow(tmp_path):
         for epoch in (2, 1, None, "3"):
             with pytest.raises(InputError, match="must be an integer above the last"):
                 run.log(epoch=epoch)
+
+
+@pytest.mark.parametrize("epoch", [0, -1, True, np.bool_(True), 1.0, "1", None])
+def test_run_writer_refuses_an_epoch_that_no_command_would_read(tmp_path, epoch):
+    with RunWriter(tmp_path / "mine") as run, pytest.raises(InputError, match="epochs count from 1"):
+        run.log(epoch=epoch, train_loss=1.0)
+
+
+def test_run_writer_takes_numbers_of_numpy_and_torch(tmp_path):
+    with RunWriter(tmp_path / "mine") as run:
+        run.log(
+            epoch=np.int64(1), lr=np.float32(0.5), val_loss=torch.tensor(2.0), val_acc=np.int32(60), k=True
+        )
+        run.log(epoch=torch.tensor(2), val_loss=np.array([np.inf]).max(), val_acc=np.float64(0.5))
+    assert [json.loads(line) for line in (tmp_path / "mine" / "metrics.jsonl").read_text().splitlines()] == [
+        {"epoch": 1, "lr": 0.5, "val_loss": 2.0, "val_acc": 60, "k": True},
+        {"epoch": 2, "val_loss": None, "val_acc": 0.5},
+    ]
+    assert load_run(tmp_path / "mine").epoch.tolist() == [1, 2]
+
+
+def test_run_writer_refuses_what_is_no_number(tmp_path):
+    with RunWriter(tmp_path / "mine") as run:
+        for value, shown in (
+            ("0.5", "'0.5'"),
+            (torch.ones(2), "a Tensor"),
+            ([1], "a list"),
+            (object(), "a object"),
+        ):
+            with pytest.raises(InputError, match=f"`val_loss` = {shown} must be one number"):
+                run.log(epoch=1, val_loss=value)
+        run.log(epoch=1, val_loss=1.0)  # nothing was logged before
+
+
+def test_run_writer_refuses_a_share_where_per_cent_are_meant(tmp_path):
+    with RunWriter(tmp_path / "mine", num_classes=10) as run:
+        with pytest.raises(InputError, match=r"`val_acc` = 0\.5 looks like a share: .* log 50 "):
+            run.log(epoch=1, train_acc=0.25, val_acc=0.5)
+        for value in (-0.1, 100.5):
+            with pytest.raises(InputError, match=r"`val_acc` = .* in \[0, 100\]"):
+                run.log(epoch=1, val_acc=value)
+        run.log(epoch=1, train_acc=0.5, val_acc=10.0)
+        run.log(epoch=2, val_acc=0.5)  # it has said per cent
+    with RunWriter(tmp_path / "many", num_classes=1000) as run:
+        run.log(epoch=1, val_acc=0.5)
+    assert "taken for per cent" in load_run(tmp_path / "many").notes[0]
+    assert load_run(tmp_path / "mine").notes == ()
 
 
 def test_run_writer_stores_non_finite_numbers_as_null(tmp_path):
