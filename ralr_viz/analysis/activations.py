@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import Call, capture
 from ralr_viz.analysis.histogram import HALF, StreamingHistogram, align
+from ralr_viz.analysis.network import plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import Shape, common_stages
 from ralr_viz.errors import InputError
@@ -87,7 +88,7 @@ def compute_activations(
         [Pictures.on_device(images, targets, m, s, runtime) for m, s in zip(*pair, strict=True)]
         for pair in zip(means, stds, strict=True)
     ]
-    networks = [[network.to(runtime.device) for network in pair] for pair in pairs]
+    networks = [[plain_network(network).to(runtime.device) for network in pair] for pair in pairs]
     # before any pass over the images, which takes longer
     found = [
         common_stages(row, pair, [picture.load(0, PROBE_IMAGES)[0] for picture in view], layers)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.head import find_logits
+from ralr_viz.analysis.network import plain_network
 from ralr_viz.analysis.objective import Objective
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.barrier import STATISTICS, BarrierResult, line_gap
 from ralr_viz.train.runtime import resolve_runtime
 
@@ -73,7 +74,7 @@ def measure_barrier(
     _check_points(points)
     if statistics not in STATISTICS:
         raise UnknownNameError("statistics", statistics, STATISTICS)
-    ends = [_tensors(objective, network) for network in (first, second)]
+    ends = [_tensors(objective, plain_network(network)) for network in (first, second)]
     alphas = np.arange(points) / (points - 1)
     losses, correct = [], []
     for done, alpha in enumerate(alphas, 1):

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer, package_batch, package_step
-from ralr_viz.analysis.head import CamHead, classify, find_cam_head, find_logits, rounding_tolerance
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.analysis.head import CamHead, classify, find_cam_head, rounding_tolerance
+from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.cam import METHOD_NAMES, CamResult
-from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
@@ -116,11 +117,10 @@ def compute_cam(
     check_method(method)
     check_images(images, batch)
     runtime = resolve_runtime(device, precision)
-    model = model.to(runtime.device)
+    model = plain_network(model).to(runtime.device)
     pictures = Pictures.on_device(images, check_targets(targets, len(images)), mean, std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with eval_mode(model):
-        check_outputs(model, probe, pictures.targets)
+    with classifying(model, probe, pictures.targets):
         reason = ""
         if method == "cam":
             found = _closed_form(model, probe, pictures, layer, batch, progress)

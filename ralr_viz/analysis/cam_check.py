@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from ralr_viz.analysis.cam import Cam, compute_cam
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, draw_with_package, package_batch
-from ralr_viz.analysis.head import CamHead, find_cam_head, find_logits
+from ralr_viz.analysis.head import CamHead, find_cam_head
+from ralr_viz.analysis.network import classifying, plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
-from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import resolve_runtime
 
 PARITY_LIMIT = 1e-5
@@ -89,6 +90,7 @@ def verify_cam(
     Raises:
         RalrVizError: As `compute_cam`.
     """
+    model = plain_network(model)
     with _without_tf32():
         cam = compute_cam(
             model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
@@ -99,7 +101,7 @@ def verify_cam(
         pictures = Pictures.on_device(images, cam.target, mean, std, resolve_runtime(device, "fp32"))
         probe, _ = pictures.load(0, PROBE_IMAGES)
         identity = None
-        with eval_mode(model):
+        with classifying(model, probe, cam.target):
             network, peer, place = model, cam.method, cam.layer
             if cam.method == "cam":
                 head = find_cam_head(model, probe)

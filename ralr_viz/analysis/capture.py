@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ralr_viz.errors import UnknownNameError
+from ralr_viz.models.outputs import tensors_in
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def capture(
     try:
         for name, module in named.items():
             handles.append(module.register_forward_hook(recorder(name), with_kwargs=True))
-        yield calls
+        with torch.compiler.set_stance("force_eager"):  # compiled parts do not see these hooks
+            yield calls
     finally:
         for handle in handles:
             handle.remove()
@@ -125,15 +128,3 @@ def _find_modules(model: nn.Module, names: Iterable[str]) -> dict[str, nn.Module
             raise UnknownNameError("module", name, filter(None, known))
         found[name] = known[name]
     return found
-
-
-def tensors_in(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a module returned (a tensor, or containers of them), depth first."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from tensors_in(value)
-    elif isinstance(output, tuple | list):
-        for value in output:
-            yield from tensors_in(value)

@@ -11,12 +11,12 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
-from ralr_viz.analysis.head import find_logits
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.interpolation import interpolate_maps
 from ralr_viz.results.localisation import CONTROLS
-from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -87,6 +87,7 @@ def compute_faithfulness(
             f"`maps` is {maps.shape}, `steps` = {steps}: one map for each of {len(images)} images, and 1 or more"
         )
     runtime = resolve_runtime(device, precision)
+    model = plain_network(model)
     before = next((p.device for p in model.parameters()), torch.device("cpu"))
     pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
     rng = np.random.default_rng([seed, _STREAM])
@@ -94,9 +95,8 @@ def compute_faithfulness(
     gains = np.empty((3, len(CONTROLS), len(images)))
     runtime.place(model)
     try:
-        with eval_mode(model), torch.no_grad():
-            probe, _ = pictures.load(0, PROBE_IMAGES)
-            check_outputs(model, probe, pictures.targets)
+        probe, _ = pictures.load(0, PROBE_IMAGES)
+        with classifying(model, probe, pictures.targets), torch.no_grad():
             for i in range(len(images)):
                 x, target = pictures.load(i, i + 1)
                 score = _scorer(model, int(target), runtime, batch)

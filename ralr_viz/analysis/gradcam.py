@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import Call, capture, copied_output, frozen_parameters
-from ralr_viz.analysis.head import classify, find_logits, is_map
+from ralr_viz.analysis.head import classify, is_map
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.train.evaluate import eval_mode
 
 _LARGEST_BATCH = 32
@@ -130,6 +131,7 @@ def _package_cam(model: nn.Module, layer: str, method: str, *, keep_raw: bool) -
         stack.callback(cam.activations_and_grads.release)  # its own context manager swallows IndexError
         # frozen parameters get their graph from the images: no time goes into gradients of the weights
         stack.enter_context(frozen_parameters(model))
+        stack.enter_context(torch.compiler.set_stance("force_eager"))  # as in `capture`
         # registered after the package's hooks: what they keep is not overwritten by an in-place ReLU
         stack.enter_context(copied_output(module))
         if method == "scorecam":

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.capture import Call, capture, copy_detached, tensors_in
-from ralr_viz.errors import InputError
+from ralr_viz.analysis.capture import Call, capture, copy_detached
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.train.evaluate import eval_mode
 
 
@@ -46,21 +45,6 @@ class CamHead:
         """W (classes, channels) and b (classes,), zero where the layer has none, in float32."""
         weight, bias = _weight_and_bias(model.get_submodule(self.linear))
         return weight.float(), bias.float()
-
-
-def find_logits(output: Any) -> Tensor:
-    """The logits (b, classes) in what a network returned: a tensor, ``.logits``, or the first of several.
-
-    Raises:
-        InputError: It returned something else, so it is no classifier.
-    """
-    if isinstance(output, Mapping) and "logits" in output:
-        output = output["logits"]
-    first = next(tensors_in(output), None)
-    if first is None or first.ndim != 2:
-        got = type(output).__name__ if first is None else f"a tensor of shape {tuple(first.shape)}"
-        raise InputError(f"the network returns {got}, a classifier returns logits of shape (images, classes)")
-    return first
 
 
 @torch.no_grad()

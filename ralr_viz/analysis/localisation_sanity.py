@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.errors import InputError
-from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 _FEWEST_STAGES = 3
@@ -84,11 +84,10 @@ def randomise_cascade(
     """
     check_images(images, batch)
     runtime = resolve_runtime(device, precision)
-    network = runtime.place(copy.deepcopy(model))
+    network = runtime.place(copy.deepcopy(plain_network(model)))
     pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with eval_mode(network):
-        check_outputs(network, probe, pictures.targets)
+    with classifying(network, probe, pictures.targets):
         head = find_cam_head(network, probe)
         if head is None:
             raise InputError(

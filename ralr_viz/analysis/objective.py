@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import update_bn
 
-from ralr_viz.analysis.head import find_logits
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.analysis.network import check_outputs, plain_network
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.data.augment import crop_batch, pad_images, plan_epoch
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
 from ralr_viz.train.runtime import Runtime
 
 Weights = Sequence[Tensor]
@@ -67,11 +68,12 @@ class Objective:
         if targets.min() < 0:
             raise InputError("the loss needs the class of every image: leave out those without a label")
         self.runtime, self.batch = runtime, min(batch, len(images))
-        self.model = runtime.place(copy.deepcopy(model)).eval().requires_grad_(True)
+        self.model = runtime.place(copy.deepcopy(plain_network(model))).eval().requires_grad_(True)
         self._pictures = Pictures.on_device(images, targets, mean, std, runtime)
         named = dict(self.model.named_parameters())
         self.names, self.parameters = tuple(named), list(named.values())
         check_outputs(self.model, self._load(0, PROBE_IMAGES)[0], targets)
+        return_logits(self.model, labelled=count_labelled(targets))
         self.start = [p.detach().clone() for p in self.parameters]
         self._norms = [m for m in self.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self._statistics = [b.detach().clone() for b in self._buffers()]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ralr_viz.analysis.head import find_logits
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.train.runtime import Runtime
@@ -106,32 +105,6 @@ def check_targets(targets: np.ndarray | None, n: int) -> np.ndarray:
             f"`targets` is {targets.dtype} {targets.shape}: one integer for each of the {n} images"
         )
     return targets.astype(np.int64)
-
-
-def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray) -> None:
-    """Run a network on one image and hold the targets against its classes.
-
-    Raises:
-        InputError: It does not take images of this size, returns no logits, or a target is none of its classes.
-    """
-    try:
-        with torch.no_grad():
-            classes = find_logits(model(probe[:1])).shape[1]
-    except InputError:
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = probe.shape[2:]
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(
-            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
-            "use images of the size that it was trained on"
-        ) from error
-    outside = targets[(targets < -1) | (targets >= classes)]
-    if len(outside):
-        raise InputError(
-            f"target class {outside[0]} is outside the network's {classes} classes (0 to {classes - 1}): "
-            "use the data set that it was trained on"
-        )
 
 
 def _check_scale(mean: Sequence[float], std: Sequence[float]) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import find_gradient_layer
-from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier, find_logits
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_outputs, check_targets
+from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier
+from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 
@@ -68,11 +69,10 @@ def compute_predictions(
     """
     check_images(images, batch)
     runtime = resolve_runtime(device, precision)
-    model = runtime.place(model)
+    model = runtime.place(plain_network(model))
     pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with eval_mode(model):
-        check_outputs(model, probe, pictures.targets)
+    with classifying(model, probe, pictures.targets, len(class_names) or None):
         reader = _find_reader(model, probe)
         columns = pictures.run(lambda x, target: reader.read(model, runtime, x, target), batch, progress)
     logits, features, true_maps, predicted_maps = columns

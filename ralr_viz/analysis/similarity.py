@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.network import plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages, find_stages
 from ralr_viz.errors import InputError
@@ -84,7 +85,7 @@ def compute_similarity(
     runtime = resolve_runtime(device, precision)
     rows = tuple(names) if names is not None else tuple(f"pair {i}" for i in range(1, len(pairs) + 1))
     pictures = Pictures.on_device(images, check_targets(None, len(images)), mean, std, runtime)
-    networks = {id(n): runtime.place(copy.deepcopy(n)) for pair in pairs for n in pair}
+    networks = {id(n): runtime.place(copy.deepcopy(plain_network(n))) for pair in pairs for n in pair}
     probe = pictures.load(0, PROBE_IMAGES)[0]
     chosen = _choose_layers(", ".join(rows), list(networks.values()), probe, layers)
     count = len(images) // minibatch

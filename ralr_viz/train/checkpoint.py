@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.models import adapt_state_dict, build_model
+from ralr_viz.models.outputs import return_logits
 from ralr_viz.train.checkpoint_file import (
     FORMAT_VERSION,
     METADATA_KEY,
@@ -75,13 +76,14 @@ class Checkpoint:
         return f"{self.method}{seed}" + (f", epoch {self.epoch}" if self.epoch is not None else "")
 
     def build(self) -> nn.Module:
-        """The network with these weights, on the CPU in eval mode.
+        """The network with these weights, on the CPU in eval mode; it returns its logits and nothing else.
 
         Raises:
             CheckpointError: The weights belong to another architecture or number of classes.
         """
         model = build_model(self.arch, self.num_classes, allow_import=self.trusted_arch)
         model.load_state_dict(adapt_state_dict(self.weights, model, self.arch))
+        return_logits(model, self.num_classes)
         return model.eval()
 
 

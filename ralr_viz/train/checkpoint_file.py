@@ -70,6 +70,11 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
             "(it could run code): ask its author for safetensors or a plain state dict"
         ) from None
     except Exception as error:  # torch raises many kinds for damaged archives, and words for some
+        if "TorchScript" in str(error):
+            raise CheckpointError(
+                f"`{path}` is TorchScript, whose layers cannot be looked into: save the `state_dict()` of the "
+                "network that it was made from"
+            ) from None
         reason = f" ({one_line(error)})" if isinstance(error, RuntimeError) else ""
         raise CheckpointError(
             f"`{path}` is damaged or no checkpoint{reason}: give a whole .pt or .safetensors file"

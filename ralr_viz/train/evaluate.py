@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ralr_viz.data import Dataset, Split
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import count_labelled, find_logits
 from ralr_viz.train.runtime import Runtime
 
 
@@ -91,15 +92,15 @@ def evaluate(
         raise InputError("there are no images to evaluate: choose another --split or a larger --limit")
     device = runtime.device
     totals = torch.zeros(3, device=device)
-    highest = int(labels.max())
+    highest, labelled = int(labels.max()), count_labelled(labels)
     begin = time.perf_counter()
     with eval_mode(model), torch.no_grad():
         for start in range(0, len(images), batch):
             x = _to_tensor(images[start : start + batch]).to(device)
             y = _to_tensor(labels[start : start + batch]).to(device)
             with runtime.autocast():
-                logits = model(normalise_batch(x, mean, std).contiguous(memory_format=runtime.memory_format))
-            logits = logits.float()
+                output = model(normalise_batch(x, mean, std).contiguous(memory_format=runtime.memory_format))
+            logits = find_logits(output, labelled=labelled).float()
             if start == 0 and highest >= logits.shape[1]:
                 raise InputError(
                     f"label {highest} needs {highest + 1} classes, the network has {logits.shape[1]}: "

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.head import CamHead, find_cam_head, find_logits
+from ralr_viz.analysis.head import CamHead, find_cam_head
 from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import find_logits
 
 
 class Net(nn.Module):

@@ -214,3 +214,49 @@ def test_wider_classifier_names_the_option(cli, squares_root, tmp_path):
     cli("eval", *where, *scale, "--num-classes", 4).failed(
         2, "has 10 classes, the model 4", "`--num-classes 10`"
     )
+
+
+FACTORY = """
+from torch import nn
+
+class Two(nn.Module):
+    def __init__(self, classes, order):
+        super().__init__()
+        self.order, self.conv, self.linear = order, nn.Conv2d(3, 7, 3), nn.Linear(7, classes)
+
+    def forward(self, x):
+        features = self.conv(x).mean((2, 3))
+        return self.order(features, self.linear(features))
+
+def pair(num_classes):
+    return Two(num_classes, lambda features, logits: (features, logits))
+
+def alone(num_classes):
+    return Two(num_classes, lambda features, logits: logits)
+
+def headless(num_classes):
+    return Two(num_classes, lambda features, logits: features)
+"""
+
+
+def test_a_network_of_features_and_logits_is_measured_by_its_logits(
+    evaluate, cli, squares_root, tmp_path, monkeypatch
+):
+    (tmp_path / "two_outputs.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    import two_outputs
+
+    torch.save(two_outputs.alone(num_classes=4).state_dict(), "two.pt")
+    given = ["--ckpt", "two.pt", "--dataset", "squares", "--arch"]
+    alone, both = (evaluate(*given, f"two_outputs:{name}") for name in ("alone", "pair"))
+    assert without_speed(both) == without_speed(alone)
+    for command in (
+        ["eval"],
+        ["calibration", "--out", "out"],
+        ["sharpness", "--out", "out"],
+        ["cam", "--out", "out"],
+    ):
+        outcome = cli(*command, *given, "two_outputs:headless", "--data", squares_root)
+        assert outcome.code == 2 and "Traceback" not in outcome.err
+        assert outcome.err.splitlines()[-1].startswith("ralr-viz: the network returns an output 7 wide")

@@ -193,3 +193,11 @@ def test_damaged_safetensors_header_is_one_line(tmp_path, model):
         file.write_bytes(safetensors.torch.save(weights, metadata={"ralr_viz": text}))
         with pytest.raises(CheckpointError, match="damaged"):
             load_checkpoint(file)
+
+
+def test_a_torchscript_archive_is_named_in_one_line(tmp_path):
+    with pytest.warns(Warning):  # torch's own: it is deprecated
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "scripted.pt")
+    with pytest.raises(CheckpointError, match=r"is TorchScript.*save the `state_dict\(\)`") as refused:
+        load_checkpoint(tmp_path / "scripted.pt", arch="resnet20")
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,85 @@
+"""A caller's network, made ready to be looked into and left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.errors import InputError
+from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
+from ralr_viz.train.evaluate import eval_mode
+
+
+def plain_network(model: nn.Module) -> nn.Module:
+    """The network itself, where it is the wrapper of `torch.compile`.
+
+    What was compiled does not see hooks that come later, so that the same call would answer differently the
+    second time; `capture` has parts that were compiled run as they are written.
+
+    Raises:
+        InputError: It is TorchScript, whose modules return nothing to hooks.
+    """
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            "the network is TorchScript, whose layers cannot be looked into: pass the `nn.Module` that it was made "
+            "from, with its state dict"
+        )
+    return model
+
+
+@contextmanager
+def classifying(
+    model: nn.Module, probe: Tensor, targets: np.ndarray, classes: int | None = None
+) -> Iterator[None]:
+    """Eval mode for the block, in which the network returns its logits alone, whatever it returns otherwise.
+
+    Args:
+        model: Any classifier.
+        probe: Normalised images (b, 3, H, W), on the model's device; the first is run.
+        targets: (n,) integer classes, −1 where none is given, which are held against the network's.
+        classes: How many there are, where known; else the targets show it, see `find_logits`.
+
+    Raises:
+        InputError: It does not take images of this size, its logits are not known, or a target is none of its
+            classes.
+    """
+    with eval_mode(model):
+        labelled = count_labelled(targets)
+        check_outputs(model, probe, targets, classes)
+        handle = return_logits(model, classes, labelled=labelled)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray, classes: int | None = None) -> None:
+    """Run a network on one image and hold the targets against its classes; arguments of `classifying`.
+
+    Raises:
+        InputError: As there.
+    """
+    try:
+        with torch.no_grad():
+            logits = find_logits(model(probe[:1]), classes, labelled=count_labelled(targets))
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = probe.shape[2:]
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
+            "use images of the size that it was trained on"
+        ) from error
+    width = logits.shape[1]
+    outside = targets[(targets < -1) | (targets >= width)]
+    if len(outside):
+        raise InputError(
+            f"target class {outside[0]} is outside the network's {width} classes (0 to {width - 1}): "
+            "use the data set that it was trained on"
+        )
