@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import operator
 import os
 import statistics
 from collections.abc import Collection, Mapping, Sequence
@@ -18,15 +17,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 
 from ralr_viz._version import __version__
+from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
-from ralr_viz.results.run import ACCURACIES, are_shares
+from ralr_viz.results.movement import late_start
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.checkpoint_file import FORMAT_VERSION
 from ralr_viz.train.recipe import changed_settings, recipe_to_toml
+from ralr_viz.train.record import clean_record
 from ralr_viz.train.storage import (
     append_line,
     copy_file,
@@ -35,36 +35,47 @@ from ralr_viz.train.storage import (
     write_bytes,
     write_json,
 )
-
-_MANY_CLASSES = 20  # with more, a first epoch may be near one per cent by chance
+from ralr_viz.train.watch import LoopWatch, describe_dataset, method_of
 
 
 class RunWriter:
     """Writes a run directory, for ralr-viz's own loop and for anybody's.
 
     Example:
-        >>> with RunWriter("runs/mine/ralr/seed0", arch="resnet20", num_classes=10, method="ralr") as run:
+        >>> about = {"arch": "resnet20", "dataset": "cifar10", "epochs": 30, "scheduler": scheduler}
+        >>> with RunWriter("runs/mine/ralr/seed0", **about) as run:
         ...     for epoch in range(1, 31):
         ...         loss, accuracy = train_and_validate(...)
-        ...         run.log(epoch=epoch, lr=scheduler.get_last_lr()[0], val_loss=loss, val_acc=accuracy)
+        ...         run.log(epoch=epoch, val_loss=loss, val_acc=accuracy)
         ...         run.save(model)
+        ...         scheduler.step()
 
     Args:
         directory: The run directory; made with its parents.
         arch: Architecture as `ralr_viz.models.build_model` takes it, or None where there is none of that name.
-        num_classes: Of the classifier.
-        method: What is compared: ``baseline``, ``ralr``, ``scaled`` or a name of your own.
+        num_classes: Of the classifier; the data set's where left out.
+        method: What is compared: ``baseline``, ``ralr``, ``scaled`` or a name of your own. Where left out, what
+            the scheduler makes of it: a `ralr_viz.RALR` ``ralr``, most others ``baseline``.
         seed: Training seed.
-        recipe: Settings to record; any flat mapping of plain values.
-        header: More of what a checkpoint says about itself: ``mean``, ``std`` (three floats each),
-            ``class_names``, ``dataset``, ``image_size``.
-        keep: Epochs whose checkpoint is kept beside the last, the one before and the best.
+        recipe: Settings to record; any flat mapping of plain values. They go before those that are read from
+            optimizer and scheduler.
+        header: More of what a checkpoint says about itself, before the data set's: ``mean``, ``std`` (three floats
+            each; what your network was trained with), ``class_names``, ``dataset``, ``image_size``.
+        keep: Epochs whose checkpoint is kept beside the last, the one before and the best; where ``epochs`` is
+            given, 2/3 of it and its end unless you say otherwise.
         environment: What ``env.json`` is to hold. Where a resumed run has another than before, what the earlier one
             had stays under ``earlier``.
         resume: Go on with what the directory holds (see `restored`) instead of refusing it.
+        epochs: Planned length of the training.
+        optimizer, scheduler: What trains; of a scheduler its own optimizer is taken. Give them before the first
+            step, with the weights that the training starts from. `log` then adds base LR, factor and LR of the
+            epoch's steps, and the lengths that `ralr-viz movement` needs; `save` keeps their states. The lengths of
+            a resumed training's first epoch are not known, nor are its distances from the start.
+        dataset: What is trained on: the name of an imported data set, or what `ralr_viz.data.load_dataset` returned.
 
     Raises:
-        InputError: The directory holds a run and ``resume`` is false, or a run of other settings.
+        InputError: The directory holds a run and ``resume`` is false, or a run of other settings; a data set
+            that is not imported; something else than an optimizer or scheduler.
         RunLockedError: Another process writes to it.
     """
 
@@ -74,17 +85,25 @@ class RunWriter:
         *,
         arch: str | None = None,
         num_classes: int | None = None,
-        method: str = "baseline",
+        method: str | None = None,
         seed: int = 0,
         recipe: Mapping[str, Any] | None = None,
         header: Mapping[str, Any] | None = None,
-        keep: Collection[int] = (),
+        keep: Collection[int] | None = None,
         environment: Mapping[str, Any] | None = None,
         resume: bool = False,
+        epochs: int | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        dataset: str | Dataset | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.checkpoints = self.directory / "checkpoints"
+        data = describe_dataset(dataset)
+        if keep is None:
+            keep = () if epochs is None else (late_start(epochs), epochs)
         self.keep = frozenset(keep)
+        self._watch: LoopWatch | None = None
         self.history: list[dict[str, Any]] = []
         self.restored: dict[str, Any] | None = None
         try:
@@ -102,16 +121,19 @@ class RunWriter:
                 )
             remove_leftovers(self.directory)
             remove_leftovers(self.checkpoints)
-            recipe = dict(recipe or {})
+            planned = {"dataset": data.get("dataset"), "model": arch, "epochs": epochs}
+            self._given = {k: v for k, v in planned.items() if v is not None} | dict(recipe or {})
             about = {
                 "format": FORMAT_VERSION,
                 "ralr_viz": __version__,
                 "torch": torch.__version__,
                 "arch": arch,
-                "num_classes": num_classes,
-                "method": method,
+                "method": method or method_of(scheduler),
                 "seed": seed,
-                "recipe": recipe,
+                "recipe": self._given,
+                "num_classes": None,
+                **data,
+                **({} if num_classes is None else {"num_classes": num_classes}),
                 **(header or {}),
             }
             # plain values only: a subclass of str such as TorchVersion would not load with weights_only
@@ -123,11 +145,12 @@ class RunWriter:
                 kept = {"precision": self.restored["header"]["precision"]}
                 self.header |= kept
                 environment = None if environment is None else {**environment, **kept}
-            write_bytes(
-                self.directory / "recipe.toml",
-                recipe_to_toml({"recipe": recipe.get("name", ""), "method": method, "seed": seed}
-                               | {k: v for k, v in recipe.items() if k != "name"}).encode(),
-            )  # fmt: skip
+            if optimizer is not None or scheduler is not None:
+                resumed = self.restored is not None
+                self._watch = LoopWatch(optimizer, scheduler, epochs=epochs, resumed=resumed)
+                if self.restored is not None:  # what was seen then, before the scheduler had moved
+                    self._given = self.restored["header"]["recipe"] | self._given
+            self._write_recipe()
             if environment is not None:
                 write_json(self.directory / "env.json", self._with_earlier(environment))
         except BaseException:
@@ -157,15 +180,12 @@ class RunWriter:
             InputError: ``epoch`` is missing, below 1 or does not grow; a value that is no number; an accuracy outside
                 [0, 100]; or accuracies of the first epoch below 1, which are shares unless there are many classes.
         """
-        epoch, last = _integer(record.get("epoch")), self.history[-1]["epoch"] if self.history else 0
-        if epoch is None or epoch <= last:
-            first = "epochs count from 1 and " if not self.history else ""
-            raise InputError(
-                f"`epoch` = {record.get('epoch')!r} must be an integer above the last logged one, {last}: {first}"
-                "each is logged once"
-            )
-        clean = {name: _number(name, value) for name, value in record.items()} | {"epoch": epoch}
-        self._check_accuracies(clean)
+        last = self.history[-1]["epoch"] if self.history else 0
+        clean = clean_record(record, last, self.header["num_classes"])
+        if self._watch is not None:
+            clean = {"epoch": clean["epoch"]} | self._watch.record() | clean
+            if not self.history:  # how long an epoch is, is known from here on
+                self._write_recipe()
         self.history.append(clean)
         append_line(self.directory / "metrics.jsonl", json.dumps(clean, allow_nan=False))
 
@@ -186,9 +206,12 @@ class RunWriter:
         validation), the later one on ties (Algorithm 1's L ≤ L*); the test set never selects.
 
         Args:
-            model, optimizer, scheduler: Their ``state_dict`` is taken; the model must not be wrapped.
+            model, optimizer, scheduler: Their ``state_dict`` is taken (those of the writer where left out); the
+                model must not be wrapped.
             **state: More tensors and plain values that a resumed loop needs.
         """
+        if self._watch is not None:
+            optimizer, scheduler = optimizer or self._watch.optimizer, scheduler or self._watch.scheduler
         epoch = self.history[-1]["epoch"] if self.history else 0
         payload = {
             "header": {**self.header, "epoch": epoch},
@@ -231,26 +254,24 @@ class RunWriter:
 
     def close(self) -> None:
         """Give the directory free."""
+        if self._watch is not None:
+            self._watch.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _check_accuracies(self, record: Mapping[str, Any]) -> None:
-        """Raises: InputError for an accuracy that cannot be in per cent, or that would be far below chance."""
-        known = {name: record[name] for name in ACCURACIES if record.get(name) is not None}
-        for name, value in known.items():
-            if not 0 <= value <= 100:
-                raise InputError(
-                    f"`{name}` = {value!r} must be in per cent, in [0, 100]: log 100 · correct / all"
-                )
-        few = (self.header.get("num_classes") or 0) < _MANY_CLASSES
-        shares = few and are_shares([np.array(list(known.values()))]) and max(known.values()) < 1
-        if shares and not self.history:
-            name, value = max(known.items(), key=lambda item: item[1])
-            raise InputError(
-                f"`{name}` = {value!r} looks like a share: accuracies are in per cent, log {100 * value:g} (or, if it "
-                f"is one of {_MANY_CLASSES} classes or more, say so by num_classes)"
-            )
+    def _write_recipe(self) -> None:
+        """Write what is known of the settings, those that were given before those that were seen."""
+        seen = self._watch.settings() if self._watch is not None else {}
+        recipe = json.loads(json.dumps(seen | self._given))
+        self.header["recipe"] = recipe
+        named = {
+            "recipe": recipe.get("name", ""),
+            "method": self.header["method"],
+            "seed": self.header["seed"],
+        }
+        text = recipe_to_toml(named | {k: v for k, v in recipe.items() if k != "name"})
+        write_bytes(self.directory / "recipe.toml", text.encode())
 
     def _name_checkpoint(self) -> None:
         """Give ``last`` the names that its epoch deserves; run again after a kill, it changes nothing."""
@@ -366,33 +387,3 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "seconds": math.fsum(r["seconds"] for r in history if r.get("seconds") is not None),
         "images_per_second": statistics.median(rates) if rates else None,
     }
-
-
-def _integer(value: Any) -> int | None:
-    """An integer of Python, NumPy or torch; None for anything else, also for a truth value."""
-    if isinstance(value, bool | np.bool_):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def _number(name: str, value: Any) -> float | int | None:
-    """A value as JSON keeps it, None where it is not finite.
-
-    Raises:
-        InputError: It is no number.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if (whole := _integer(value)) is not None:
-        return whole
-    try:
-        if isinstance(value, str):  # "0.5" too: a text is a slip
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError):
-        shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
-        raise InputError(f"`{name}` = {shown} must be one number or None: log a float") from None
-    return number if math.isfinite(number) else None
