@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ralr_viz.results.measure import Measure, format_interval
+if TYPE_CHECKING:
+    from ralr_viz.results.measure import Measure
 
 
 def list_measures(models: Sequence[str], measures: Sequence[Measure]) -> list[str]:
@@ -13,6 +15,8 @@ def list_measures(models: Sequence[str], measures: Sequence[Measure]) -> list[st
 
 
 def _line(models: Sequence[str], measure: Measure) -> str:
+    from ralr_viz.results.measure import format_interval
+
     unit = f" ({measure.unit})" if measure.unit else ""
     parts = [f"{name} {format_interval(*measure.interval(i))}" for i, name in enumerate(models)]
     parts += [

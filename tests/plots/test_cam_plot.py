@@ -194,7 +194,7 @@ def test_draw_cam_draws_the_image_and_the_map_over_grey() -> None:
 def test_draw_cam_outlines_the_inclusive_box_on_every_row() -> None:
     result = make_result(3, 2)
     boxes = result.boxes.copy()
-    boxes[1], boxes[2] = (-1, -1, -1, -1), (4, 4, 4, 9)  # none, and one of zero width
+    boxes[1], boxes[2] = (-1, -1, -1, -1), (-9, 4, -2, 9)  # none, and one beside the image
     figure = draw(replace(result, boxes=boxes))
     drawn = [
         axes.findobj(lambda a: isinstance(a, Rectangle) and not a.get_fill()) for axes in picture_axes(figure)
@@ -325,7 +325,7 @@ BOX_COLUMNS = ("box_area", "centre_energy_in_box", "centre_rank_accuracy", "ener
 def test_cam_table_has_the_numbers_behind_the_picture() -> None:
     result = make_result(3, 2)
     boxes = result.boxes.copy()
-    boxes[2] = (4, 4, 4, 9)
+    boxes[2] = (-9, 4, -2, 9)
     maps = result.maps.copy()
     maps[:64] = -1
     result = replace(result, boxes=boxes, maps=maps, labels=np.array([0, -1, 2]))
@@ -347,7 +347,7 @@ def test_cam_table_has_the_numbers_behind_the_picture() -> None:
         assert row["moved_from_first"] == moved
         if i == 2:
             assert all(row[column] is None for column in BOX_COLUMNS)
-            assert [row[c] for c in ("x0", "y0", "x1", "y1")] == [4, 4, 4, 9]
+            assert [row[c] for c in ("x0", "y0", "x1", "y1")] == [-9, 4, -2, 9]
         else:
             assert [row[column] for column in BOX_COLUMNS] == [
                 result.box_area()[i],

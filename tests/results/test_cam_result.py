@@ -28,7 +28,7 @@ def result() -> CamResult:
         images=rng.integers(0, 256, (3, 16, 12, 3), dtype=np.uint8),
         indices=np.array([7, 1, 4]),
         labels=np.array([1, -1, 0]),
-        boxes=np.array([[0, 0, 5, 7], [-1, -1, -1, -1], [3, 3, 3, 9]], dtype=np.int16),
+        boxes=np.array([[0, 0, 5, 7], [-1, -1, -1, -1], [-9, 3, -2, 9]], dtype=np.int16),
         class_names=("cat", "dog"),
         models=("baseline", "ralr"),
         methods=("cam", "gradcam"),
