@@ -16,6 +16,7 @@ from ralr_viz.plots import cam_layout as layout
 from ralr_viz.plots.cam_layout import Bar, Grid, Line, Row, lay_out, short_name
 from ralr_viz.plots.fit_text import fit_text, measure_text, write_beside
 from ralr_viz.plots.style import GREY
+from ralr_viz.results.box_metrics import clip_boxes
 from ralr_viz.results.cam import CamResult
 
 COLORMAP = "inferno"  # perceptually uniform, and readable without colour
@@ -93,7 +94,11 @@ def cam_table(result: CamResult) -> list[dict[str, Any]]:
         for i, label in enumerate(result.labels.tolist()):
             target, predicted = int(result.targets[model, i]), int(result.predictions[model, i])
             known = label >= 0
-            box = [None] * 4 if result.boxes is None or result.boxes[i, 0] < 0 else result.boxes[i].tolist()
+            box = (
+                [None] * 4
+                if result.boxes is None or (result.boxes[i] == -1).all()
+                else result.boxes[i].tolist()
+            )
             rows.append(
                 {
                     "model": name,
@@ -159,7 +164,7 @@ def _frame(axes: Axes, row: Row) -> None:
 def _draw_box(axes: Axes, result: CamResult, image: int, *, dark: bool) -> None:
     if result.boxes is None or not np.isfinite(result.box_area()[image]):
         return
-    x0, y0, x1, y1 = result.boxes[image].tolist()
+    x0, y0, x1, y1 = clip_boxes(result.boxes[[image]], result.image_size)[0].tolist()
     line, halo = ("black", "white") if dark else ("white", "black")
     # pixel i covers [i − ½, i + ½], and the last pixel belongs to the box
     box = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, edgecolor=line, linewidth=0.7)

@@ -14,7 +14,7 @@ from PIL import Image
 from ralr_viz.plots.cam import COLORMAP, DIFFERENCE_COLORMAP, HEAT
 from ralr_viz.plots.cam_layout import short_name
 from ralr_viz.report.inputs import ReportInputs, side_colors
-from ralr_viz.results.box_metrics import energy_in_box
+from ralr_viz.results.box_metrics import clip_boxes, energy_in_box
 from ralr_viz.results.cam import unit_mass_maps
 from ralr_viz.results.predictions import PredictionsResult
 
@@ -74,7 +74,7 @@ def pack_samples(inputs: ReportInputs) -> dict[str, Any] | None:
         "sheets": pack_sprites(inputs.images, cell),
         "cell": cell,
         "imageSize": size,
-        "boxes": None if inputs.boxes is None else pack_array(inputs.boxes, "<i2"),
+        "boxes": None if inputs.boxes is None else pack_array(clip_boxes(inputs.boxes, size), "<i2"),
         "moved": pack_array(_moved_mass(rows[0].maps, rows[1].maps, size), "<f4") if both else None,
         "differenceLimit": _difference_limit(grids[0], grids[1], cell) if both else None,  # type: ignore[arg-type]
         "kept": None if kept is None else pack_array(kept, "<f4"),

@@ -191,6 +191,19 @@ def test_draw_cam_draws_the_image_and_the_map_over_grey() -> None:
     np.testing.assert_allclose(axes[8].images[0].get_array(), expected)
 
 
+def test_draw_cam_outlines_the_part_of_a_box_that_is_in_the_image() -> None:
+    result = make_result(1, 1)
+    width = result.image_size[1]
+    boxes = np.array([[-3, 2, width + 4, 5]], np.int16)
+    (axes, *_) = picture_axes(draw(replace(result, boxes=boxes)))
+    (box,) = axes.findobj(lambda a: isinstance(a, Rectangle) and not a.get_fill())
+    assert (box.get_xy(), box.get_width(), box.get_height()) == ((-0.5, 1.5), width, 4)
+    assert [cam_table(replace(result, boxes=boxes))[0][c] for c in ("x0", "x1")] == [
+        -3,
+        width + 4,
+    ]  # as given
+
+
 def test_draw_cam_outlines_the_inclusive_box_on_every_row() -> None:
     result = make_result(3, 2)
     boxes = result.boxes.copy()
