@@ -127,16 +127,15 @@ def compute_cam(
             if isinstance(found, Cam):
                 return found
             method, reason = "gradcam", found
-        if layer is None:
-            layer = find_gradient_layer(model, probe)
-        else:
-            check_layer(model, probe, layer)
+        layer = layer or find_gradient_layer(model, probe)
         if layer is None:
             raise InputError(
-                f"`{type(model).__name__}` has no module that returns a map of more than one position: "
-                "class activation maps need a convolutional network and large enough images"
+                f"`{type(model).__name__}` has no module that returns a map of more than one position, or tokens "
+                "whose places are known, from which its logits follow: class activation maps need a convolutional "
+                "network and large enough images, or name a `layer`"
             )
-        step = partial(package_step, model, layer, method, masked=batch)
+        axes = check_layer(model, probe, layer)
+        step = partial(package_step, model, layer, method, masked=batch, axes=axes)
         columns = pictures.run(step, package_batch(method, batch), progress)
     notes = [f"{METHOD_NAMES[method]} at layer `{layer}`: {reason}"] if reason else []
     if method == "eigencam":

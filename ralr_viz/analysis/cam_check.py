@@ -110,7 +110,8 @@ def verify_cam(
                 peer = "gradcam"
                 if not _is_hookable(model, head, probe):
                     network, place = _SpeltOut(model, head), "map"
-            step = partial(draw_with_package, network, place, peer, masked=batch)
+            axes = check_layer(network, probe, place)
+            step = partial(draw_with_package, network, place, peer, masked=batch, axes=axes)
             (expected,) = pictures.run(step, package_batch(peer, batch), None)
     drawn = normalise_cam(cam.raw, (images.shape[1], images.shape[2]))
     return CamCheck(cam, float(np.abs(drawn - expected).max()), identity, precision)

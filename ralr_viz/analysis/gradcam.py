@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import Call, capture, copied_output, frozen_parameters
-from ralr_viz.analysis.head import classify, is_map
+from ralr_viz.analysis.head import classify
+from ralr_viz.analysis.maps import FIRST, MapAxes, Shape, find_axes, find_tokens
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.train.evaluate import eval_mode
@@ -25,8 +26,10 @@ _LARGEST_BATCH = 32
 def find_gradient_layer(model: nn.Module, probe: Tensor) -> str | None:
     """The last module with a map for Grad-CAM, in order of execution.
 
-    It returns one tensor of four dimensions with more than one position and no more positions than any map
-    before it, runs once, and the logits depend on it.
+    It returns one tensor with more than one position and no more positions than any map before it, runs once,
+    and the logits depend on it. In a network that goes on with linear or attention layers on positions, it
+    comes after these: the map of a stem explains nothing. Where no map with the channels first does, it is one
+    with the channels last, or tokens whose places are known, in which the logits depend on those of the image.
 
     Args:
         model: Any classifier; evaluated in eval mode, left as it was.
@@ -37,19 +40,31 @@ def find_gradient_layer(model: nn.Module, probe: Tensor) -> str | None:
     """
     calls, total = _run_with_graph(model, probe, [name for name, _ in model.named_modules() if name])
     runs = Counter(call.name for call in calls)
-    maps = [call for call in calls if call.is_tensor and is_map(call.outputs[0])]
-    positions = [call.outputs[0][0, 0].numel() for call in maps]
-    for i in reversed(range(len(maps))):
+    axes, on_tokens = find_axes(model, [(call.name, _shape(call)) for call in calls], len(probe))
+    first = [i for i, found in enumerate(axes) if found == FIRST]
+    positions = [calls[i].outputs[0][0, 0].numel() for i in first]
+    for at in reversed(range(len(first))):
+        call = calls[first[at]]
         # a map larger than an earlier one is that one blown up, as VGG's pooling does to small images
-        if runs[maps[i].name] > 1 or positions[i] > min(positions[: i + 1]):
+        if runs[call.name] > 1 or positions[at] > min(positions[: at + 1]) or first[at] < on_tokens:
             continue
-        if _depends_on(total, maps[i].outputs[0]):
-            return maps[i].name
+        if _depends_on(total, call.outputs[0], FIRST):
+            return call.name
+    if on_tokens < 0:
+        return None
+    tokens = find_tokens(model, probe)
+    for call, found in reversed(list(zip(calls, axes, strict=True))):
+        if tokens is not None and _shape(call)[1:] == tokens[1]:
+            found = tokens[0]
+        if found in (None, FIRST) or runs[call.name] > 1:
+            continue
+        if _depends_on(total, call.outputs[0], found):
+            return call.name
     return None
 
 
-def check_layer(model: nn.Module, probe: Tensor, layer: str) -> None:
-    """Refuse a layer of the caller's that the package cannot take maps from.
+def check_layer(model: nn.Module, probe: Tensor, layer: str) -> MapAxes:
+    """Refuse a layer that the package cannot take maps from, and find out where its channels and positions are.
 
     Args:
         model: As for `find_gradient_layer`.
@@ -65,17 +80,24 @@ def check_layer(model: nn.Module, probe: Tensor, layer: str) -> None:
         # no deeper than asked: a network may have hundreds of modules
         near = [name for name in names if name.count(".") <= layer.count(".")]
         raise UnknownNameError("layer", layer, near)
-    calls, total = _run_with_graph(model, probe, [layer])
-    if len(calls) != 1:
-        raise InputError(f"layer `{layer}` runs {len(calls)} times: choose a module that runs once")
-    if not calls[0].is_tensor or not is_map(calls[0].outputs[0]):
-        got = f"{tuple(calls[0].outputs[0].shape)}" if calls[0].is_tensor else "no single tensor"
+    calls, total = _run_with_graph(model, probe, names)
+    found, _ = find_axes(model, [(call.name, _shape(call)) for call in calls], len(probe))
+    at = [i for i, call in enumerate(calls) if call.name == layer]
+    if len(at) != 1:
+        raise InputError(f"layer `{layer}` runs {len(at)} times: choose a module that runs once")
+    call, axes = calls[at[0]], found[at[0]]
+    if axes is None and len(_shape(call)) == 3:
+        tokens = find_tokens(model, probe)
+        axes = tokens[0] if tokens is not None and _shape(call)[1:] == tokens[1] else None
+    if axes is None:
+        got = f"{_shape(call)}" if call.is_tensor else "no single tensor"
         raise InputError(
-            f"layer `{layer}` returns {got}, a map is (images, channels, h, w) of more than one position: "
-            "choose a convolution or a block of them"
+            f"layer `{layer}` returns {got}, a map is (images, channels, h, w) of more than one position, or its "
+            "axes and places must be known: choose a convolution or a block of them"
         )
-    if not _depends_on(total, calls[0].outputs[0]):
+    if not _depends_on(total, call.outputs[0], axes):
         raise InputError(f"the logits do not depend on layer `{layer}`: choose another")
+    return axes
 
 
 def package_batch(method: str, batch: int) -> int:
@@ -87,7 +109,14 @@ def package_batch(method: str, batch: int) -> int:
 
 
 def package_step(
-    model: nn.Module, layer: str, method: str, x: Tensor, target: Tensor, *, masked: int = _LARGEST_BATCH
+    model: nn.Module,
+    layer: str,
+    method: str,
+    x: Tensor,
+    target: Tensor,
+    *,
+    masked: int = _LARGEST_BATCH,
+    axes: MapAxes = FIRST,
 ) -> tuple[Tensor, ...]:
     """Maps of one batch through the `grad-cam` package, which leaves no trace on the model.
 
@@ -98,11 +127,12 @@ def package_step(
         x: (b, 3, H, W) normalised images; see `package_batch`.
         target: (b,) int64 classes, −1 for the prediction.
         masked: Masked copies of an image per forward pass of Score-CAM, at most 32.
+        axes: Of what the layer returns, as `check_layer` found them.
 
     Returns:
         The first five of `closed_form_step`; ``raw`` is h·w times the package's map.
     """
-    with _package_cam(model, layer, method, keep_raw=True) as cam:
+    with _package_cam(model, layer, method, axes, keep_raw=True) as cam:
         _call(cam, method, x, target.tolist(), masked)
     # it averages Grad-CAM's gradients over the map, the closed form's units want their sum
     raw = torch.from_numpy(cam.raw * np.float32(cam.raw[0].size))
@@ -110,23 +140,32 @@ def package_step(
 
 
 def draw_with_package(
-    model: nn.Module, layer: str, method: str, x: Tensor, target: Tensor, *, masked: int = _LARGEST_BATCH
+    model: nn.Module,
+    layer: str,
+    method: str,
+    x: Tensor,
+    target: Tensor,
+    *,
+    masked: int = _LARGEST_BATCH,
+    axes: MapAxes = FIRST,
 ) -> tuple[Tensor, ...]:
     """What the `grad-cam` package itself draws, from its own unchanged class; arguments of `package_step`.
 
     Returns:
         Maps (b, H, W) float32 in [0, 1], alone in a tuple as a step's columns are.
     """
-    with _package_cam(model, layer, method, keep_raw=False) as cam:
+    with _package_cam(model, layer, method, axes, keep_raw=False) as cam:
         return (torch.from_numpy(_call(cam, method, x, target.tolist(), masked)),)
 
 
 @contextmanager
-def _package_cam(model: nn.Module, layer: str, method: str, *, keep_raw: bool) -> Iterator[Any]:
+def _package_cam(
+    model: nn.Module, layer: str, method: str, axes: MapAxes, *, keep_raw: bool
+) -> Iterator[Any]:
     """The package's object for a network, which is as it was after the block."""
     module = model.get_submodule(layer)
     kind = _package_class(method)
-    cam = (_raw_class(kind) if keep_raw else kind)(_LogitsOnly(model), [module])
+    cam = (_raw_class(kind) if keep_raw else kind)(_LogitsOnly(model), [module], reshape_transform=axes)
     with ExitStack() as stack:
         stack.callback(cam.activations_and_grads.release)  # its own context manager swallows IndexError
         # frozen parameters get their graph from the images: no time goes into gradients of the weights
@@ -221,7 +260,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def _run_with_graph(model: nn.Module, probe: Tensor, names: Sequence[str]) -> tuple[list[Call], Tensor]:
-    """Calls of the named modules with their graph, and the sum of the logits."""
+    """Calls of the named modules with their graph, and a number that depends on what the logits depend on."""
     with (
         eval_mode(model),
         frozen_parameters(model),
@@ -229,11 +268,32 @@ def _run_with_graph(model: nn.Module, probe: Tensor, names: Sequence[str]) -> tu
         capture(model, names, keep=lambda tensor: tensor) as calls,
     ):
         # images that require grad give frozen parameters a graph; a copy of them may be changed in place
-        total = find_logits(model(probe.detach().requires_grad_().clone())).sum()
+        logits = find_logits(model(probe.detach().requires_grad_().clone()))
+    total = _mix(logits)
+    for call in calls:
+        # a classifier that starts at zero, as a transformer's does, passes on no gradient
+        if call.input is not None and call.is_tensor and torch.equal(call.outputs[0], logits):
+            total = total + _mix(call.input)
     return calls, total
 
 
-def _depends_on(total: Tensor, features: Tensor) -> bool:
-    if not features.requires_grad:
+def _mix(tensor: Tensor) -> Tensor:
+    """Sum with random weights: a plain one is constant after a LayerNorm or a softmax."""
+    weights = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    return (tensor * weights.to(tensor)).sum()
+
+
+def _shape(call: Call) -> Shape:
+    """Of what a call returned, if that is one tensor of numbers."""
+    return tuple(call.outputs[0].shape) if call.is_tensor and call.outputs[0].is_floating_point() else ()
+
+
+def _depends_on(total: Tensor, output: Tensor, axes: MapAxes) -> bool:
+    """Whether the logits depend on a module's output; of tokens, on those of the image."""
+    if not output.requires_grad:
         return False
-    return torch.autograd.grad(total, features, retain_graph=True, allow_unused=True)[0] is not None
+    gradient = torch.autograd.grad(total, output, retain_graph=True, allow_unused=True)[0]
+    if gradient is None or axes.kind != "tokens":
+        return gradient is not None
+    # the class token alone goes on from the last attention
+    return bool((axes(gradient) != 0).any())

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.gradcam import find_gradient_layer
+from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
 from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier
+from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.analysis.network import classifying, plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.errors import InputError
@@ -108,11 +109,13 @@ class _Reader:
         head: Of the closed form, or None.
         classifier: The linear layer whose input is the features; empty where there is none.
         layer: Else the module whose map is averaged.
+        axes: Of that map.
     """
 
     head: CamHead | None
     classifier: str
     layer: str
+    axes: MapAxes = FIRST
 
     @torch.no_grad()
     def read(self, model: nn.Module, runtime: Runtime, x: Tensor, target: Tensor) -> tuple[Tensor, ...]:
@@ -124,7 +127,7 @@ class _Reader:
             features = next(call.input for call in reversed(calls) if call.name == self.classifier)
         else:
             features = next(call.outputs[0] for call in reversed(calls) if call.name == self.layer)
-            features = features.mean((2, 3))
+            features = self.axes(features).mean((2, 3))
         if self.head is None:
             maps = [logits.new_zeros((len(x), 0, 0))] * 2
         else:
@@ -147,4 +150,4 @@ def _find_reader(model: nn.Module, probe: Tensor) -> _Reader:
             f"`{type(model).__name__}` ends in no `nn.Linear` and has no feature map, so its features are not "
             "known: return the logits of an `nn.Linear`"
         )
-    return _Reader(None, "", layer)
+    return _Reader(None, "", layer, check_layer(model, probe, layer))

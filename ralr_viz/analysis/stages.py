@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.maps import FIRST, Shape, find_axes
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.evaluate import eval_mode
-
-Shape = tuple[int, ...]
 
 
 def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = None) -> dict[str, Shape]:
@@ -21,6 +20,7 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
     Of the modules that return a map of one resolution, once in a pass, the outermost are taken (fewest dots
     in the name) and the last of these in order of execution: ``layer1`` to ``layer3`` of a CIFAR ResNet. A map with
     more positions than an earlier one is that one blown up, as VGG's pooling does to small images, and is left out.
+    So are activations with the channels last, and tokens.
 
     Args:
         model: Any network; evaluated in eval mode, left as it was.
@@ -37,9 +37,10 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
     """
     known = [name for name, _ in model.named_modules() if name]
     names = known if layers is None else [*dict.fromkeys(layers)]
-    if "" in names:  # the network itself is called so
-        raise UnknownNameError("module", "", known)
-    with eval_mode(model), torch.no_grad(), capture(model, names, keep=_shape) as calls:
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("module", name, known)
+    with eval_mode(model), torch.no_grad(), capture(model, known, keep=_shape) as calls:
         try:
             model(probe)
         except InputError:
@@ -52,15 +53,21 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
                 "use images of the size that it was trained on"
             ) from error
     runs = Counter(call.name for call in calls)
+    every = [(call.name, call.outputs[0] if call.is_tensor else ()) for call in calls]
+    axes, on_tokens = find_axes(model, every, len(probe))
     shapes = {
-        call.name: call.outputs[0][1:]
-        for call in calls
-        if call.is_tensor and runs[call.name] == 1 and call.outputs[0][:1] == (len(probe),)
+        name: shape[1:]
+        for (name, shape), found_axes in zip(every, axes, strict=True)
+        if runs[name] == 1
+        and shape[:1] == (len(probe),)
+        and (found_axes == FIRST or len(shape) == 2 or shape[2:] == (1, 1))
     }
     if layers is not None:
         for name in names:
             _check_named(name, runs[name], shapes.get(name))
         return {name: shapes[name] for name in names}
+    if FIRST not in axes[on_tokens + 1 :]:
+        shapes = {}  # a stem alone, of a network that goes on with tokens or with the channels last
     found: dict[tuple[int, ...], str] = {}
     smallest = None
     for name, shape in shapes.items():
@@ -104,8 +111,8 @@ def common_stages(
 
 
 def _shape(tensor: Tensor) -> Shape:
-    """Shape of a map (b, channels, h, w) or of features (b, channels), else nothing."""
-    return tuple(tensor.shape) if tensor.ndim in (2, 4) and tensor.is_floating_point() else ()
+    """Shape of what may be activations, else nothing."""
+    return tuple(tensor.shape) if tensor.is_floating_point() else ()
 
 
 def _positions(shape: Shape) -> int:
