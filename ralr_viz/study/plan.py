@@ -227,7 +227,8 @@ def _images_per_epoch(recipe: Recipe, n_train: int | None, n_test: int | None) -
         return None
     kept = recipe.subset or n_train
     held = round(kept * recipe.validation)
-    return kept - held + _EVALUATION * (held + n_test + min(recipe.train_sample, kept - held))
+    tested = n_test if recipe.evaluate_test == "epoch" else 0  # once at the end is little beside a training
+    return kept - held + _EVALUATION * (held + tested + min(recipe.train_sample, kept - held))
 
 
 def _epochs_left(recipe: Recipe, directory: Path, state: RunState) -> int:

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_compute_plan_prefers_a_pilot_and_leaves_other_kinds_unknown(study, squa
     assert plan.seconds == pytest.approx(4 * 6 * (72 + 120 / 3) / 10)
     other = compute_plan(study, tmp_path, squares_root, rates={KEY._replace(batch=32): rate})
     assert len(other.unknown) == 4
+
+
+def test_compute_plan_leaves_out_images_that_are_scored_once(study, squares_root, tmp_path):
+    """The 24 test images, in every epoch or at the end only."""
+    cells = [replace(c, recipe=replace(c.recipe, evaluate_test="end")) for c in study.cells]
+    plan = compute_plan(
+        replace(study, cells=tuple(cells)), tmp_path, squares_root, rates={KEY: Rate(10.0, None, "")}
+    )
+    assert plan.seconds == pytest.approx(4 * 6 * (72 + (24 + 72) / 3) / 10)
 
 
 def test_compute_plan_counts_a_divergence_as_done(study, squares_root, tmp_path):
