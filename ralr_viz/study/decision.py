@@ -19,9 +19,8 @@ from ralr_viz.results.study import NOT_PLANNED
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.protocol import check_protocol
 from ralr_viz.study.rule import Rule
-from ralr_viz.study.state import RunState, run_state
-from ralr_viz.study.table import Conditions, summarise_problems
-from ralr_viz.train.prepare import check_prepared
+from ralr_viz.study.state import RunState
+from ralr_viz.study.table import Conditions, state_of, summarise_problems
 
 NARROW = 0.9
 """Level of the interval that equivalence is judged by: two one-sided tests at .05."""
@@ -103,7 +102,7 @@ def compute_decision(study: Study, runs: Path) -> DecisionResult:
         for seed in cell.seeds:
             place = i, study.seeds.index(seed)
             directory = study.directory(runs, cell, seed)
-            state = _check_run(run_state(directory), directory, cell, seed)
+            state = _check_run(state_of(directory, cell, seed), cell)
             states[place] = state.status
             if state.done:
                 measured[place] = _measure(state, directory, cell)
@@ -158,14 +157,10 @@ def _check_whole(study: Study) -> Rule:
     return rule
 
 
-def _check_run(run: RunState, directory: Path, cell: Cell, seed: int) -> RunState:
-    """A run of another training, or a finished one that was not scored at its end, is a failed one."""
+def _check_run(run: RunState, cell: Cell) -> RunState:
+    """A finished run that was not scored at its end is a failed one; a diverged one counts at chance."""
     if not run.done or run.result is None:
         return run
-    try:
-        check_prepared(directory, cell.recipe, cell.method, seed)
-    except InputError:
-        return RunState("failed", message="its recipe.toml is of another training: move the run away")
     if run.status == "diverged":
         return RunState("diverged", run.result, f"counted at chance, {_chance(cell):g} % ({run.message})")
     if run.result.get("epochs") != cell.recipe.epochs:

@@ -53,7 +53,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
         for seed in cell.seeds:
             k = study.seeds.index(seed)
             directory = study.directory(runs, cell, seed)
-            run = _check_run(run_state(directory), directory, cell, seed)
+            run = _check_run(state_of(directory, cell, seed), cell)
             states[i, k] = run.status
             if run.message and run.status in ("failed", "finished"):
                 problems.append(f"{cell.name}, seed {seed}: {run.message}")
@@ -139,15 +139,20 @@ def _natural(value: Any) -> tuple[bool, Any]:
     return (True, value) if isinstance(value, str) else (False, value)
 
 
-def _check_run(run: RunState, directory: Path, cell: Cell, seed: int) -> RunState:
+def state_of(directory: Path, cell: Cell, seed: int) -> RunState:
+    """State of a cell's run; one that is done has failed where its directory is of another training."""
+    run = run_state(directory)
+    if run.done:
+        try:
+            check_prepared(directory, cell.recipe, cell.method, seed)
+        except InputError:
+            return RunState("failed", message="its recipe.toml is of another training: move the run away")
+    return run
+
+
+def _check_run(run: RunState, cell: Cell) -> RunState:
     """A finished run that has no accuracy has failed; one of another length is told."""
-    if not run.done or run.result is None:
-        return run
-    try:
-        check_prepared(directory, cell.recipe, cell.method, seed)
-    except InputError:
-        return RunState("failed", message="its recipe.toml is of another training: move the run away")
-    if run.status == "diverged":
+    if run.status != "finished" or run.result is None:
         return run
     epochs = run.result.get("epochs")
     if not np.isfinite(_accuracies(run.result)).any():
