@@ -40,7 +40,7 @@ from ralr_viz.results.localisation import (
 from ralr_viz.results.predictions import PredictionsResult
 
 OVERLAPS = (0.3, 0.5, 0.7)
-"""Of box accuracy, as in MaxBoxAccV2."""
+"""Of box accuracy, those of MaxBoxAccV2; how the box of a map is found is not (`LocalisationResult`)."""
 _THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
 _RESAMPLES_AT_ONCE = 64
 

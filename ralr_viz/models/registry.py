@@ -41,6 +41,28 @@ def model_names() -> tuple[str, ...]:
     return tuple(_BUILDERS)
 
 
+def check_model(arch: str, *, allow_import: bool = False) -> None:
+    """Refuses a name that `build_model` would refuse; nothing is built or imported.
+
+    Raises:
+        UnknownNameError: If no network has that name.
+        InputError: If importing is not allowed.
+    """
+    if arch in _BUILDERS:
+        return
+    source, colon, name = arch.partition(":")
+    if not colon:
+        hint = f"(`torchvision:{arch}` is torchvision's)" if arch in _torchvision_names() else ""
+        raise UnknownNameError("model", arch, model_names(), hint)
+    if source == "torchvision":
+        if name not in _torchvision_names():
+            raise UnknownNameError("torchvision model", name, _torchvision_names())
+    elif not allow_import:
+        raise InputError(
+            f"`{arch}` names code to import, which is done only when you ask for it: pass `--arch {arch}`"
+        )
+
+
 def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> nn.Module:
     """Builds a network with fresh weights, drawn from torch's global generator, on the default device.
 
@@ -61,18 +83,13 @@ def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> n
     """
     if num_classes < 1:
         raise InputError(f"`num_classes` is {num_classes}: a network needs at least 1 class")
+    check_model(arch, allow_import=allow_import)
     if arch in _BUILDERS:
         return _BUILDERS[arch](num_classes)
-    source, colon, name = arch.partition(":")
-    if not colon:
-        hint = f"(`torchvision:{arch}` is torchvision's)" if arch in _torchvision_names() else ""
-        raise UnknownNameError("model", arch, model_names(), hint)
+    source, _, name = arch.partition(":")
     if source == "torchvision":
-        return _build_torchvision(name, num_classes)
-    if not allow_import:
-        raise InputError(
-            f"`{arch}` names code to import, which is done only when you ask for it: pass `--arch {arch}`"
-        )
+        options = _TORCHVISION_OPTIONS.get(name, {})
+        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
     return _build_imported(arch, source, name, num_classes)
 
 
@@ -84,13 +101,6 @@ def is_user_factory(arch: str) -> bool:
 
 def _torchvision_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
-
-
-def _build_torchvision(name: str, num_classes: int) -> nn.Module:
-    if name not in _torchvision_names():
-        raise UnknownNameError("torchvision model", name, _torchvision_names())
-    options = _TORCHVISION_OPTIONS.get(name, {})
-    return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
 
 
 def _build_imported(arch: str, module_name: str, factory_name: str, num_classes: int) -> nn.Module:

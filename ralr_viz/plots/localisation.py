@@ -190,7 +190,7 @@ def _note(result: LocalisationResult) -> str:
         f"Maps ({sizes}) of the true class, {where + ' ' if where else ''}images with a box: {numbers}; "
         f"{result.dropped:,} dropped (no proper box), {sum(result.zero_maps.tolist()):,} zero maps; BatchNorm in "
         f"eval mode{', ' + run if run else ''}.",
-        f"Box accuracy (mean at overlaps .3, .5, .7) and top-1 localisation (≥ .5): {result.count('box', 'all'):,} "
+        f"Box accuracy (largest part of the map, mean at overlaps .3, .5, .7) and top-1 localisation (≥ .5): {result.count('box', 'all'):,} "
         f"images, thresholds {thresholds} and centre box {result.centre_side:.2f} fixed on the others.",
         f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images, the same for all "
         "networks; for these checkpoints, not over training seeds.",

@@ -44,7 +44,9 @@ class LocalisationResult(Result):
     - ``energy``: share of the positive activation inside the box; a map without any counts as uniform.
     - ``box``: the box of the largest connected part of the map above a threshold overlaps the object's box by
       .3, .5 and .7 (mean of the three shares). Only of the images with an odd place among the n: the
-      threshold (``thresholds``) is the best for the network on the others.
+      threshold (``thresholds``) is the best for the network on the others. Stricter than MaxBoxAccV2, which
+      averages the same overlaps: that takes the best threshold for each overlap, on the evaluated images
+      themselves, and the best box of all connected parts.
     - ``pointing``: the map's highest pixel is inside the box.
     - ``top1``: the prediction is right and that box overlaps by .5 or more. It grows with accuracy alone.
 
@@ -86,8 +88,8 @@ class LocalisationResult(Result):
         notes: What a reader should know, one sentence each.
 
     References:
-        Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020 (box accuracy;
-        thresholds are chosen on other images). Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
+        Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020 (MaxBoxAcc,
+        and MaxBoxAccV2 in its extended version). Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018.
     """
 
     kind: ClassVar[str] = "localisation"

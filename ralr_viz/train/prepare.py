@@ -39,8 +39,12 @@ def prepare_run(
         InputError: An unfinished run is there and neither ``resume`` nor ``force`` is given, the directory
             belongs to another recipe or cannot be made, or the seed is out of range.
         RunLockedError: A process is working on the directory that ``force`` would delete.
+        UnknownNameError: No network has the recipe's name.
     """
+    from ralr_viz.models import check_model  # imports torch, which planning does without
+
     check_seed(seed)
+    check_model(recipe.model)  # before anything is deleted, and here rather than on the cluster
     directory = runs / run_folder(recipe, method, seed)
     prepared = _has_text(directory / "recipe.toml")
     started = has_progress(directory)

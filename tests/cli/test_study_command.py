@@ -74,6 +74,14 @@ def test_study_plan_prepares_and_pilot_measures(cli, study, squares_root, tmp_pa
     assert len(list((tmp_path / "r").glob("*/*/seed*/recipe.toml"))) == 8
 
 
+def test_study_plan_refuses_an_unknown_network_where_it_is_asked_for(cli, study, squares_root, tmp_path):
+    options = ("--set", "model=resnet21", "--runs", tmp_path / "r", "--data", squares_root)
+    outcome = cli("study", "plan", study, *options)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "unknown model `resnet21`: did you mean" in outcome.err
+    assert not list(tmp_path.glob("r/*"))
+
+
 def test_study_plan_says_which_data_are_missing(cli, tmp_path):
     out = cli("study", "plan", "table2", "--dry-run", "--runs", tmp_path, "--data", tmp_path).succeeded().out
     assert "data set cifar100 is not there: run `ralr-viz data download cifar100`" in out

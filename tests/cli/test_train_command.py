@@ -87,6 +87,23 @@ def test_prepare_writes_what_run_executes(train, cli, squares_root, tmp_path):
     assert "is finished already" in outcome.err
 
 
+@pytest.mark.parametrize("model", ["resnet21", "torchvision:resnet19"])
+def test_prepare_refuses_an_unknown_network_where_it_is_typed(train, tmp_path, read_files, model):
+    train("--set", f"model={model}", "--prepare").failed(2, f"`{model.split(':')[-1]}`: did you mean")
+    assert read_files(tmp_path) == {}
+
+
+def test_force_deletes_nothing_for_an_unknown_network(cli, recipe_file, tmp_path, read_files):
+    recipe = tmp_path / "own.toml"
+    recipe.write_text(recipe_file.read_text())
+    prepare = ("train", recipe, "--method", "ralr", "--runs", tmp_path / "runs", "--prepare")
+    cli(*prepare).succeeded()
+    recipe.write_text(recipe_file.read_text().replace('"resnet20"', '"resnet21"'))
+    before = read_files(tmp_path)
+    cli(*prepare, "--force").failed(2, "unknown model `resnet21`")
+    assert read_files(tmp_path) == before
+
+
 def test_resume_starts_afresh_where_there_is_nothing(train):
     assert train("--resume", "-q").succeeded().err == ""
 
