@@ -5,39 +5,50 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from ralr_viz._version import __version__
-from ralr_viz.errors import InputError
+from ralr_viz.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from ralr_viz.results.bundle import Result
 
+_FIGURE = ("pdf", "png", "csv")
 
-def prepare_out(out: Path, stem: str, *, style: str, force: bool) -> None:
+
+def prepare_out(out: Path, stem: str, *, style: str, force: bool, texts: Iterable[str] = ()) -> None:
     """Make ``--out`` and refuse early, before the work, what would overwrite something.
+
+    What this very command has left unfinished, as on a full disk, it may replace.
+
+    Args:
+        out, stem, style, force: As for `save_all`.
+        texts: Suffixes of what `save_all` will write beside the figure.
 
     Raises:
         InputError: ``out`` is a file or cannot be made, or holds this result or figure already, or no such
             ``--style``.
     """
+    force = force or _is_half_saved(out, stem, texts)
     if (out / stem).exists() and not force:
         raise InputError(f"`{out / stem}` exists: pass --force to overwrite it or another --out")
-    prepare_figure(out, stem, style=style, force=force)
+    prepare_figure(out, stem, style=style, force=force, texts=texts)
 
 
-def prepare_figure(out: Path, stem: str, *, style: str, force: bool) -> None:
-    """The part of `prepare_out` that is about the figure's files."""
+def prepare_figure(out: Path, stem: str, *, style: str, force: bool, texts: Iterable[str] = ()) -> None:
+    """The part of `prepare_out` that is about files beside the result."""
     from ralr_viz.plots.style import style as figure_style
 
     with figure_style(style):
         pass
     if out.exists() and not out.is_dir():
         raise InputError(f"`--out {out}` is a file: give a folder")
-    for path in (out / f"{stem}.{suffix}" for suffix in ("pdf", "png", "csv")):
+    for path in (out / f"{stem}.{suffix}" for suffix in (*_FIGURE, *texts)):
         if path.exists() and not force:
             raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
     make_folder(out)
@@ -57,12 +68,58 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"`{folder}` may not be written: choose another --out or change its permissions")
 
 
-def save_all(result: Result, out: Path, stem: str, *, style: str, force: bool) -> None:
-    """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``; print the paths."""
-    from ralr_viz.results.bundle import save_result
+def save_all(
+    result: Result,
+    out: Path,
+    stem: str,
+    *,
+    style: str,
+    force: bool,
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``; print the paths.
 
+    Args:
+        result: What was computed.
+        out, stem: Folder and name.
+        style: Of the figure.
+        force: Replace what is there.
+        texts: Suffix → what else to write, as ``out/stem.suffix``.
+
+    Raises:
+        StorageError: A disk is full; what was computed is kept where it had room.
+    """
+    from ralr_viz.results.bundle import save_result
+    from ralr_viz.train.storage import write_bytes
+
+    force = force or _is_half_saved(out, stem, texts)
     typer.echo(save_result(result, out / stem, force=force))
-    save_drawing(result, out / stem, style=style, force=force)
+    try:
+        for suffix, text in texts.items():
+            path = out / f"{stem}.{suffix}"
+            write_bytes(path, text.encode(), replace=force)
+            typer.echo(path)
+        save_drawing(result, out / stem, style=style, force=force)
+    except StorageError as error:
+        raise StorageError(
+            f"{error}; the numbers are saved, `ralr-viz draw {out / stem}` draws them"
+        ) from error
+
+
+def _is_half_saved(out: Path, stem: str, texts: Iterable[str]) -> bool:
+    """Whether this very command has saved its result here, but not all that belongs beside it.
+
+    A result names its command without the folders above files, so it is compared so.
+    """
+    from ralr_viz.results.bundle import load_result, without_paths
+
+    if all((out / f"{stem}.{suffix}").exists() for suffix in (*_FIGURE, *texts)):
+        return False
+    try:
+        command = load_result(out / stem).provenance.get("command")
+    except InputError:  # none is there, or it is damaged
+        return False
+    return command == without_paths(describe_command()["command"])
 
 
 def save_drawing(

@@ -85,7 +85,7 @@ def report(
         inputs = gather_inputs(sources, why, chosen, runtime, progress)
     page = build_report(inputs).encode()
     _check_size(len(page), samples, force, quiet)
-    write_bytes(out, page)
+    write_bytes(out, page, replace=force)
     if not quiet:
         _say_missing(inputs.missing)
     typer.echo(out)

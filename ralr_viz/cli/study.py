@@ -18,7 +18,6 @@ from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.study_view import print_plan, watch
 from ralr_viz.cli.train import Compile, Deterministic, Runs, Settings
 from ralr_viz.errors import InputError
-from ralr_viz.results.storage import storage_errors
 
 if TYPE_CHECKING:
     from ralr_viz.results.decision import DecisionResult
@@ -276,21 +275,15 @@ def table(
     study = _load(name, settings, seeds, only)
     if reference:
         study = compare_with(study, reference)
-    texts = {suffix: out / f"{study.name}.{suffix}" for suffix in ("md", "tex", "html")} if out else {}
+    kinds = {"md": "md", "tex": "latex", "html": "html"}
     if out is not None:
-        prepare_out(out, study.name, style=style, force=force)
-        for path in texts.values():
-            if path.exists() and not force:
-                raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
+        prepare_out(out, study.name, style=style, force=force, texts=kinds)
     result, render = _compute(study, runs, metric, decides=not reference)
     if out is None:
         typer.echo(render(format), nl=False)
         return
-    for path, kind in zip(texts.values(), ("md", "latex", "html"), strict=True):
-        with storage_errors(path):
-            path.write_text(render(kind), encoding="utf-8")
-        typer.echo(path)
-    save_all(result, out, study.name, style=style, force=force)
+    texts = {suffix: render(kind) for suffix, kind in kinds.items()}
+    save_all(result, out, study.name, style=style, force=force, texts=texts)
 
 
 @app.command("publish")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.errors import DivergedError, InterruptedRunError
+from ralr_viz.errors import DivergedError, InterruptedRunError, StorageError
 
 if TYPE_CHECKING:
     from ralr_viz.train.ranks import Ranks
@@ -156,7 +156,10 @@ def _train_methods(
     with joined_ranks(device) as ranks:
         directories = ranks.lead(prepare_all)
         if not prepare:
-            execute_all(directories, data, device, deterministic, compile, quiet, ranks)
+            try:
+                execute_all(directories, data, device, deterministic, compile, quiet, ranks)
+            except StorageError as error:
+                raise StorageError(f"{error}; --resume goes on from the last saved epoch") from error
         elif ranks.rank == 0:
             for directory in directories:
                 typer.echo(directory)

@@ -73,9 +73,8 @@ def why(
     from ralr_viz.cli.why_jobs import DIAGNOSTICS, JobRunner, find_lacks, plan_jobs
     from ralr_viz.plots.why import why_table
     from ralr_viz.train.runtime import resolve_runtime
-    from ralr_viz.train.storage import write_bytes
 
-    prepare_out(out, "why", style=style, force=force or _is_ours(out))
+    prepare_out(out, "why", style=style, force=force or _is_ours(out), texts=["md"])
     resolve_runtime(device)  # refuse early what is not there
     arms = find_arms(a, b, control, quiet=quiet)
     network = {name: value for name, value in (("arch", arch), ("dataset", dataset)) if value is not None}
@@ -112,9 +111,8 @@ def why(
     if not quiet:
         for note in result.notes:
             print(note, file=sys.stderr)
-    save_all(result, out, "why", style=style, force=True)
-    write_bytes(out / "why.md", ("\n".join(describe_why(result)) + "\n").encode())
-    typer.echo(out / "why.md")
+    texts = {"md": "\n".join(describe_why(result)) + "\n"}
+    save_all(result, out, "why", style=style, force=True, texts=texts)
 
 
 def describe_why(result: WhyResult) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
 from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, count_degenerate, read_manifest
 from ralr_viz.errors import DataError, StorageError
-from ralr_viz.results.storage import sync_directory
+from ralr_viz.results.storage import storage_error, sync_directory
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``."""
@@ -251,8 +251,7 @@ def write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"cannot write `{error.filename or path}`: {error.strerror or error}; free some space or choose "
-            f"another folder with --data"
+            f"{storage_error(Path(error.filename or path), error)}, or choose another folder with --data"
         ) from error
 
 

@@ -32,12 +32,20 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def data_root(option: Path | None = None) -> Path:
-    """The folder of all stores: ``option``, else ``$RALR_VIZ_DATA``, else the user's cache folder."""
+    """The folder of all stores: ``option``, else ``$RALR_VIZ_DATA``, else the user's cache folder.
+
+    Raises:
+        InputError: It is a file.
+    """
     if option is not None:
-        return Path(option).expanduser()
-    if variable := os.environ.get("RALR_VIZ_DATA"):
-        return Path(variable).expanduser()
-    return platformdirs.user_cache_path("ralr-viz") / "data"
+        source, root = "--data", Path(option).expanduser()
+    elif variable := os.environ.get("RALR_VIZ_DATA"):
+        source, root = "$RALR_VIZ_DATA", Path(variable).expanduser()
+    else:
+        return platformdirs.user_cache_path("ralr-viz") / "data"
+    if root.is_file():
+        raise InputError(f"`{source}` is the file `{root}`: give the folder of the data sets")
+    return root
 
 
 def is_valid_name(name: str) -> bool:

@@ -32,7 +32,7 @@ from tueplots import bundles
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.bundle import without_paths
-from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
+from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
 
 Table = Mapping[str, Sequence[Any] | np.ndarray] | Sequence[Mapping[str, Any]]
 
@@ -177,7 +177,7 @@ def save_figure(
     document = {"Title": stem.name, "Subject": source, "Creator": software, "CreationDate": None}
     pdf = _render(figure, "pdf", document)
     png = _render(figure, "png", {"Title": stem.name, "Source": source, "Software": software})
-    _write_together(dict(zip(paths, (pdf, png, text), strict=True)), stem)
+    _write_together(dict(zip(paths, (pdf, png, text), strict=True)), stem, replace=force)
     return paths
 
 
@@ -271,8 +271,8 @@ def _plain_number(value: Any) -> Any:
     raise TypeError(f"provenance holds a {type(value).__name__}, which JSON cannot keep")
 
 
-def _write_together(files: Mapping[Path, bytes], stem: Path) -> None:
-    token = secrets.token_hex(4)
+def _write_together(files: Mapping[Path, bytes], stem: Path, *, replace: bool) -> None:
+    token, named = secrets.token_hex(4), []
     temporary = {path: path.with_name(f".{path.name}.{token}") for path in files}
     with storage_errors(stem):
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -280,8 +280,14 @@ def _write_together(files: Mapping[Path, bytes], stem: Path) -> None:
             for path, data in files.items():
                 write_synced(temporary[path], data)
             for path, new in temporary.items():
-                new.replace(path)
+                name_file(new, path, replace=replace)
+                named.append(path)
             sync_directory(stem.parent)
+        except BaseException:
+            if not replace:  # these are ours
+                for path in named:
+                    path.unlink(missing_ok=True)
+            raise
         finally:
             for new in temporary.values():
                 new.unlink(missing_ok=True)

@@ -113,9 +113,13 @@ def save_result(result: Result, directory: Path, *, force: bool = False) -> Path
             write_synced(new / ARRAYS, arrays)
             write_synced(new / MANIFEST, _manifest(result, arrays))
             sync_directory(new)
-            if target.exists():
+            if force and target.exists():
                 target.rename(old)
-            new.rename(target)
+            try:
+                new.rename(target)  # fails where another process has filled it meanwhile
+            except OSError:
+                _refuse_to_destroy(target, directory, force)
+                raise
             sync_directory(target.parent)
         except BaseException:
             if old.exists() and not target.exists():

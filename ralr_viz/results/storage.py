@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,20 @@ def storage_errors(path: Path) -> Iterator[None]:
     except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
         raise InputError(f"cannot write `{path}`: {error.strerror}; choose another --out") from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"cannot write `{path}`: {reason}; nothing was saved: free space or choose another --out"
-        ) from error
+        raise storage_error(path, error) from error
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """The one-line error for a failed write."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "no space left: free some and run the command again"
+    elif error.errno == errno.EFBIG:
+        what = (
+            "the file is larger than is allowed here: raise the limit (`ulimit -f`) and run the command again"
+        )
+    else:
+        what = f"{(error.strerror or str(error)).lower()}: check the folder and its permissions"
+    return StorageError(f"cannot write `{path}`: {what}")
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -35,6 +46,34 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def name_file(new: Path, path: Path, *, replace: bool) -> None:
+    """Give a finished temporary file beside ``path`` its name.
+
+    Args:
+        new: The temporary file; it is gone afterwards.
+        path: Its name from now on.
+        replace: Take the place of what has that name. Without, of two processes that do this at once the
+            second is refused: looking first and renaming then would let both through.
+
+    Raises:
+        InputError: Something has that name and ``replace`` is not set.
+        OSError: It cannot be renamed.
+    """
+    if replace:
+        new.replace(path)
+        return
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError:  # a file system without links
+        if path.exists():
+            raise _taken(path) from None
+        new.rename(path)
+    else:
+        new.unlink()
 
 
 def sync_directory(directory: Path) -> None:
@@ -46,3 +85,7 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _taken(path: Path) -> InputError:
+    return InputError(f"`{path}` exists: choose another --out or pass --force to replace it")

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, RunLockedError, StorageError
-from ralr_viz.train.storage import append_line, storage_error
+from ralr_viz.results.storage import storage_error
+from ralr_viz.train.storage import append_line
 
 ATTEMPTS = "attempts.jsonl"
 DONE = ("finished", "diverged")

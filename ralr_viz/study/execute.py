@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ralr_viz.errors import InputError, RalrVizError, StorageError
+from ralr_viz.results.storage import storage_error
 from ralr_viz.study.attempt import (
     ATTEMPTS,
     DONE,
@@ -40,7 +41,7 @@ from ralr_viz.study.attempt import (
 from ralr_viz.study.state import is_locked
 from ralr_viz.train.prepare import finished_result
 from ralr_viz.train.ranks import PeerError
-from ralr_viz.train.storage import append_line, storage_error, try_lock
+from ralr_viz.train.storage import append_line, try_lock
 
 OUTPUT = "output.txt"
 # What `torchrun` tells a process of its own ranks; with these, a child would wait for ranks that never come.

@@ -261,7 +261,7 @@ def export_checkpoint(
         raise InputError(
             f"the folder of `{out}` cannot be made ({error.strerror}): choose another --out"
         ) from None
-    write_bytes(out, safetensors.torch.save(weights, metadata=metadata))
+    write_bytes(out, safetensors.torch.save(weights, metadata=metadata), replace=force)
     return checkpoint
 
 

@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import RunLockedError, StorageError
-from ralr_viz.results.storage import sync_directory, write_synced
+from ralr_viz.results.storage import name_file, storage_error, sync_directory, write_synced
 
 _TEMPORARY = ".tmp"
 # Seconds: who only asks whether a folder is in use holds its lock for an instant.
 _LOCK_PATIENCE = 1.0
 
 
-def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write to a temporary file beside ``path``, fsync, then replace.
+def write_bytes(path: Path, data: bytes, *, sync: bool = True, replace: bool = True) -> None:
+    """Write to a temporary file beside ``path``, fsync, then give it its name.
 
     Args:
         path: Of the file.
         data: Its content.
         sync: Wait for the disk; without, a machine that dies may leave the file empty.
+        replace: Take the place of a file that is there.
 
     Raises:
+        InputError: A file is there and ``replace`` is not set, though it came while this was written.
         StorageError: The disk is full or cannot be written; ``path`` is as it was.
     """
     # of this process: two that prepare the same study write the same file at the same time
@@ -39,13 +41,14 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
             write_synced(temporary, data)
         else:
             temporary.write_bytes(data)
-        temporary.replace(path)
+        name_file(temporary, path, replace=replace)
         if sync:
             sync_directory(path.parent)
     except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise storage_error(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -134,12 +137,3 @@ def try_lock(descriptor: int, folder: Path, kind: int = fcntl.LOCK_EX) -> bool:
             f"`{folder}` is on a file system without flock ({reason}): choose another --runs folder"
         ) from None
     return True
-
-
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """The one-line error for a failed write."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        what = "no space left: free some and run the command again (a training with --resume)"
-    else:
-        what = f"{(error.strerror or str(error)).lower()}: check the folder and its permissions"
-    return StorageError(f"cannot write `{path}`: {what}")

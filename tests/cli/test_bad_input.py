@@ -342,8 +342,10 @@ def test_no_space_is_one_line_and_loses_nothing(
     assert done.stdout.split() == ["1"] * len(jobs), (done.stderr, texts)
     for name, text in texts.items():
         assert text.startswith("ralr-viz: cannot write `") and text.count("\n") == 1, (name, text)
-    assert "last.pt`: no space left: free some and run the command again" in texts["train"]
-    assert "w.safetensors`: no space left" in texts["export"]
+        assert "is larger than is allowed here: raise the limit (`ulimit -f`)" in text
+    assert texts["train"].endswith("--resume goes on from the last saved epoch\n")
+    assert [name for name, text in texts.items() if "--resume" in text] == ["train", "resume"]
+    assert f"`ralr-viz draw {tmp_path / 'figure' / 'cam'}` draws them" in texts["figure"]
 
     assert [name for name in read_files(tmp_path) if name.endswith(".tmp")] == []
     assert read_files(tmp_path / "export") == read_files(tmp_path / "result") == {}
@@ -351,4 +353,6 @@ def test_no_space_is_one_line_and_loses_nothing(
     assert set(read_files(tmp_path / "figure")) == {"cam/arrays.npz", "cam/manifest.json"}
     assert (begun / "checkpoints" / "prev.pt").read_bytes() == before
     cli(*resume).succeeded()  # with space again, it goes on from there
+    cli(*cam, str(tmp_path / "figure")).succeeded()  # and so does this
+    assert (tmp_path / "figure" / "cam.pdf").exists()
     assert (begun / "result.json").exists()

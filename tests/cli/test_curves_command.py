@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 
 import numpy as np
@@ -122,3 +123,25 @@ def test_bad_log_or_option_is_one_line(cli, tmp_path, monkeypatch, content, argu
     log = tmp_path / "log.csv"
     log.write_bytes(content)
     cli("curves", "--run", log, "--out", tmp_path / "out", *arguments).failed(2, *fragments)
+
+
+def test_curves_goes_on_where_its_figure_had_no_room(cli, runs, tmp_path, monkeypatch):
+    from ralr_viz.plots import style
+
+    def full(files, stem, *, replace):
+        with style.storage_errors(stem):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    arguments = ["curves", "--run", runs, "--out", tmp_path]
+    with monkeypatch.context() as patched:
+        patched.setattr(style, "_write_together", full)
+        outcome = cli(*arguments)
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1)
+    assert f"`ralr-viz draw {tmp_path / 'curves'}` draws them" in outcome.err
+    assert "nothing was saved" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["curves"]
+    # a result of another command is not replaced
+    cli(*arguments, "--style", "ieee").failed(2, "exists: pass --force")
+    cli(*arguments).succeeded()
+    assert (tmp_path / "curves.csv").exists()
+    cli(*arguments).failed(2, "exists: pass --force")

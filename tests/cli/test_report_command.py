@@ -71,6 +71,23 @@ def test_report_of_a_pair_is_one_file_that_says_what_was_computed(cli, pair, squ
     assert f"{json.loads(said.succeeded().out)['top1']:.2f}" in section(page, "verdict")
 
 
+def test_report_refuses_a_page_that_another_process_has_written_meanwhile(
+    cli, pair, squares_root, tmp_path, monkeypatch
+):
+    from ralr_viz.report import page
+
+    out, build = tmp_path / "r.html", page.build_report
+
+    def overtake(inputs):
+        out.write_text("theirs")
+        return build(inputs)
+
+    monkeypatch.setattr(page, "build_report", overtake)
+    cli("report", *pair, "--data", squares_root, "--out", out, "-q").failed(2, f"`{out}` exists")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+    assert out.read_text() == "theirs"
+
+
 def test_report_repeats_and_overwrites_only_with_force(cli, pair, squares_root, tmp_path):
     out = tmp_path / "page.html"
     arguments = ["report", *pair, "--data", squares_root, "--out", out, "-q"]

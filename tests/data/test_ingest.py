@@ -97,7 +97,7 @@ def test_import_on_a_full_disk_keeps_the_old_store_and_leaves_nothing(
     child = run_child(make_tree(tmp_path / "new"), root, "full disk")
     assert child.returncode == 1
     assert child.stdout.startswith("StorageError cannot write ")
-    assert "free some space" in child.stdout
+    assert "raise the limit (`ulimit -f`)" in child.stdout
     assert not leftovers(root)
     assert load_dataset("pets", root).content_hash == old.content_hash
 

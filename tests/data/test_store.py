@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ralr_viz.data import Dataset, data_root, import_dataset, load_dataset
-from ralr_viz.errors import DataError
+from ralr_viz.errors import DataError, InputError
 
 
 @pytest.fixture
@@ -90,6 +90,15 @@ def test_load_dataset_names_the_damage(store: Path, damage: Callable[[Path], Any
         load_dataset("pets", store.parent)
     assert "--force" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_data_root_refuses_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root").touch()
+    with pytest.raises(InputError, match="`--data` is the file `.*root`: give the folder"):
+        data_root(tmp_path / "root")
+    monkeypatch.setenv("RALR_VIZ_DATA", str(tmp_path / "root"))
+    with pytest.raises(InputError, match=r"`\$RALR_VIZ_DATA` is the file"):
+        data_root()
 
 
 def test_data_root_prefers_option_then_variable_then_cache(monkeypatch: pytest.MonkeyPatch) -> None:

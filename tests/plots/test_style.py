@@ -280,6 +280,20 @@ def test_save_figure_refuses_to_overwrite_without_force(tmp_path: Path, suffix: 
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_save_figure_refuses_what_another_process_has_drawn_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overtake(table: Any) -> str:
+        (tmp_path / "fig.v1.png").write_bytes(b"theirs")
+        return ""
+
+    monkeypatch.setattr("ralr_viz.plots.style._csv", overtake)
+    with pytest.raises(InputError, match="`.*png` exists: .*--force"):
+        save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["fig.v1.png"]
+    assert (tmp_path / "fig.v1.png").read_bytes() == b"theirs"
+
+
 def test_save_figure_explains_a_folder_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "fig.v1.png").mkdir()
     with pytest.raises(InputError, match="is a folder where a file belongs"):

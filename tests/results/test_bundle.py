@@ -181,11 +181,30 @@ def test_save_result_on_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     old_limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, old_limits[1]))
     try:
-        with pytest.raises(StorageError, match="cannot write `.*r`.*nothing was saved"):
+        with pytest.raises(StorageError, match="cannot write `.*r`: the file is larger than"):
             save_result(sample(x=np.zeros(100_000)), tmp_path / "r")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old_limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_save_result_refuses_what_another_process_has_saved_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ralr_viz.results import bundle
+
+    first, second = sample(label="first"), sample(label="second")
+
+    def overtake(*arguments: Any) -> bytes:
+        monkeypatch.undo()
+        save_result(first, tmp_path / "r")
+        return b"{}"
+
+    monkeypatch.setattr(bundle, "_manifest", overtake)
+    with pytest.raises(InputError, match="`.*r` exists: .*--force"):
+        save_result(second, tmp_path / "r")
+    assert load_result(tmp_path / "r") == first
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 @pytest.mark.parametrize("failing", range(1, 8))
