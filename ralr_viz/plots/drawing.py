@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ralr_viz import plots
 from ralr_viz.errors import InputError
-from ralr_viz.plots.style import Table
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.table_csv import Table
 
 
 class Drawing(NamedTuple):

@@ -11,7 +11,6 @@ closed and nothing that the caller has open is touched.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import re
@@ -33,8 +32,7 @@ from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
-
-Table = Mapping[str, Sequence[Any] | np.ndarray] | Sequence[Mapping[str, Any]]
+from ralr_viz.results.table_csv import Table, write_table
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
 COLORS = {
@@ -152,8 +150,8 @@ def save_figure(
     Args:
         figure: What a ``draw_`` function returned.
         stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi) and ``.csv`` are appended.
-        table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``). Floats
-            are written so that reading them as their type gives the same bits; ``None`` is an empty cell.
+        table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``); see
+            `write_table`.
         provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata.
         force: Replace existing files.
 
@@ -173,7 +171,7 @@ def save_figure(
             raise InputError(f"`{path}` exists: choose another --out or pass --force to replace it")
     source = json.dumps(without_paths(dict(provenance)), sort_keys=True, default=_plain_number)
     software = f"ralr-viz {__version__}"
-    text = _csv(table).encode("utf-8")  # first: a bad table is found before the slow part
+    text = write_table(table).encode("utf-8")  # first: a bad table is found before the slow part
     document = {"Title": stem.name, "Subject": source, "Creator": software, "CreationDate": None}
     pdf = _render(figure, "pdf", document)
     png = _render(figure, "png", {"Title": stem.name, "Source": source, "Software": software})
@@ -241,28 +239,6 @@ def _render(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes
     with _LOCK, mpl.rc_context({"pdf.fonttype": 42, "savefig.bbox": None}):
         figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=metadata)
     return buffer.getvalue()
-
-
-def _csv(table: Table) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    if isinstance(table, Mapping):
-        header, rows = list(table), list(zip(*table.values(), strict=True))
-    else:
-        header = list(table[0]) if table else []
-        if any(list(row) != header for row in table):
-            raise ValueError("all rows of a table have the same columns in the same order")
-        rows = [tuple(row.values()) for row in table]
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    # NumPy's text has as many digits as the type needs: seven for float32, not the seventeen of its double
-    return repr(value) if type(value) is float else str(value)
 
 
 def _plain_number(value: Any) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.results.study import StudyResult, metric_index
 from ralr_viz.results.study_caption import describe_study
+from ralr_viz.results.table_csv import write_table
 
 FORMATS = ("md", "latex", "csv", "html")
 
@@ -61,7 +62,7 @@ def render_study(result: StudyResult, format: str = "md", metric: str = "last") 
         raise UnknownNameError("format", format, FORMATS)
     metric_index(metric)
     if format == "csv":
-        return pd.DataFrame(result.records()).to_csv(index=False, lineterminator="\n")
+        return write_table(result.records())
     frame, caption = study_frame(result, metric), describe_study(result, metric)
     render = {"md": _markdown, "latex": _latex, "html": _html}[format]
     return render(result, frame, " ".join(caption))

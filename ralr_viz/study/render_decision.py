@@ -20,6 +20,7 @@ from ralr_viz.results.decision_caption import (
     signed,
     with_interval,
 )
+from ralr_viz.results.table_csv import write_table
 from ralr_viz.study.render import FORMATS, escape_latex, escape_markdown
 
 
@@ -45,7 +46,7 @@ def render_decision(result: DecisionResult, format: str = "md") -> str:
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     if format == "csv":
-        return pd.DataFrame(result.records()).to_csv(index=False, lineterminator="\n")
+        return write_table(result.records())
     return {"md": _markdown, "latex": _latex, "html": _html}[format](result, _sections(result))
 
 

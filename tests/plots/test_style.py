@@ -287,7 +287,7 @@ def test_save_figure_refuses_what_another_process_has_drawn_meanwhile(
         (tmp_path / "fig.v1.png").write_bytes(b"theirs")
         return ""
 
-    monkeypatch.setattr("ralr_viz.plots.style._csv", overtake)
+    monkeypatch.setattr("ralr_viz.plots.style.write_table", overtake)
     with pytest.raises(InputError, match="`.*png` exists: .*--force"):
         save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fig.v1.png"]

@@ -152,10 +152,11 @@ def test_csv_of_the_classes_has_the_shown_rows_in_their_order(
 def test_csv_cells_that_look_like_formulas_are_text(opened: Any, tmp_path: Path) -> None:
     with opened.page.expect_download() as download:
         opened.page.evaluate(
-            "report.downloadCsv('x.csv', ['a'], [['=1+1'], ['@x'], ['-y'], [-1.5], ['a=b'], [null]])"
+            "report.downloadCsv('x.csv', ['a'], [['=1+1'], ['@x'], ['-y'], [-1.5], ['-1.5'], [\"'q\"], ['a=b'], [null]])"
         )
     download.value.save_as(tmp_path / "x.csv")
-    assert (tmp_path / "x.csv").read_text().split("\n") == ["a", "'=1+1", "'@x", "'-y", "-1.5", "a=b", "", ""]
+    lines = (tmp_path / "x.csv").read_text().split("\n")
+    assert lines == ["a", "'=1+1", "'@x", "'-y", "-1.5", "-1.5", "''q", "a=b", "", ""]
 
 
 def test_choosing_a_class_marks_it_and_can_be_taken_back(opened: Any, inputs: ReportInputs) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.results.study import METRICS, StudyResult
+from ralr_viz.results.table_csv import read_table
 from ralr_viz.study.grid_file import build_study
 from ralr_viz.study.render import FORMATS, render_study, study_frame
 from ralr_viz.study.table import tabulate
@@ -259,6 +260,15 @@ def test_csv_reads_back_to_every_number():
         assert last[0][name] == ""
     assert last[1]["paper mean"] == "92.1" and last[2]["seed1 state"] == "failed"
     assert [row["n"] for row in last] == ["4", "4", "3", "4"]
+
+
+def test_csv_of_a_label_that_is_a_formula_is_text_and_reads_back():
+    text = render_study(_result(nets=("=cmd|' /C calc'!A0", "@SUM(1)"), title="Mine"), "csv")
+    assert {row["network"] for row in csv.DictReader(io.StringIO(text))} == {
+        "'=cmd|' /C calc'!A0",
+        "'@SUM(1)",
+    }
+    assert {row["network"] for row in read_table(text)} == {"=cmd|' /C calc'!A0", "@SUM(1)"}
 
 
 def test_csv_has_all_metrics_and_the_tables_one():

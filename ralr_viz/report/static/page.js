@@ -64,8 +64,9 @@
 
   function csvCell(value) {
     let text = value === null || value === undefined ? "" : String(value);
-    // a spreadsheet would run a class called =HYPERLINK(...) as a formula
-    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
+    // a spreadsheet would run a class called =HYPERLINK(...) as a formula; as ralr_viz/results/table_csv.py
+    const number = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/;
+    if (typeof value === "string" && /^['=+\-@\t\r\n＝＋－＠]/.test(text) && !number.test(text)) text = "'" + text;
     return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
   function downloadCsv(filename, header, rows) {
