@@ -10,8 +10,9 @@
     ├── StorageError          the disk is full or cannot be written
     └── InterruptedRunError   stopped by a signal, state saved (exit code 130 or 143)
 
-The message is one line: the name in backticks, the value, the rule and the remedy. The command line prints
-it as it is.
+The message is one line: the name in backticks, the value, the rule and the remedy. What a name in it holds
+beside text, such as escape codes or a newline, is shown by `one_line`, whoever raises it. The command line
+prints it as it is.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ralr_viz.foreign import LONGEST_MESSAGE, LONGEST_NAME, one_line
+
 
 class RalrVizError(Exception):
     """Base of all errors raised on purpose; ``exit_code`` is what the command line returns."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message, LONGEST_MESSAGE))
 
 
 class InputError(RalrVizError, ValueError):
@@ -37,9 +43,11 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        offer = f"did you mean {', '.join(f'`{n}`' for n in near)}?" if near else f"known: {', '.join(names)}"
-        super().__init__(f"unknown {kind} `{name}`: {offer}{' ' + hint if hint else ''}")
+        # of a name of a megabyte none is near, and finding that out would take hours
+        near = difflib.get_close_matches(name[:LONGEST_NAME], names, n=3, cutoff=0.5)
+        shown = [f"`{one_line(n)}`" for n in near] or [one_line(n) for n in names]
+        offer = f"did you mean {', '.join(shown)}?" if near else f"known: {', '.join(shown)}"
+        super().__init__(f"unknown {kind} `{one_line(name)}`: {offer}{' ' + hint if hint else ''}")
 
 
 class CheckpointError(InputError):

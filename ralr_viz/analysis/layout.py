@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
+from ralr_viz.foreign import one_line
+
 Progress = Callable[[int, int, str], object]
 
 _EXACT_UP_TO = 20_000
@@ -148,7 +150,7 @@ class Engine:
             warnings.simplefilter("always")
             found = run()
         for warning in caught:
-            text = " ".join(str(warning.message).split())
+            text = one_line(warning.message)
             # AlignedUMAP has no option for the threads that a seed allows
             if issubclass(warning.category, UserWarning) and not text.startswith("n_jobs"):
                 self._note(f"UMAP: {text}")

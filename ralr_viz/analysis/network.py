@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
 from ralr_viz.train.evaluate import eval_mode
 
@@ -71,9 +72,8 @@ def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray, classes:
         raise
     except (RuntimeError, ValueError, AssertionError) as error:
         height, width = probe.shape[2:]
-        reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
+            f"`{type(model).__name__}` does not take {height}×{width} images ({one_line(error)}): "
             "use images of the size that it was trained on"
         ) from error
     width = logits.shape[1]

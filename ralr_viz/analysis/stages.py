@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.maps import FIRST, Shape, find_axes
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.train.evaluate import eval_mode
 
 
@@ -47,9 +48,8 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
             raise
         except (RuntimeError, ValueError, AssertionError) as error:
             height, width = probe.shape[2:]
-            reason = " ".join(str(error).split())[:160]
             raise InputError(
-                f"`{type(model).__name__}` does not take {height}×{width} images ({reason}): "
+                f"`{type(model).__name__}` does not take {height}×{width} images ({one_line(error)}): "
                 "use images of the size that it was trained on"
             ) from error
     runs = Counter(call.name for call in calls)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
@@ -107,14 +107,14 @@ def activations(
             progress=lambda done: progress(done, len(pairs) * len(chosen), "activations"),
         )
     if not quiet:
-        print(f"images: {selection}", file=sys.stderr)
+        print_note(f"images: {selection}")
         for row, names in zip(rows, result.layers, strict=True):
-            print(f"{row}: layers {', '.join(names)}", file=sys.stderr)
+            print_note(f"{row}: layers {', '.join(names)}")
     summary = result.summary()
     for numbers in summary:
-        typer.echo(_describe(numbers))
+        print_line(_describe(numbers))
     for i, numbers in enumerate(summary[result.num_layers :]):
-        typer.echo(_describe_difference(numbers, summary[i % result.num_layers]))
+        print_line(_describe_difference(numbers, summary[i % result.num_layers]))
     described = [
         {"row": row, "name": name, "sha256": c.sha256, "epoch": c.epoch}
         for row, names, pair in zip(rows, states, pairs, strict=True)

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +42,9 @@ from ralr_viz.cli import (
     train,
     why,
 )
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.errors import RalrVizError
+from ralr_viz.foreign import LONGEST_MESSAGE, one_line
 
 app = typer.Typer(
     name="ralr-viz",
@@ -55,7 +58,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ralr-viz {__version__}")
+        print_line(f"ralr-viz {__version__}")
         raise typer.Exit()
 
 
@@ -107,6 +110,7 @@ def main() -> None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no `×` must not end a training
+    warnings.formatwarning = _format_warning
     sys.exit(_run())
 
 
@@ -151,8 +155,13 @@ def _run() -> int:
     return code or 0
 
 
+def _format_warning(message: Warning | str, *_: object, **__: object) -> str:
+    """One line: where in the code it was raised helps no user, and what is warned of may be somebody's name."""
+    return f"ralr-viz: warning: {one_line(message, LONGEST_MESSAGE)}\n"
+
+
 def _fail(message: str, code: int) -> int:
-    print(f"ralr-viz: {message}", file=sys.stderr)
+    print_note(f"ralr-viz: {message}")
     return code
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def find_arms(a: Path, b: Path, control: Path | None, *, quiet: bool) -> Arms:
         )
     for option, runs in found.items():
         if (left := sorted(set(runs) - set(common))) and not quiet:
-            print(f"{option}: {_list(left)} left out, since not every arm has it", file=sys.stderr)
+            print_note(f"{option}: {_list(left)} left out, since not every arm has it")
     table = tuple(tuple(runs[seed] for runs in found.values()) for seed in common)
     _check_comparable([run for row in table for run in row])
     methods = tuple(run.record.method for run in table[0])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.pairs import describe_pairs, load_pairs
@@ -101,5 +102,5 @@ def barrier(
             provenance=describe_command() | {"checkpoints": describe_pairs(pairs, names, states)},
         )
     for line in list_measures(result.models, result.measures()):
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "barrier", style=style, force=force)

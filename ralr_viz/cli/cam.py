@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, RalrVizError
@@ -144,7 +144,7 @@ def cam(
         },
     )
     for line in [*(f"{name}: {check}" for name, check in zip(names, checks, strict=False)), *_sum_up(result)]:
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "cam", style=style, force=force)
 
 
@@ -208,4 +208,4 @@ def _sum_up(result: CamResult) -> list[str]:
 
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr)
+        print_note(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
@@ -88,9 +88,9 @@ def collapse(
         )
     if not quiet:
         for note in result.notes:
-            print(note, file=sys.stderr)
+            print_note(note)
     for line in list_measures(result.models, result.measures()):
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "collapse", style=style, force=force)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.errors import InputError
 
@@ -53,9 +53,9 @@ def curves(
     if not quiet:
         for name, record in zip(result.run, records, strict=True):
             for note in record.notes:
-                print(f"{name}: {note}", file=sys.stderr)
+                print_note(f"{name}: {note}")
     for row, best_by in zip(result.summary(), result.best_by, strict=True):
-        typer.echo(_describe(row, best_by))
+        print_line(_describe(row, best_by))
     save_all(result, out, "curves", style=style, force=force)
 
 

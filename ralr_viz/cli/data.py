@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ralr_viz.cli.lines import print_json, print_line, print_note
 from ralr_viz.cli.options import Data, Force, Json, Quiet
 from ralr_viz.cli.progress import show_progress
 
@@ -36,12 +35,12 @@ def list_command(data: Data = None, as_json: Json = False) -> None:
     root = data_root(data)
     rows = list_datasets(root)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=1))
+        print_json([dataclasses.asdict(row) for row in rows])
         return
-    typer.echo(f"data root: {root}")
+    print_line(f"data root: {root}")
     width = max(len(row.name) for row in rows)
     for row in rows:
-        typer.echo(f"{row.name:{width}}  {_describe(row)}")
+        print_line(f"{row.name:{width}}  {_describe(row)}")
 
 
 @app.command("doctor")
@@ -58,12 +57,12 @@ def doctor_command(
     with show_progress(quiet) as progress:
         checks = doctor(root, name, progress)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+        print_json([dataclasses.asdict(check) for check in checks])
     elif not checks:
-        typer.echo(f"no data sets in {root}")
+        print_line(f"no data sets in {root}")
     else:
         for check in checks:
-            typer.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.dataset}: {check.check}: {check.detail}")
+            print_line(f"{'ok  ' if check.ok else 'FAIL'}  {check.dataset}: {check.check}: {check.detail}")
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -139,9 +138,9 @@ def _print_dataset(dataset: Dataset, as_json: bool) -> None:
         "notes": dataset.notes,
     }
     if as_json:
-        typer.echo(json.dumps(facts, indent=1))
+        print_json(facts)
     else:
         line = "{name}: {n_train:,} + {n_test:,} images, {num_classes} classes, in {path}"
-        typer.echo(line.format(**facts))
+        print_line(line.format(**facts))
         for note in dataset.notes:
-            print(f"{dataset.name}: {note}", file=sys.stderr)
+            print_note(f"{dataset.name}: {note}")

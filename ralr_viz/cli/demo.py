@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_note
 
 RECIPE = "digits-resnet20"
 
@@ -35,8 +35,7 @@ def demo(
     schedule.schedule(RECIPE, out=pictures, force=force)
     figures.figures(runs=runs, data=data, out=pictures, force=force, quiet=quiet)
     if not quiet:
-        print(
+        print_note(
             f"done: look at the PNG files in {pictures}; the same with your data: ralr-viz data import, "
-            "ralr-viz pair, ralr-viz cam",
-            file=sys.stderr,
+            "ralr-viz pair, ralr-viz cam"
         )

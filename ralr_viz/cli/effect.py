@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
@@ -58,12 +58,12 @@ def effect(
     for note in result.notes:
         _say(note, quiet)
     law = result.law
-    typer.echo(
+    print_line(
         f"{len(result.runs)} run(s), {result.draws.sum()} draws of law low {law['low']:g}, high {law['high']:g}, "
         f"probability {law['probability']:g} ({law['draw']}), {result.amplified.sum()} amplified; {result.schedule}"
     )
     for row in result.summary():
-        typer.echo(_describe(row))
+        print_line(_describe(row))
     save_all(result, out, "effect", style=style, force=force)
 
 
@@ -98,4 +98,4 @@ def _describe(row: dict[str, Any]) -> str:
 
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr)
+        print_note(line)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 
-import typer
-
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_json, print_line
 from ralr_viz.errors import InputError
 
 
@@ -69,9 +67,9 @@ def evaluate(
             "n": result.n,
             "images_per_second": result.images_per_second,
         }
-        typer.echo(json.dumps(numbers))
+        print_json(numbers, indent=None)
         return
-    typer.echo(
+    print_line(
         f"{checkpoint.label}: loss {result.loss:.4f}, top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} % "
         f"on {result.n:,} {images.split} images of {images.dataset} "
         f"({runtime.device.type}, {runtime.precision}, {result.images_per_second:.0f} images/s)"

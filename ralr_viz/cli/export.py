@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line
 
 
 def export(
@@ -38,4 +39,4 @@ def export(
         std=options.parse_three(std, "--std"),
         dataset=dataset,
     )
-    typer.echo(out)
+    print_line(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ def figures(
         chosen, why = choose_experiment(experiments, name)
         # said even with --quiet: which runs a figure shows is no progress
         arms = ", ".join(chosen.arms)
-        print(f"{FIGURES[name][0]} ({name}): {chosen.folder}, {arms}; {why}", file=sys.stderr)
+        print_note(f"{FIGURES[name][0]} ({name}): {chosen.folder}, {arms}; {why}")
         try:
             drawer(chosen)
         except InputError as error:
-            print(f"{FIGURES[name][0]} ({name}) was not drawn: {error}", file=sys.stderr)
+            print_note(f"{FIGURES[name][0]} ({name}) was not drawn: {error}")
             failed.append(name)
     if failed:
         raise InputError(f"not drawn: {', '.join(failed)}; the reasons are above")
@@ -131,7 +131,7 @@ def find_experiments(folder: Path) -> list[Experiment]:
     for path in find_runs(folder):
         record = load_run(path)
         if record.method in METHODS and record.status != "finished":
-            print(f"{path}: left out, it is {record.status}, not finished", file=sys.stderr)
+            print_note(f"{path}: left out, it is {record.status}, not finished")
         if record.status == "finished" and record.method in METHODS and record.seed is not None:
             arms = found.setdefault(path.parent.parent, {})
             arms.setdefault(record.method, {})[record.seed] = (path, record)

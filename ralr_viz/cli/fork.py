@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
@@ -98,9 +98,9 @@ def fork(
         )
     if not quiet:
         for note in result.notes:
-            print(note, file=sys.stderr)
+            print_note(note)
     for line in _describe(result):
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "fork", style=style, force=force)
 
 

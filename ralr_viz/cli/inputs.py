@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.names import tell_apart
 
@@ -173,9 +173,8 @@ def select_split(
     if limit is not None and limit < len(indices):
         indices = indices[len(indices) * np.arange(limit) // limit]
     if (checkpoint.mean is None or checkpoint.std is None) and not quiet:
-        print(
-            f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with",
-            file=sys.stderr,
+        print_note(
+            f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with"
         )
     whole = len(indices) == len(part.labels)
     return SplitImages(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
@@ -114,7 +115,7 @@ def landscape(
             provenance=describe_command() | loss.describe(),
         )
     for text in _describe(result):
-        typer.echo(text)
+        print_line(text)
     save_all(result, out, "landscape", style=style, force=force)
 
 

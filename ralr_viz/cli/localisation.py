@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
@@ -110,9 +110,9 @@ def localisation(
         )
     if not quiet:
         for note in result.notes:
-            print(note, file=sys.stderr)
+            print_note(note)
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "localisation", style=style, force=force)
 
 

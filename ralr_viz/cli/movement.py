@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
@@ -85,9 +85,9 @@ def movement(
         )
     if not quiet:
         for note in [*notes, *result.notes]:
-            print(note, file=sys.stderr)
+            print_note(note)
     for line in list_measures(result.models, [m for m in result.measures() if np.isfinite(m.values).any()]):
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "movement", style=style, force=force)
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-import typer
-
 from ralr_viz._version import __version__
+from ralr_viz.cli.lines import print_line
 from ralr_viz.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -93,12 +92,12 @@ def save_all(
     from ralr_viz.train.storage import write_bytes
 
     force = force or _is_half_saved(out, stem, texts)
-    typer.echo(save_result(result, out / stem, force=force))
+    print_line(save_result(result, out / stem, force=force))
     try:
         for suffix, text in texts.items():
             path = out / f"{stem}.{suffix}"
             write_bytes(path, text.encode(), replace=force)
-            typer.echo(path)
+            print_line(path)
         save_drawing(result, out / stem, style=style, force=force)
     except StorageError as error:
         raise StorageError(
@@ -134,7 +133,7 @@ def save_drawing(
     with figure_style(style, column=column):
         figure = drawing.draw(result)
         for path in save_figure(figure, stem, drawing.table(result), result.provenance, force=force):
-            typer.echo(path)
+            print_line(path)
 
 
 def describe_command() -> dict[str, str]:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import platformdirs
 
 from ralr_viz._version import __version__
 from ralr_viz.cli.inputs import SplitImages
+from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError, RalrVizError, StorageError
 from ralr_viz.models.registry import is_user_factory
 from ralr_viz.results.bundle import load_result, save_result
@@ -126,4 +126,4 @@ def _keep(found: PredictionsResult, folder: Path) -> None:
         save_result(found, folder, force=True)
     except (RalrVizError, OSError) as error:
         reason = "the disk is full or may not be written" if isinstance(error, StorageError) else error
-        print(f"predictions are not kept for later commands in `{folder.parent}`: {reason}", file=sys.stderr)
+        print_note(f"predictions are not kept for later commands in `{folder.parent}`: {reason}")

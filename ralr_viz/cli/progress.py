@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ralr_viz.cli.lines import print_note
+from ralr_viz.foreign import one_line
+
 _LINE_EVERY = 5
 """Per cent between two lines where stderr is no terminal."""
 
@@ -31,13 +34,18 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks = {}
 
         def callback(done: int, total: int, what: str) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+                tasks[what] = bars.add_task(one_line(what), total=total)
             bars.update(tasks[what], completed=done, total=total)
 
         yield callback
@@ -51,5 +59,5 @@ class _Lines:
         percent = 100 * done // max(total, 1)
         if percent == 100 or percent >= self._printed.get(what, -_LINE_EVERY) + _LINE_EVERY:
             if self._printed.get(what) != percent:
-                print(f"{what}: {percent} % ({done:,} of {total:,})", file=sys.stderr, flush=True)
+                print_note(f"{what}: {percent} % ({done:,} of {total:,})")
             self._printed[what] = percent

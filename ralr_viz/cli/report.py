@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import make_folder
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, UnknownNameError
@@ -88,7 +88,7 @@ def report(
     write_bytes(out, page, replace=force)
     if not quiet:
         _say_missing(inputs.missing)
-    typer.echo(out)
+    print_line(out)
 
 
 def _say_missing(missing: Mapping[str, str]) -> None:
@@ -97,7 +97,7 @@ def _say_missing(missing: Mapping[str, str]) -> None:
     for section, reason in missing.items():
         sections.setdefault(reason, []).append(section)
     for reason, names in sections.items():
-        print(f"{', '.join(names)}: not on the page: {reason}", file=sys.stderr)
+        print_note(f"{', '.join(names)}: not on the page: {reason}")
 
 
 def _check_out(out: Path, force: bool) -> None:
@@ -122,4 +122,4 @@ def _check_size(size: int, samples: int, force: bool, quiet: bool) -> None:
             "--force"
         )
     if size > _WARN and not quiet:
-        print(f"the page has {shown}: many mail servers refuse that, take fewer --samples", file=sys.stderr)
+        print_note(f"the page has {shown}: many mail servers refuse that, take fewer --samples")

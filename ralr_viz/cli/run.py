@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_json
 from ralr_viz.cli.train import Compile, Deterministic, check_runnable, execute_all, joined_ranks
 
 
@@ -87,4 +87,4 @@ def _json_at_end(directory: Path, *, wanted: bool) -> Iterator[None]:
         raise
     finally:
         status, message = describe_end(failure)
-        typer.echo(json.dumps({"directory": str(directory), "status": status, "error": message}))
+        print_json({"directory": str(directory), "status": status, "error": message}, indent=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def schedule(
     )
     if ralr["amplified_epochs"]:
         amplified += f", by {ralr['mean_amplification']:.2f} on average"
-    typer.echo(
+    print_line(
         f"{chosen.name}, seed {seed}: {amplified}; mean factor {ralr['mean_factor']:.3f}, sum of LR "
         f"x{ralr['sum_lr_ratio']:.3f} of the baseline's"
     )
     for arm in result.summary():
         name = arm["method"] if arm["seed"] is None else f"{arm['method']} of seed {arm['seed']}"
-        typer.echo(f"{name}: sum of LR x{arm['sum_lr_ratio']:.3f}, of LR² x{arm['sum_lr_squared_ratio']:.3f}")
+        print_line(f"{name}: sum of LR x{arm['sum_lr_ratio']:.3f}, of LR² x{arm['sum_lr_squared_ratio']:.3f}")
     save_all(result, out, stem, style=style, force=force)

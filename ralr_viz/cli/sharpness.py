@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
@@ -110,7 +111,7 @@ def sharpness(
             provenance=describe_command() | loss.describe(),
         )
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "sharpness", style=style, force=force)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.pairs import describe_pairs, load_pairs
@@ -106,7 +106,7 @@ def similarity(
             provenance=describe_command() | {"checkpoints": describe_pairs(pairs, names, states)},
         )
     if not quiet and not any(result.null):
-        print("no --null pair: how alike two seeds of one method are is not shown", file=sys.stderr)
+        print_note("no --null pair: how alike two seeds of one method are is not shown")
     for line in list_measures(result.models, result.measures()):
-        typer.echo(line)
+        print_line(line)
     save_all(result, out, "similarity", style=style, force=force)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_document, print_json, print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.study_view import print_plan, watch
 from ralr_viz.cli.train import Compile, Deterministic, Runs, Settings
@@ -62,11 +62,11 @@ def list_studies(as_json: options.Json = False) -> None:
             }
             for s in studies
         ]
-        typer.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     width = max(len(study.name) for study in studies)
     for study in studies:
-        typer.echo(
+        print_line(
             f"{study.name:<{width}}  {len(study.cells):>3} cells, {len(study.trainings):>3} runs  {study.title}"
         )
 
@@ -104,7 +104,7 @@ def plan(
     if not dry_run:
         directories = prepare_plan(found)
         if not as_json:
-            print(f"{len(directories)} run directories are prepared below {runs}", file=sys.stderr)
+            print_note(f"{len(directories)} run directories are prepared below {runs}")
 
 
 @app.command("run")
@@ -166,10 +166,10 @@ def run(
         quiet=quiet,
     )
     for outcome in outcomes:
-        typer.echo(outcome.directory)
+        print_line(outcome.directory)
     if not quiet:
         plan = compute_plan(study, runs, root)
-        print(f"{len(plan.entries)} runs: {describe_counts(plan.counts)}", file=sys.stderr)
+        print_note(f"{len(plan.entries)} runs: {describe_counts(plan.counts)}")
     check_outcomes(outcomes)
 
 
@@ -201,12 +201,12 @@ def commands(
     passed += ["--deterministic"] * deterministic + ["--compile"] * compile
     for directory in prepare_plan(plan):
         if directory in wanted_runs:
-            typer.echo(shlex.join(["ralr-viz", "run", str(directory), *passed]))
+            print_line(shlex.join(["ralr-viz", "run", str(directory), *passed]))
     left_out = {k: v for k, v in plan.counts.items() if k not in wanted}
     if left_out:
-        print(f"left out: {describe_counts(left_out)}", file=sys.stderr)
+        print_note(f"left out: {describe_counts(left_out)}")
     for missing, how in plan.missing_data.items():
-        print(f"data set {missing} is not there: {how}", file=sys.stderr)
+        print_note(f"data set {missing} is not there: {how}")
 
 
 @app.command("status")
@@ -280,7 +280,7 @@ def table(
         prepare_out(out, study.name, style=style, force=force, texts=kinds)
     result, render = _compute(study, runs, metric, decides=not reference)
     if out is None:
-        typer.echo(render(format), nl=False)
+        print_document(render(format))
         return
     texts = {suffix: render(kind) for suffix, kind in kinds.items()}
     save_all(result, out, study.name, style=style, force=force, texts=texts)
@@ -302,7 +302,7 @@ def publish(
     from ralr_viz.study.publish import publish_study
 
     for directory in publish_study(_load(name, settings, seeds, only), runs, out):
-        typer.echo(directory)
+        print_line(directory)
 
 
 def _compute(
@@ -347,6 +347,6 @@ def _measure(plan: Plan, data: Path, device: str, deterministic: bool, compile: 
     }
     rates: dict[RateKey, Rate] = {}
     for key, recipe in recipes.items():
-        print(f"measuring {key.model} on {key.dataset}, batch {key.batch} …", file=sys.stderr)
+        print_note(f"measuring {key.model} on {key.dataset}, batch {key.batch} …")
         rates[key] = measure_rate(recipe, data, device=device, deterministic=deterministic, compile=compile)
     return rates

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from ralr_viz.cli.lines import print_note
 from ralr_viz.cli.study_view import format_duration, render_plan
 from ralr_viz.errors import InputError, RalrVizError, UnknownNameError
+from ralr_viz.foreign import one_line
 
 if TYPE_CHECKING:
     from ralr_viz.study.engine import Event, Outcome, Report
@@ -125,7 +127,7 @@ def _show(look: Callable[[], Plan], count: int, *, quiet: bool) -> Iterator[Repo
 
             def show(event: Event) -> None:
                 if event.message:
-                    live.console.print(_line(event), markup=False, highlight=False)
+                    live.console.print(one_line(_line(event), None), markup=False, highlight=False)
 
             yield show
     else:
@@ -133,18 +135,14 @@ def _show(look: Callable[[], Plan], count: int, *, quiet: bool) -> Iterator[Repo
         start = time.monotonic()
 
         def say(event: Event) -> None:
-            print(_line(event), file=sys.stderr, flush=True)
+            print_note(_line(event))
             if event.status not in _ENDED:
                 return
             ended.append(event)
             tried, left = sum(e.attempt > 0 for e in ended), count - len(ended)
             if tried and left:  # what was settled before took no time
                 seconds = (time.monotonic() - start) / tried * left
-                print(
-                    f"{len(ended)} of {count} runs, about {format_duration(seconds)} left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                print_note(f"{len(ended)} of {count} runs, about {format_duration(seconds)} left")
 
         yield say
 

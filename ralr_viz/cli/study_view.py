@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from ralr_viz.cli.lines import print_json, print_line
+from ralr_viz.foreign import one_line
 
 if TYPE_CHECKING:
     from ralr_viz.study.plan import Plan, PlannedRun
@@ -24,14 +25,14 @@ _REFRESH = 2.0
 def print_plan(plan: Plan, *, as_json: bool) -> None:
     """The plan on stdout."""
     if as_json:
-        typer.echo(json.dumps(_to_dict(plan), indent=1))
+        print_json(_to_dict(plan))
         return
     rows = _cell_rows(plan)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        print_line("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     for line in (*_running(plan), *summary_lines(plan)):
-        typer.echo(line)
+        print_line(line)
 
 
 def watch(look: Callable[[], Plan]) -> None:
@@ -54,7 +55,7 @@ def render_plan(plan: Plan) -> RenderableType:
     for row in rows:
         table.add_row(*map(Text, row))
     lines = (*_running(plan), *summary_lines(plan))
-    return Group(table, *(Text(line) for line in lines))
+    return Group(table, *(Text(one_line(line, None)) for line in lines))
 
 
 def summary_lines(plan: Plan) -> list[str]:
@@ -99,7 +100,7 @@ def _cell_rows(plan: Plan) -> list[tuple[str, ...]]:
 
     entries = {entry.directory: entry for entry in plan.entries}
     axes = [axis.name for axis in plan.study.axes]
-    rows = [(*axes, "runs", "still needs")]
+    rows = [(*map(one_line, axes), "runs", "still needs")]
     for cell in plan.study.cells:
         of_cell = [entries[plan.study.directory(plan.runs, cell, seed)] for seed in cell.seeds]
         counts = Counter(entry.state.status for entry in of_cell)
@@ -107,7 +108,7 @@ def _cell_rows(plan: Plan) -> list[tuple[str, ...]]:
         cost = "" if not left else "unknown"
         if left and None not in left:
             cost = format_duration(sum(seconds or 0.0 for seconds in left))
-        rows.append((*(cell.labels[axis] for axis in axes), describe_counts(counts), cost))
+        rows.append((*(one_line(cell.labels[axis]) for axis in axes), describe_counts(counts), cost))
     return rows
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_json, print_line, print_note
 from ralr_viz.errors import DivergedError, InterruptedRunError, StorageError
 
 if TYPE_CHECKING:
@@ -56,11 +55,11 @@ def recipes(as_json: options.Json = False) -> None:
 
     rows = [load_recipe(name) for name in recipe_names()]
     if as_json:
-        typer.echo(json.dumps([{"name": r.name, **r.to_dict()} for r in rows], indent=1))
+        print_json([{"name": r.name, **r.to_dict()} for r in rows])
         return
     width = max(len(r.name) for r in rows)
     for r in rows:
-        typer.echo(f"{r.name:<{width}}  {r.description}")
+        print_line(f"{r.name:<{width}}  {r.description}")
 
 
 def train(
@@ -162,7 +161,7 @@ def _train_methods(
                 raise StorageError(f"{error}; --resume goes on from the last saved epoch") from error
         elif ranks.rank == 0:
             for directory in directories:
-                typer.echo(directory)
+                print_line(directory)
 
 
 @contextlib.contextmanager
@@ -179,7 +178,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
                     # torchrun terminates those that are slower to leave; they have an exit code to give
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)
                     if ranks.rank == 0:
-                        print(f"ralr-viz: {error}", file=sys.stderr, flush=True)
+                        print_note(f"ralr-viz: {error}")
                 raise
     except (DivergedError, InterruptedRunError, PeerError) as error:
         if ranks.size == 1 or (ranks.rank == 0 and isinstance(error, PeerError)):
@@ -243,7 +242,7 @@ def execute_all(
         else:
             _say(f"{directory}{' is finished already' * already}: {_summary(result)}", quiet)
         if echo and speaks:
-            typer.echo(directory)
+            print_line(directory)
     if diverged:
         raise DivergedError("; ".join(diverged))
 
@@ -271,4 +270,4 @@ def _number(result: dict[str, Any], *keys: str) -> float | None:
 
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr)
+        print_note(line)

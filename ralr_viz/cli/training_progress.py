@@ -12,6 +12,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ralr_viz.cli.lines import print_note
+from ralr_viz.foreign import one_line
+
 if TYPE_CHECKING:
     from ralr_viz.train.training import Report, StepReport
 
@@ -26,7 +29,9 @@ def show_training(directory: Path, *, quiet: bool) -> Iterator[Report | None]:
         yield None
     elif sys.stderr.isatty():
         with _Bar() as bar:
-            task = bar.add_task("/".join(directory.parts[-2:]), total=None, epoch="reading the data")
+            task = bar.add_task(
+                one_line("/".join(directory.parts[-2:])), total=None, epoch="reading the data"
+            )
 
             def move(report: StepReport) -> None:
                 done = (report.epoch - 1) * report.steps + report.step
@@ -35,12 +40,12 @@ def show_training(directory: Path, *, quiet: bool) -> Iterator[Report | None]:
 
             yield move
     else:
-        print(f"training {directory}", file=sys.stderr)
+        print_note(f"training {directory}")
 
         def say(report: StepReport) -> None:
             every = max(1, report.epochs // _LINES)
             if report.record is not None and (report.epoch % every == 0 or report.epoch == report.epochs):
-                print(f"{_epoch(report)}  {_facts(report)}", file=sys.stderr, flush=True)
+                print_note(f"{_epoch(report)}  {_facts(report)}")
 
         yield say
 
@@ -52,7 +57,7 @@ class _Bar(Progress):
 
     def __init__(self) -> None:
         super().__init__(
-            TextColumn("{task.description}  {task.fields[epoch]}"),
+            TextColumn("{task.description}  {task.fields[epoch]}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),

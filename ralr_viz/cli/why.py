@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_json, print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.foreign import one_line
 
 if TYPE_CHECKING:
     from ralr_viz.results.measure import Measure
@@ -81,7 +81,7 @@ def why(
     jobs, notes = plan_jobs(arms, only, {"data": data, "device": device}, images=images, network=network)
     if not quiet:
         for lack in find_lacks(arms, network):
-            print(f"why: {lack}", file=sys.stderr)
+            print_note(f"why: {lack}")
     commands = {name: getattr(importlib.import_module(f"ralr_viz.cli.{name}"), name) for name in DIAGNOSTICS}
     results, failed = JobRunner(out, commands, style=style, force=force, quiet=quiet).run(jobs)
     measures: dict[str, list[Sequence[Measure]]] = {}
@@ -105,13 +105,14 @@ def why(
         provenance=describe_command() | {"runs": described, "device": device},
     )
     if as_json:
-        typer.echo(json.dumps([_plain(row) for row in why_table(result)], indent=1))
+        print_json([_plain(row) for row in why_table(result)])
     else:
-        typer.echo("\n".join(describe_why(result)))
+        for line in describe_why(result):
+            print_line(line)
     if not quiet:
         for note in result.notes:
-            print(note, file=sys.stderr)
-    texts = {"md": "\n".join(describe_why(result)) + "\n"}
+            print_note(note)
+    texts = {"md": "".join(f"{one_line(line, None)}\n" for line in describe_why(result))}
     save_all(result, out, "why", style=style, force=True, texts=texts)
 
 

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ralr_viz._version import __version__
+from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ class JobRunner:
 
     def _say(self, line: str) -> None:
         if not self.quiet:
-            print(f"why: {line}", file=sys.stderr, flush=True)
+            print_note(f"why: {line}")
 
 
 def _time_left(seconds: float) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ralr_viz.errors import DataError
+from ralr_viz.foreign import one_line
 
 MAX_TOTAL_BYTES = 20 * 2**30
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -279,7 +280,9 @@ def _check_total(label: str, total: int) -> int:
 
 def _check_size(name: str, size: int, limit: int) -> None:
     if size > limit:
-        raise DataError(f"file `{name}` has {size:,} bytes, at most {limit:,} are read: shrink or remove it")
+        raise DataError(
+            f"file `{one_line(name)}` has {size:,} bytes, at most {limit:,} are read: shrink or remove it"
+        )
 
 
 def _check_end_mark(archive: tarfile.TarFile) -> None:
@@ -291,7 +294,9 @@ def _check_end_mark(archive: tarfile.TarFile) -> None:
 
 
 def _refused(label: str, name: str, why: str) -> DataError:
-    return DataError(f"archive `{label}` is refused: member `{name}` {why}; pack the plain files again")
+    return DataError(
+        f"archive `{label}` is refused: member `{one_line(name)}` {why}; pack the plain files again"
+    )
 
 
 @contextlib.contextmanager
@@ -299,5 +304,5 @@ def _damage(label: str, name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        where = f" at `{name}`" if name else ""
-        raise DataError(f"archive `{label}` is damaged{where} ({error}): get it again") from error
+        where = f" at `{one_line(name)}`" if name else ""
+        raise DataError(f"archive `{label}` is damaged{where} ({one_line(error)}): get it again") from error

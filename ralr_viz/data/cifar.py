@@ -18,6 +18,7 @@ from ralr_viz.data.archive import Source
 from ralr_viz.data.canonical import CHUNK
 from ralr_viz.data.ingest import Intake
 from ralr_viz.errors import DataError
+from ralr_viz.foreign import one_line
 
 _MAX_BATCH_BYTES = 256 * 2**20
 _SIZE = 32
@@ -124,10 +125,12 @@ def _load_batch(file: str, content: bytes) -> dict[str, Any]:
         batch = _BatchUnpickler(io.BytesIO(content), encoding="bytes").load()
     except _ForbiddenGlobal as error:
         raise DataError(
-            f"batch `{file}` is refused: it wants to run `{error}`; get the official archive"
+            f"batch `{file}` is refused: it wants to run `{one_line(error)}`; get the official archive"
         ) from error
     except Exception as error:  # a damaged pickle may raise nearly any exception
-        raise DataError(f"batch `{file}` is damaged ({error}): get the official archive again") from error
+        raise DataError(
+            f"batch `{file}` is damaged ({one_line(error)}): get the official archive again"
+        ) from error
     if not isinstance(batch, dict):
         raise DataError(f"batch `{file}` is not a dictionary: get the official archive again")
     return {

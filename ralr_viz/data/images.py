@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ralr_viz.errors import DataError, InputError
+from ralr_viz.foreign import one_line
 
 EXTENSIONS = (
     ".png",
@@ -131,7 +132,9 @@ def decode_stream(
         ]
         arrays = [result for result in results if isinstance(result, np.ndarray)]
         failures += [
-            f"`{n}` ({r})" for n, r in zip(names, results, strict=True) if isinstance(r, UnreadableImage)
+            f"`{one_line(n)}` ({r})"
+            for n, r in zip(names, results, strict=True)
+            if isinstance(r, UnreadableImage)
         ]
         for name, result in zip(names, results, strict=True):
             if isinstance(result, np.ndarray):
@@ -154,8 +157,9 @@ def decode_stream(
 def name_files(names: Sequence[str], kind: str) -> str:
     """``3 transparent images (a.png, b.png, c.png) are``, the first few of many."""
     more = f" and {len(names) - _NAMED_FAILURES:,} more" if len(names) > _NAMED_FAILURES else ""
+    shown = ", ".join(map(one_line, names[:_NAMED_FAILURES]))
     many = f"{kind}s" if len(names) > 1 else kind
-    return f"{len(names):,} {many} ({', '.join(names[:_NAMED_FAILURES])}{more}) {'are' if len(names) > 1 else 'is'}"
+    return f"{len(names):,} {many} ({shown}{more}) {'are' if len(names) > 1 else 'is'}"
 
 
 def read_image_files(paths: Sequence[Path], size: int) -> np.ndarray:
@@ -244,12 +248,12 @@ def _check_shape(name: str, shape: tuple[int, ...], first_name: str, first_shape
     height, width, _ = shape
     if shape != first_shape:
         raise DataError(
-            f"image `{name}` has {width}×{height} pixels, `{first_name}` has "
+            f"image `{one_line(name)}` has {width}×{height} pixels, `{one_line(first_name)}` has "
             f"{first_shape[1]}×{first_shape[0]}: a dataset has one size; let the import resize with --size N"
         )
     if height != width:
         raise DataError(
-            f"image `{name}` has {width}×{height} pixels, images must be square: let the import crop with "
+            f"image `{one_line(name)}` has {width}×{height} pixels, images must be square: let the import crop with "
             f"--size N"
         )
 
@@ -257,4 +261,4 @@ def _check_shape(name: str, shape: tuple[int, ...], first_name: str, first_shape
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return one_line(error) or type(error).__name__

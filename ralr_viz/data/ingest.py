@@ -23,6 +23,7 @@ import numpy as np
 from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
 from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, count_degenerate, read_manifest
 from ralr_viz.errors import DataError, StorageError
+from ralr_viz.foreign import is_one_line, one_line
 from ralr_viz.results.storage import storage_error, sync_directory
 
 Progress = Callable[[int, int, str], None]
@@ -67,15 +68,29 @@ def write_store(
         The folder of the store.
 
     Raises:
-        DataError: The name is taken and ``force`` is not set, or the images cannot be used.
+        DataError: The name is taken and ``force`` is not set, a class's name is no line of text, or the images cannot
+            be used.
         StorageError: The disk is full or cannot be written; nothing is left behind.
     """
+    _check_class_names(intake)
     with _workspace(root) as folder:
         manifest = {"schema": SCHEMA, "name": name, **_write_arrays(intake, folder, progress)}
-        with write_errors(root), (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        with (
+            write_errors(root),
+            (folder / MANIFEST).open("w", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             json.dump(manifest, file, indent=1, ensure_ascii=False)
             _sync(file)
         return _publish(folder, root / name, manifest["content_hash"], force)
+
+
+def _check_class_names(intake: Intake) -> None:
+    """Refuse a name that would break a line wherever it is shown; all others are kept as they are."""
+    for name in (*intake.class_ids, *intake.class_names):
+        if not is_one_line(name):
+            raise DataError(
+                f"class name `{one_line(name)}` must be one line of text: rename it, without control characters"
+            )
 
 
 def _write_arrays(intake: Intake, folder: Path, progress: Progress | None) -> dict[str, Any]:

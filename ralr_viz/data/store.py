@@ -24,6 +24,7 @@ import platformdirs
 
 from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.errors import DataError, InputError
+from ralr_viz.foreign import one_line
 
 SCHEMA = 1
 MANIFEST = "store.json"
@@ -78,7 +79,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _damaged(folder, f"`{MANIFEST}` cannot be read ({error})") from error
+        raise _damaged(folder, f"`{MANIFEST}` cannot be read ({one_line(error)})") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
         raise _damaged(folder, f"`{MANIFEST}` has no schema version")
     if manifest["schema"] != SCHEMA:
@@ -109,7 +110,9 @@ def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
         with_boxes = bool(manifest["boxes"])
         notes = tuple(str(note) for note in manifest.get("notes", ()))
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder, f"`{MANIFEST}` is incomplete ({error!r})") from error
+        raise _damaged(
+            folder, f"`{MANIFEST}` is incomplete ({type(error).__name__}: {one_line(error)})"
+        ) from error
     if not class_ids or len(class_names) != len(class_ids) or len(set(class_ids)) != len(class_ids):
         raise _damaged(folder, "class ids and names do not match")
     splits = {
@@ -156,7 +159,7 @@ def _read_array(
     try:
         array = np.load(folder / file, mmap_mode="r" if mmap else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise _damaged(folder, f"`{file}` cannot be read ({error})") from error
+        raise _damaged(folder, f"`{file}` cannot be read ({one_line(error)})") from error
     if array.dtype != dtype or array.shape != shape:
         raise _damaged(folder, f"`{file}` is {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
     array.flags.writeable = False

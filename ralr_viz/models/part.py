@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError
+from ralr_viz.foreign import one_line
 from ralr_viz.models.names import find_entries, translate
 
 _COMPANIONS = {
@@ -23,6 +24,7 @@ _COMPANIONS = {
     "auroc",
     "f1",
 }
+_LONGEST_KEY = 80
 _NAMED = 4  # entries that are named of those left out
 
 
@@ -72,7 +74,7 @@ def warn_of_averages(checkpoint: Mapping[str, Any]) -> None:
 
 def _warn(what: str, left: list[str]) -> None:
     if left:
-        shown = [key[:80] if key.isprintable() else repr(key[:80]) for key in left[:_NAMED]]
+        shown = [one_line(key, _LONGEST_KEY) for key in left[:_NAMED]]
         more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
         warnings.warn(
             f"{what}; left out: {', '.join(f'`{key}`' for key in shown)}{more}", UserWarning, stacklevel=4

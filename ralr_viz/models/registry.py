@@ -14,6 +14,7 @@ import torchvision.models
 from torch import nn
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.models.densenet import DenseNet
 from ralr_viz.models.resnet import ResNet
 from ralr_viz.models.wrn import WideResNet
@@ -124,7 +125,7 @@ def _build_imported(arch: str, module_name: str, factory_name: str, num_classes:
 
 def _describe(error: BaseException) -> str:
     """Puts an exception on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError
+from ralr_viz.foreign import one_line
 from ralr_viz.models.names import CONTAINERS, find_entries, translate
 from ralr_viz.models.part import take_part, warn_of_averages
 from ralr_viz.models.registry import build_model, model_names
@@ -207,5 +208,5 @@ def _is_counter(name: str) -> bool:
 
 
 def quote(key: object) -> str:
-    """Puts a key of an untrusted file in backticks: one line, no control characters, not too long."""
-    return f"`{''.join(c if c.isprintable() else '?' for c in str(key)[:120])}`"
+    """Puts a key of an untrusted file in backticks."""
+    return f"`{one_line(key)}`"

@@ -27,6 +27,7 @@ import numpy as np
 
 from ralr_viz import results
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
 
 MANIFEST = "manifest.json"
@@ -307,5 +308,4 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
 
 def _damaged(directory: Path, reason: object) -> InputError:
-    line = " ".join(str(reason).split())[:200]
-    return InputError(f"result `{directory}` is damaged: {line}; compute it again")
+    return InputError(f"result `{directory}` is damaged: {one_line(reason)}; compute it again")

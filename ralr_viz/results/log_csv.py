@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.run import ACCURACIES, QUANTITIES, RunRecord, are_shares
 
 _MISSING = {"", "nan", "none", "null", "na", "n/a", "-", "--"}
@@ -202,7 +203,9 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise InputError(f"`{path}` line {reader.line_num} is not CSV: {error}; save it as CSV") from error
+        raise InputError(
+            f"`{path}` line {reader.line_num} is not CSV: {one_line(error)}; save it as CSV"
+        ) from error
     if len(rows) < 2:
         raise InputError(f"`{path}` holds no numbers: expects a header and one line for each epoch")
     header, lines = [" ".join(cell.split()) for cell in rows[0][1]], rows[1:]
@@ -234,19 +237,20 @@ def _choose_columns(
         quantity = meaning
         if meaning == _PLAIN_ACCURACY:
             quantity = "train_acc" if split_is_named else "val_acc"
-            notes.append(f"column `{header[i]}` is taken as {quantity}")
+            notes.append(f"column `{one_line(header[i])}` is taken as {quantity}")
         if quantity in chosen:
             notes.append(
-                f"column `{header[i]}` is left out: {quantity} is column `{header[chosen[quantity]]}`"
+                f"column `{one_line(header[i])}` is left out: {quantity} is column "
+                f"`{one_line(header[chosen[quantity]])}`"
             )
         elif quantity is not None:
             chosen[quantity] = i
     unused = [name for i, name in enumerate(header) if i in found and not found[i] and _TELLING.search(name)]
     if unused:
-        names = ", ".join(f"`{name}`" for name in unused)
+        names = ", ".join(f"`{one_line(name)}`" for name in unused)
         notes.append(f"not used: {names}; name a column by --column val_acc=COLUMN")
     if not chosen.keys() - {"epoch"}:
-        names = ", ".join(f"`{name}`" for name in header[:12])
+        names = ", ".join(f"`{one_line(name)}`" for name in header[:12])
         raise InputError(
             f"`{path}` has no known column ({names}): rename them lr, train_loss, val_loss, val_acc"
         )
@@ -255,7 +259,7 @@ def _choose_columns(
 
 def _parse_cell(path: Path, line: int, column: str, cell: str, quantity: str) -> float:
     text = " ".join(cell.split())
-    where = f"`{path}` line {line}, column `{column}`: `{text[:40]}`"
+    where = f"`{path}` line {line}, column `{one_line(column)}`: `{one_line(text, 40)}`"
     try:
         value = math.nan if text.lower() in _MISSING else float(text)
     except ValueError:

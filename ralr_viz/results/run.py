@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 
 METRICS = "metrics.jsonl"
 RECIPE = "recipe.toml"
@@ -188,7 +189,7 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
             "for a log of your own give a .csv file"
         ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"`{path}` cannot be read: {_line(error)}; restore it or train again") from error
+        raise InputError(f"`{path}` cannot be read: {one_line(error)}; restore it or train again") from error
     for name, kind in (("recipe", str), ("method", str), ("seed", int)):
         if not isinstance(recipe.get(name), kind):
             raise InputError(f"`{path}` lacks `{name}`: add it ({kind.__name__}), as ralr-viz writes it")
@@ -211,7 +212,7 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
             if number == len(lines):  # no newline after it: a run in progress is writing it, or was killed
                 break
             raise InputError(
-                f"`{path}` line {number}: {_line(error)}; remove the line or resume the run"
+                f"`{path}` line {number}: {one_line(error)}; remove the line or resume the run"
             ) from error
     return records
 
@@ -253,11 +254,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"`{path}` cannot be read: {_line(error)}; delete it") from error
+        raise InputError(f"`{path}` cannot be read: {one_line(error)}; delete it") from error
     if not isinstance(content, dict):
         raise InputError(f"`{path}` is not a JSON object; delete it")
     return content
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:160]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, RunLockedError, StorageError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.storage import storage_error
 from ralr_viz.train.storage import append_line
 
@@ -92,7 +93,7 @@ def record_attempt(directory: Path, attempt: Attempt) -> None:
 
 def describe_end(error: BaseException | None) -> tuple[str, str]:
     """Status and one-line error that ``ralr-viz run --json`` prints for what ended it."""
-    text = one_line(error) if error is not None else ""
+    text = describe_error(error) if error is not None else ""
     match error:
         case None:
             return "finished", ""
@@ -111,12 +112,12 @@ def describe_end(error: BaseException | None) -> tuple[str, str]:
     return "failed", text
 
 
-def one_line(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The message of an error; with its class where ralr-viz did not raise it on purpose."""
-    text = " ".join(str(error).split())
+    text = one_line(error, None)
     if not isinstance(error, RalrVizError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return one_line(text, _LONGEST)
 
 
 def describe_result(result: Mapping[str, Any]) -> tuple[str, str]:
@@ -141,7 +142,11 @@ def classify_end(
     if result is not None:
         outcome, message = describe_result(result)
         return outcome, None, message
-    status, error = ("", last_line) if reply is None else (str(reply.get("status")), str(reply.get("error")))
+    status, error = (
+        ("", one_line(last_line, _LONGEST))
+        if reply is None
+        else (str(reply.get("status")), str(reply.get("error")))
+    )
     # 128 + n is how a shell or a container reports a signal, and how `run` does after it has saved
     number = -code if code < 0 else code - 128 if code > 128 else None
     if status == "interrupted" or number in _STOPS:

@@ -14,7 +14,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ralr_viz.errors import InputError, InterruptedRunError, RalrVizError, StorageError
-from ralr_viz.study.attempt import DONE, Attempt, describe_result, one_line, read_attempts, record_attempt
+from ralr_viz.study.attempt import (
+    DONE,
+    Attempt,
+    describe_error,
+    describe_result,
+    read_attempts,
+    record_attempt,
+)
 from ralr_viz.study.execute import OUTPUT, ExecuteOptions, execute_run, is_taken, result_of
 
 # Seconds between two looks at runs that another process trains, and at how much room there is.
@@ -200,7 +207,7 @@ class _Driver:
                 future = self.executor.submit(self.execute, directory, self.options)
             except BrokenExecutor as error:
                 raise RalrVizError(
-                    f"the executor is broken ({one_line(error)}): run the same command again"
+                    f"the executor is broken ({describe_error(error)}): run the same command again"
                 ) from None
             self.flying[future] = directory
             self._tell(directory, "submitted")
@@ -268,7 +275,7 @@ class _Driver:
             if self.stop_signal:  # by which it was cancelled
                 return Attempt(0, "interrupted", error="cancelled")
             number = len(read_attempts(directory)) + 1
-            attempt = Attempt(number, "killed", error=f"its worker was lost: {one_line(error)}")
+            attempt = Attempt(number, "killed", error=f"its worker was lost: {describe_error(error)}")
             try:
                 record_attempt(directory, attempt)
             except StorageError as full:

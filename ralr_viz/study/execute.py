@@ -33,8 +33,8 @@ from ralr_viz.study.attempt import (
     Attempt,
     classify_end,
     describe_end,
+    describe_error,
     describe_result,
-    one_line,
     read_attempts,
     record_attempt,
 )
@@ -206,7 +206,7 @@ def _attempt_run(directory: Path, options: ExecuteOptions, children: Children | 
     except Exception as error:  # one run must not end the others
         with contextlib.suppress(OSError), (directory / OUTPUT).open("a", encoding="utf-8") as output:
             output.write(traceback.format_exc())
-        attempt = Attempt(number, "failed", error=one_line(error))
+        attempt = Attempt(number, "failed", error=describe_error(error))
     else:
         outcome, signal_number, error_line = classify_end(code, reply, result_of(directory), last_line)
         seconds = round(time.monotonic() - begin, 3)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import is_one_line, one_line
 from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
 from ralr_viz.study.rule_file import read_rule
 from ralr_viz.train.recipe import (
@@ -20,6 +21,7 @@ from ralr_viz.train.recipe import (
     check_method,
     load_recipe,
     parse_overrides,
+    read_toml_name,
     read_toml_text,
     recipe_from_dict,
 )
@@ -50,7 +52,7 @@ def load_study(name: str | Path, overrides: Sequence[str] = ()) -> Study:
     """
     path = Path(name)
     if path.suffix == ".toml":
-        source, stem, text = str(path), path.stem, read_toml_text(path, _REMEDY)
+        source, stem, text = str(path), read_toml_name(path), read_toml_text(path, _REMEDY)
     elif str(name) in study_names():
         source = stem = str(name)
         text = (_folder() / f"{name}.toml").read_text(encoding="utf-8")
@@ -59,7 +61,7 @@ def load_study(name: str | Path, overrides: Sequence[str] = ()) -> Study:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"`{source}` is not valid TOML: {error}") from None
+        raise InputError(f"`{source}` is not valid TOML: {one_line(error)}") from None
     return build_study(values, stem, source, overrides)
 
 
@@ -181,12 +183,14 @@ def _read_axes(tables: Any, source: str) -> _Axes:
     axes: _Axes = {}
     for axis in _check_tables(tables, "axes", source):
         name, values = axis.get("name"), axis.get("values")
+        _check_one_line(name, source)
         if not isinstance(name, str) or not name or name in axes or set(axis) - {"name", "values"}:
             raise InputError(f"`{source}`: each of [[axes]] needs a `name` of its own and `values`")
         choices: dict[str, dict[str, Any]] = {}
         for value in _check_tables(values, f"values of axis {name}", source):
             settings = dict(value)
             label = settings.pop("label", None)
+            _check_one_line(label, source)
             if not isinstance(label, str) or not label.strip() or label in choices:
                 raise InputError(f"`{source}`: each value of axis `{name}` needs a `label` of its own")
             choices[label] = settings
@@ -260,6 +264,13 @@ def _text(values: Mapping[str, Any], name: str, default: str, source: str) -> st
     if not isinstance(value, str):
         raise InputError(f'`{source}`: `{name}` = {value!r} must be a text: write {name} = "…"')
     return value
+
+
+def _check_one_line(name: Any, source: str) -> None:
+    if isinstance(name, str) and not is_one_line(name):
+        raise InputError(
+            f"`{source}`: the name `{one_line(name)}` must be one line of text, without control characters"
+        )
 
 
 def _is_number(value: Any) -> bool:

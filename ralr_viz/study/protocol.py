@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.study.grid import Study
 from ralr_viz.train.prepare import has_progress
 from ralr_viz.train.storage import write_json
@@ -62,7 +63,7 @@ def check_protocol(study: Study, runs: Path) -> bool:
         return False
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"`{path}` cannot be read ({error}): restore it, or use another --runs folder"
+            f"`{path}` cannot be read ({one_line(error)}): restore it, or use another --runs folder"
         ) from None
     changed = [name for name in now if not isinstance(kept, dict) or kept.get(name) != now[name]]
     if changed:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.study.slots import check_gpus_per_run, check_jobs
 
 
@@ -132,16 +133,15 @@ def _connect(ray: ModuleType, address: str | None) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"no Ray cluster answers at `--address {address}` ({error}): start one by `ray start --head`, "
+                f"no Ray cluster answers at `--address {address}` ({one_line(error)}): start one by `ray start --head`, "
                 "or use --engine local"
             ) from None
     try:
         ray.init(address=address, include_dashboard=False, logging_level="warning", log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = "on this machine" if address is None else f"at `--address {address}`"
-        reason = " ".join(str(error).split())[:160]
         raise InputError(
-            f"no Ray cluster {where} ({reason}): start one by `ray start --head`, or use --engine local"
+            f"no Ray cluster {where} ({one_line(error)}): start one by `ray start --head`, or use --engine local"
         ) from None
 
 

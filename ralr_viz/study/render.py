@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ralr_viz.errors import UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.study import StudyResult, metric_index
 from ralr_viz.results.study_caption import describe_study
 from ralr_viz.results.table_csv import write_table
@@ -102,15 +103,21 @@ def _lay_out(
     used = {head for _, head in texts}
     shown = [head for head in heads if head in used]
     labels = [("",) * len(column_axes) + (axis,) for axis in row_axes]
-    columns = _header(labels + shown)
+    columns = _header([_one_lines(column) for column in labels + shown])
     return StudyFrame(
-        pd.DataFrame([[*row, *(texts.get((row, h), "") for h in shown)] for row in rows], columns=columns),
+        pd.DataFrame(
+            [[*_one_lines(row), *(texts.get((row, h), "") for h in shown)] for row in rows], columns=columns
+        ),
         pd.DataFrame(
             [[False] * len(labels) + [bold.get((row, h), False) for h in shown] for row in rows],
             columns=columns,
         ),
         len(labels),
     )
+
+
+def _one_lines(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(one_line(text, None) for text in texts)
 
 
 def _header(columns: Sequence[tuple[str, ...]]) -> pd.Index:
@@ -187,7 +194,7 @@ def _markdown(result: StudyResult, frame: StudyFrame, caption: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """One line that Markdown shows as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", one_line(" ".join(text.split()), None))
 
 
 def _latex(result: StudyResult, frame: StudyFrame, caption: str) -> str:
@@ -225,13 +232,18 @@ def _column_rules(frame: StudyFrame) -> str:
 
 def escape_latex(text: str) -> str:
     """One line that LaTeX shows as it is."""
-    return " ".join(text.split()).translate(_LATEX)
+    return one_line(" ".join(text.split()), None).translate(_LATEX)
+
+
+def escape_html(text: str) -> str:
+    """One line that HTML shows as it is."""
+    return html.escape(one_line(" ".join(text.split()), None))
 
 
 def _html(result: StudyResult, frame: StudyFrame, caption: str) -> str:
     styler = _styled(frame.cells, frame).format(escape="html").format_index(escape="html", axis=1)
     styler = styler.set_uuid("study").set_caption(
-        f"<b>{html.escape(result.title)}.</b> {html.escape(caption)}"
+        f"<b>{escape_html(result.title)}.</b> {escape_html(caption)}"
     )
     styles = [
         *_HTML_STYLES,

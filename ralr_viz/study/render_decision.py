@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from ralr_viz.results.decision_caption import (
     with_interval,
 )
 from ralr_viz.results.table_csv import write_table
-from ralr_viz.study.render import FORMATS, escape_latex, escape_markdown
+from ralr_viz.study.render import FORMATS, escape_html, escape_latex, escape_markdown
 
 
 class _Section(NamedTuple):
@@ -166,11 +165,11 @@ def _latex(result: DecisionResult, sections: list[_Section]) -> str:
 
 
 def _html(result: DecisionResult, sections: list[_Section]) -> str:
-    body = [f"<h1>{html.escape(result.title)}</h1>"]
+    body = [f"<h1>{escape_html(result.title)}</h1>"]
     for heading, sentences, table in sections:
-        body.append(f"<h2>{html.escape(heading)}</h2>")
+        body.append(f"<h2>{escape_html(heading)}</h2>")
         if sentences:
-            body.append("<ul>" + "".join(f"<li>{html.escape(s)}</li>" for s in sentences) + "</ul>")
+            body.append("<ul>" + "".join(f"<li>{escape_html(s)}</li>" for s in sentences) + "</ul>")
         if len(table):
             body.append(table.to_html(index=False, border=0))
     style = (
@@ -178,7 +177,7 @@ def _html(result: DecisionResult, sections: list[_Section]) -> str:
         " table { border-collapse: collapse; display: block; overflow-x: auto; }"
         " th, td { padding: .25em .8em; text-align: left; border-bottom: 1px solid #ccc; white-space: nowrap; }"
     )
-    head = f'<meta charset="utf-8"><title>{html.escape(result.title)}</title><style>{style}</style>'
+    head = f'<meta charset="utf-8"><title>{escape_html(result.title)}</title><style>{style}</style>'
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n'
         + "\n".join(body)

@@ -14,6 +14,7 @@ from ralr_viz._version import __version__
 from ralr_viz.analysis.paired import holm
 from ralr_viz.data.known import KNOWN
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
 from ralr_viz.study.grid import Cell, Study
@@ -217,5 +218,5 @@ def _numbers(found: Comparison) -> list[float]:
 def summarise_problems(problems: list[str]) -> tuple[str, ...]:
     """The first problems, and how many more there are."""
     more = len(problems) - _MOST_NOTES
-    shown = [without_paths(" ".join(problem.split())) for problem in problems[:_MOST_NOTES]]
+    shown = [one_line(without_paths(" ".join(problem.split())), None) for problem in problems[:_MOST_NOTES]]
     return (*shown, f"{more} more runs failed or are not as planned") if more > 0 else tuple(shown)

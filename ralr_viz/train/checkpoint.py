@@ -16,12 +16,12 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.models import adapt_state_dict, build_model
 from ralr_viz.models.outputs import return_logits
 from ralr_viz.train.checkpoint_file import (
     FORMAT_VERSION,
     METADATA_KEY,
-    one_line,
     parse_checkpoint,
     read_checkpoint_bytes,
 )

@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 
 from ralr_viz.errors import CheckpointError
+from ralr_viz.foreign import one_line
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"
-_LONGEST_TEXT = 200
 # What a NumPy number beside the weights is pickled by, such as a best accuracy: bytes and their type, no code.
 _NUMBERS: list[Any] = [
     np.float64(0).__reduce__()[0],
@@ -104,9 +104,3 @@ def _check_format(path: Path, header: dict[str, Any]) -> dict[str, Any]:
 def _safetensors_metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-
-
-def one_line(value: object) -> str:
-    """A text of an untrusted file or of an error: one line, bounded, without control characters."""
-    text = " ".join(str(value).split())[:_LONGEST_TEXT]
-    return "".join(c if c.isprintable() else "?" for c in text)

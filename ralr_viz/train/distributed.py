@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ralr_viz.errors import DivergedError, InputError, InterruptedRunError, RalrVizError
+from ralr_viz.foreign import one_line
 from ralr_viz.train.ranks import PeerError, Place, Ranks
 from ralr_viz.train.stop import StopSignal
 
@@ -194,4 +195,4 @@ def _is_lost_connection(error: RuntimeError) -> bool:
 
 def _first_line(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    return one_line(text.splitlines()[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.run import read_recipe_file
 from ralr_viz.train.recipe import (
     Recipe,
@@ -122,7 +123,7 @@ def finished_result(directory: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise InputError(f"`{path}` cannot be read ({error.strerror}): choose another --runs") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"`{path}` is damaged ({error}): delete it and resume the run") from None
+        raise InputError(f"`{path}` is damaged ({one_line(error)}): delete it and resume the run") from None
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise InputError(f"`{path}` is no result of a run: delete it and resume the run")
     return result

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import is_one_line, one_line
 from ralr_viz.results.names import NO_EFFECT, UNTRAINED
 from ralr_viz.train.recipe_rules import check_recipe, to_epoch
 from ralr_viz.train.recipe_values import coerce_value, parse_value
@@ -215,7 +216,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     if path.suffix == ".toml":
         if not path.is_file():
             raise InputError(f"`{path}` is not a file: give a recipe name or a TOML file")
-        text, source, stem = read_toml_text(path), str(path), path.stem
+        text, source, stem = read_toml_text(path), str(path), read_toml_name(path)
     elif str(name) in recipe_names():
         text, source, stem = (_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}", str(name)
     else:
@@ -223,7 +224,7 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     try:
         values: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"`{source}` is not valid TOML: {error}") from None
+        raise InputError(f"`{source}` is not valid TOML: {one_line(error)}") from None
     return recipe_from_dict(values | parse_overrides(overrides) | {"name": stem}, source)
 
 
@@ -297,6 +298,19 @@ def recipe_to_toml(values: Mapping[str, Any]) -> str:
 
 def _folder() -> Any:
     return resources.files("ralr_viz").joinpath("recipes")
+
+
+def read_toml_name(path: Path) -> str:
+    """Name of a user's TOML file, without its suffix, which names folders and stands in files.
+
+    Raises:
+        InputError: It is no line of text.
+    """
+    if not is_one_line(path.stem):
+        raise InputError(
+            f"`{path}` must have a name of one line of text: rename it, without control characters"
+        )
+    return path.stem
 
 
 def read_toml_text(path: Path, remedy: str = "check its permissions") -> str:

@@ -22,6 +22,7 @@ import torch
 from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.foreign import one_line
 from ralr_viz.results.movement import late_start
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.checkpoint_file import FORMAT_VERSION
@@ -191,7 +192,7 @@ class RunWriter:
 
     def say(self, line: str) -> None:
         """Add a line to ``log.txt``."""
-        append_line(self.directory / "log.txt", line)
+        append_line(self.directory / "log.txt", one_line(line, None))
 
     def save(
         self,
@@ -347,7 +348,7 @@ def _check_history(history: Any) -> list[dict[str, Any]]:
             raise TypeError("an epoch is no integer")
         json.dumps(history, allow_nan=False)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"its history is damaged: {error}") from None
+        raise CheckpointError(f"its history is damaged: {one_line(error)}") from None
     return list(history)
 
 

@@ -52,8 +52,16 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = True, replace: bool = T
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_bytes` of indented JSON; non-finite floats are refused, since JSON has none."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """`write_bytes` of indented JSON; non-finite floats are refused, since JSON has none.
+
+    What is no Unicode, such as a file's name in another encoding, is written as JSON's own escape.
+    """
+    write_bytes(
+        path,
+        (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
+            errors="backslashreplace"
+        ),
+    )
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -75,7 +83,7 @@ def copy_file(source: Path, target: Path) -> None:
 def append_line(path: Path, line: str) -> None:
     """Append one line and flush it."""
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
     except OSError as error:
         raise storage_error(path, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr("sys.argv", ["ralr-viz", *map(str, arguments)])
+        monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)  # `main` sets it
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -252,8 +252,8 @@ def _cycle() -> dict[str, Any]:
             "`w` in the checkpoint is a torch.sparse_coo tensor: save it dense and real",
         ),
         ({"w": torch.zeros(2, dtype=torch.complex64)}, "`w` in the checkpoint is a torch.complex64 tensor: "),
-        ({"w\n\x1b[2J": 1}, "`w??[2J` in the checkpoint is of type int: "),
-        ({"w" * 10_000: 1}, f"`{'w' * 120}` in the checkpoint is of type int: "),
+        ({"w\n\x1b[2J": 1}, "`w\\n\\x1b[2J` in the checkpoint is of type int: "),
+        ({"w" * 10_000: 1}, f"`{'w' * 133}…{'w' * 66}` in the checkpoint is of type int: "),
     ],
 )
 def test_adapt_state_dict_rejects_what_is_no_state_dict(checkpoint: Any, expected: str) -> None:

@@ -80,7 +80,7 @@ def test_describe_end_says_the_status_of_each_error(error, status):
 
 def test_describe_end_is_one_short_line_with_the_class_of_the_unexpected():
     assert describe_end(ValueError("two\nlines")) == ("failed", "ValueError: two lines")
-    assert describe_end(InputError("`x` must be\n1")) == ("failed", "`x` must be 1")
+    assert describe_end(InputError("`x\n` must be 1")) == ("failed", r"`x\n` must be 1")
     assert describe_end(MemoryError()) == ("failed", "MemoryError")
     assert len(describe_end(ValueError("x" * 10_000))[1]) == 500
 
