@@ -4,6 +4,8 @@ import ast
 import dataclasses
 import io
 import json
+import re
+import sys
 import tarfile
 import unicodedata
 import warnings
@@ -15,10 +17,16 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from rich.console import Console
 
 import ralr_viz.cli
 from ralr_viz import compute_curves, save_result
+from ralr_viz.cli.progress import show_progress
+from ralr_viz.cli.study_view import render_plan
+from ralr_viz.cli.training_progress import show_training
 from ralr_viz.results.log_csv import load_log_csv
+from ralr_viz.study.grid_file import load_study
+from ralr_viz.study.plan import compute_plan, prepare_plan
 
 # What each part does where it is obeyed: colours the terminal, forges a line, goes back to the line's begin, turns what
 # follows around, is one byte of a CSI, is no UTF-8, is markup of rich.
@@ -383,6 +391,45 @@ def test_study_whose_names_break_no_line(cli, tmp_path, squares_root):
         check_lines(outcome)
     for only in (f"{LABEL}={TEXT}", f"{TEXT}=a", TEXT):
         check_lines(cli("study", "plan", study, "--only", only, *runs, *data))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def check_terminal(text, *, markup="[red]x[/red]"):
+    """A name as it is to be read, among codes of rich's own."""
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert markup in shown
+    for obeyed in (*PARTS[:-1], "\u200b", "\udcff", *"\u202e\u2066"):
+        assert obeyed not in text
+
+
+def test_bars_on_a_terminal(monkeypatch):
+    for show, names in (
+        (show_progress(), [TEXT, TEXT + "2"]),
+        (show_training(Path("a") / FILE / FILE, quiet=False), []),
+    ):
+        monkeypatch.setattr("sys.stderr", Terminal())
+        monkeypatch.setenv("COLUMNS", "400")
+        with show as progress:
+            for name in names:
+                progress(1, 2, name)
+        check_terminal(sys.stderr.getvalue(), markup="[red]x[/red]" if names else "[red]x[red]")
+
+
+def test_plan_on_a_terminal(tmp_path, squares_root):
+    study = load_study(write_study(tmp_path / "s.toml", axis=LABEL, label=LABEL))
+    plan = compute_plan(study, tmp_path / FILE, squares_root)
+    prepare_plan(plan)
+    state = plan.entries[0].directory
+    (state / "attempts.jsonl").write_text(
+        json.dumps({"attempt": 1, "outcome": "failed", "error": TEXT}) + "\n"
+    )
+    console = Console(file=Terminal(), force_terminal=True, width=1000)
+    console.print(render_plan(compute_plan(study, tmp_path / FILE, squares_root)))
+    check_terminal(console.file.getvalue())
 
 
 @pytest.mark.parametrize("part", [{"axis": TEXT}, {"label": TEXT}])
