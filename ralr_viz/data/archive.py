@@ -303,6 +303,8 @@ def _refused(label: str, name: str, why: str) -> DataError:
 def _damage(label: str, name: str) -> Iterator[None]:
     try:
         yield
+    except DataError:  # a ValueError, too, which has said what it is
+        raise
     except _DAMAGE as error:
         where = f" at `{one_line(name)}`" if name else ""
         raise DataError(f"archive `{label}` is damaged{where} ({one_line(error)}): get it again") from error

@@ -96,8 +96,11 @@ def write_zip(path, files, link=None):
 
 
 MEMBERS = {
-    "absolute": ({"/{}.png": b"x"}, "zq"),
-    "leads out": ({"train/../../{}.png": b"x"}, "zq"),
+    "absolute": ({"/{}.png": b"x"}, "ralr-viz: archive `x.bin` is refused: member `/zq\\x1b[31m\\n"),
+    "leads out": (
+        {"train/../../{}.png": b"x"},
+        "ralr-viz: archive `x.bin` is refused: member `train/../../zq\\x1b",
+    ),
     "damaged image": ({"train/a/{}.png": b"no image"}, "zq"),
     "another size": ({"train/a/{}.png": image(size=16)}, "zq"),
     "not square": ({"train/a/{}.png": image()[:0] + b"P6 2 1 255 " + bytes(6)}, "zq"),
