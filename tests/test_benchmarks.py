@@ -359,3 +359,17 @@ def test_wheel_has_no_benchmarks():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert settings["packages"]["find"]["include"] == ["ralr_viz*"]
     assert not (FOLDER / "__init__.py").exists()
+
+
+def test_digest_prints_the_price_of_its_check(bench):
+    out = bench("digest", "--weights=40000", "--tensors=4", "--repeats=2")
+    rows = read_table(out)
+    sides = ["load_checkpoint", "read and parse", "check the digest", "SHA-256"]
+    assert [row["side"] for row in rows] == sides * 4
+    prices = []
+    for load, *others in (rows[i : i + 4] for i in range(0, 16, 4)):
+        for row in others:
+            share = 100 * number(row["median, s"]) / number(load["median, s"])
+            assert number(row["of load_checkpoint"]) == pytest.approx(share, rel=1e-2)
+        prices.append(number(others[1]["of load_checkpoint"]))
+    assert check_verdicts(out, 4) == pytest.approx(prices, rel=1e-2)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
 from ralr_viz.train.recipe import Recipe, recipe_from_dict
 from ralr_viz.train.stop import StopSignal
@@ -215,13 +217,17 @@ def save_branch(file: Path, key: Mapping[str, Any], outcome: BranchOutcome) -> N
     probes = {f"probe_{name}": np.array(values) for name, values in outcome.probes.items()}
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(json.dumps(text)), table=table, **probes)  # type: ignore[arg-type]
-    write_bytes(file, buffer.getvalue())
+    write_bytes(file, seal_archive(buffer))
 
 
 def load_branch(file: Path, key: Mapping[str, Any]) -> BranchOutcome | None:
     """The branch of that key, or None where there is none, or one that is damaged."""
     try:
-        with np.load(file, allow_pickle=False) as saved:
+        data = file.read_bytes()
+        at = find_in_archive(data)
+        if at is not None and not is_whole(data, at):
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as saved:
             about = json.loads(str(saved["about"]))
             table = saved["table"]
             probes = {n[6:]: tuple(saved[n].tolist()) for n in saved.files if n.startswith("probe_")}
@@ -229,7 +235,7 @@ def load_branch(file: Path, key: Mapping[str, Any]) -> BranchOutcome | None:
             return None
         records = tuple(dict(zip(about["names"], row, strict=True)) for row in table.tolist())
         return BranchOutcome(records, tuple(about["digests"]), str(about["status"]), probes)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -83,6 +83,8 @@ def movement(
             progress=lambda done, total: progress(done, total, "weights"),
             provenance=describe_command() | {"device": device, "precision": precision},
         )
+    for note in [kept.damage for kept in states if kept.damage]:  # to the quiet, too
+        print_note(f"left out: {note}")
     if not quiet:
         for note in [*notes, *result.notes]:
             print_note(note)
@@ -92,13 +94,28 @@ def movement(
 
 
 class KeptStates(Mapping[int, Mapping[str, Any]]):
-    """Epoch → the parameters that a run directory has kept, read from disk at each look, in network order."""
+    """Epoch → the parameters that a run directory has kept, read from disk at each look, in network order.
+
+    Attributes:
+        damage: Why the last state cannot be read, where there is one that cannot; its epoch is left out.
+    """
 
     def __init__(self, run: Path) -> None:
-        from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
+        from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint, saved_epochs
+        from ralr_viz.train.checkpoint_file import parse_checkpoint, read_checkpoint_bytes
 
         self._specs = {epoch: f"{run}@{epoch}" for epoch in saved_epochs(run)}
-        with contextlib.suppress(CheckpointError):  # a record without any state is fine
+        self.damage = ""
+        try:
+            file = resolve_checkpoint(run)
+        except CheckpointError:  # a record without any state is fine
+            return
+        try:
+            parse_checkpoint(file, read_checkpoint_bytes(file))
+        except CheckpointError as error:
+            self.damage = str(error)
+            return
+        with contextlib.suppress(CheckpointError):  # nor need the state say of which network it is
             last = load_checkpoint(run).epoch
             if last is not None:
                 self._specs.setdefault(last, str(run))

@@ -116,7 +116,8 @@ def _read(folder: Path) -> PredictionsResult | None:
         return None
     try:
         found = load_result(folder)
-    except (InputError, OSError):
+    except (InputError, OSError) as error:
+        print_note(f"predictions are computed again: {error}")
         return None
     return found if isinstance(found, PredictionsResult) else None
 

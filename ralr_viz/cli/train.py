@@ -233,6 +233,7 @@ def execute_all(
                         deterministic=deterministic,
                         compile=compile,
                         report=report,
+                        note=functools.partial(_note, directory),
                         ranks=ranks,
                     )
             except DivergedError as error:
@@ -266,6 +267,11 @@ def _number(result: dict[str, Any], *keys: str) -> float | None:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value if isinstance(value, int | float) else None
+
+
+def _note(directory: Path, line: str) -> None:
+    """Said to the quiet, too: what a training began from is no progress."""
+    print_note(f"{directory}: {line}")
 
 
 def _say(line: str, quiet: bool) -> None:

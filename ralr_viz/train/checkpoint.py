@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError, InputError
@@ -21,7 +19,7 @@ from ralr_viz.models import adapt_state_dict, build_model
 from ralr_viz.models.outputs import return_logits
 from ralr_viz.train.checkpoint_file import (
     FORMAT_VERSION,
-    METADATA_KEY,
+    pack_weights,
     parse_checkpoint,
     read_checkpoint_bytes,
 )
@@ -254,14 +252,13 @@ def export_checkpoint(
         "recipe": checkpoint.recipe,
         "exported_from_sha256": checkpoint.sha256,
     }
-    metadata = {METADATA_KEY: json.dumps(header, sort_keys=True)}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"the folder of `{out}` cannot be made ({error.strerror}): choose another --out"
         ) from None
-    write_bytes(out, safetensors.torch.save(weights, metadata=metadata), replace=force)
+    write_bytes(out, pack_weights(weights, header), replace=force)
     return checkpoint
 
 

@@ -1,4 +1,9 @@
-"""The bytes of a checkpoint file, ours or anybody's, turned into tensors without executing anything."""
+"""The bytes of a checkpoint file: ours made of tensors, and ours or anybody's read without executing anything.
+
+Ours carry a digest of themselves (`ralr_viz.train.digest`): a ``.pt`` at its end, as the comment of the archive that
+it is, and a ``.safetensors`` in its metadata. What has none, as others' files and those of earlier versions, is
+taken as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import io
 import json
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,7 @@ import torch
 
 from ralr_viz.errors import CheckpointError
 from ralr_viz.foreign import one_line
+from ralr_viz.train.digest import MARK, PLACE, find_in_archive, is_whole, seal, seal_archive
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"
@@ -25,6 +32,22 @@ _NUMBERS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u1", "?")),
 ]
+
+
+def pack_checkpoint(content: Mapping[str, Any]) -> bytes:
+    """A ``.pt`` file of tensors and plain values, sealed."""
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return seal_archive(buffer)
+
+
+def pack_weights(weights: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> bytes:
+    """A ``.safetensors`` file of contiguous tensors with a header, sealed; equal input gives equal bytes."""
+    # in our own entry of the metadata, since safetensors writes several in any order
+    text = json.dumps({**header, "digest": PLACE.decode()}, sort_keys=True)
+    data = bytearray(safetensors.torch.save(dict(weights), metadata={METADATA_KEY: text}))
+    seal(data, data.index(PLACE))
+    return bytes(data)
 
 
 def read_checkpoint_bytes(path: Path) -> bytes:
@@ -49,6 +72,9 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
     Raises:
         CheckpointError: Damaged, of a newer format, or with more in it than tensors and plain values.
     """
+    at = _find_digest(path, data)
+    if at is not None and not is_whole(data, at):
+        raise _differs(path)
     if path.suffix == ".safetensors":
         try:
             weights = safetensors.torch.load(data)
@@ -59,6 +85,8 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
             ) from None
         if not isinstance(header, dict):
             raise CheckpointError(f"`{path}` has a damaged header: export it again")
+        if at is None and "digest" in header:
+            raise _differs(path)
         return {"header": _check_format(path, header), "model": weights}
     try:
         # the warnings are of the pickle protocol, on the way to a refusal
@@ -99,6 +127,22 @@ def _check_format(path: Path, header: dict[str, Any]) -> dict[str, Any]:
             f"`{path}` has format {one_line(version)}, this ralr-viz reads up to {FORMAT_VERSION}: upgrade it"
         )
     return header
+
+
+def _find_digest(path: Path, data: bytes) -> int | None:
+    """Where the mark of a file's digest begins, None where it carries none."""
+    if path.suffix != ".safetensors":
+        return find_in_archive(data)
+    # searched for, not parsed: a header with a flipped bit may be none any more
+    at = data.find(MARK, 0, min(8 + int.from_bytes(data[:8], "little"), len(data)))
+    return at if at >= 0 else None
+
+
+def _differs(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"`{path}` is damaged: it is not what was written (its digest differs): copy or export it again, or "
+        "take another state of the run, such as DIR@prev"
+    )
 
 
 def _safetensors_metadata(data: bytes) -> dict[str, str]:

@@ -34,6 +34,7 @@ def train_run(
     deterministic: bool = False,
     compile: bool = False,
     report: Report | None = None,
+    note: Callable[[str], object] | None = None,
     ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Execute or resume one prepared run directory.
@@ -43,6 +44,7 @@ def train_run(
         data_root: Folder of the ingested data sets.
         device, deterministic, compile: See `Runtime`; a resumed run keeps its precision.
         report: Called every few steps and, with ``record`` set, after each epoch.
+        note: Called in rank 0 with what a reader should know, one line: that an older state was gone on from.
         ranks: From `join_ranks`, where several processes train it together; each makes this call.
 
     Returns:
@@ -97,6 +99,9 @@ def train_run(
         ) as (run, restored),
         catch_stop_signals() as stop,
     ):
+        if run is not None and note is not None:
+            for line in run.notes:
+                note(line)
         if restored is not None:  # another machine's "auto" must not change the arithmetic midway
             runtime = dataclasses.replace(runtime, precision=restored["header"]["precision"])
         try:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -25,7 +24,7 @@ from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.movement import late_start
 from ralr_viz.train.checkpoint import read_checkpoint
-from ralr_viz.train.checkpoint_file import FORMAT_VERSION
+from ralr_viz.train.checkpoint_file import FORMAT_VERSION, pack_checkpoint
 from ralr_viz.train.recipe import changed_settings, recipe_to_toml
 from ralr_viz.train.record import clean_record
 from ralr_viz.train.storage import (
@@ -74,7 +73,12 @@ class RunWriter:
             a resumed training's first epoch are not known, nor are its distances from the start.
         dataset: What is trained on: the name of an imported data set, or what `ralr_viz.data.load_dataset` returned.
 
+    Attributes:
+        restored: The state that a resumed run goes on from, with its ``source``; None where there was none.
+        notes: What a reader should know of how it was opened, a line each; they are in ``log.txt`` too.
+
     Raises:
+        CheckpointError: ``resume``, and neither the last state nor the one before can be read.
         InputError: The directory holds a run and ``resume`` is false, or a run of other settings; a data set
             that is not imported; something else than an optimizer or scheduler.
         RunLockedError: Another process writes to it.
@@ -107,6 +111,7 @@ class RunWriter:
         self._watch: LoopWatch | None = None
         self.history: list[dict[str, Any]] = []
         self.restored: dict[str, Any] | None = None
+        self.notes: list[str] = []
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -222,12 +227,10 @@ class RunWriter:
             "scheduler": scheduler.state_dict() if scheduler is not None else None,
             **state,
         }
-        buffer = io.BytesIO()
-        torch.save(payload, buffer)
         last = self.checkpoints / "last.pt"
         if last.exists():
             copy_file(last, self.checkpoints / "prev.pt")
-        write_bytes(last, buffer.getvalue())
+        write_bytes(last, pack_checkpoint(payload))
         if "partial" not in state:
             self._name_checkpoint()
         return last
@@ -287,23 +290,28 @@ class RunWriter:
     def _restore(self) -> None:
         """Read the newest whole state; ``metrics.jsonl`` is made to agree with it."""
         names = [name for name in ("last.pt", "prev.pt") if (self.checkpoints / name).exists()]
+        failed: list[str] = []
         for name in names:
             path = self.checkpoints / name
             try:
                 state = read_checkpoint(path)
                 self.history = _check_history(state.get("history"))
             except CheckpointError as error:
-                self.say(f"{name} cannot be read ({error}); falling back")
+                failed.append(f"{name} cannot be read ({error})")
                 continue
             self._check_same_run(state["header"])
             if name != "last.pt":
-                self.say(f"resuming from {name}: last.pt is missing or damaged")
+                why = failed[0] if failed else "last.pt is missing"
+                self.notes.append(f"resuming from {name}, the state before: {why}")
+                self.say(self.notes[-1])
                 copy_file(path, self.checkpoints / "last.pt")
             self.restored = state | {"source": name}
             if "partial" not in state:
                 self._name_checkpoint()
             break
         else:
+            for line in failed:
+                self.say(line)
             if names:
                 raise CheckpointError(
                     f"neither last.pt nor prev.pt in `{self.checkpoints}` can be read: "

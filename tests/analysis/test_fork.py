@@ -19,10 +19,12 @@ from ralr_viz.analysis import fork as fork_module
 from ralr_viz.analysis.barrier import compute_barrier
 from ralr_viz.analysis.branch import (
     Branch,
+    BranchOutcome,
     derive_seed,
     digest_state,
     load_branch,
     read_fork_point,
+    save_branch,
     train_branch,
 )
 from ralr_viz.analysis.objective import augment_once
@@ -230,6 +232,33 @@ def test_finished_branches_are_reused_only_under_the_same_key(trained, squares_r
     compute_fork(f"{trained['ralr']}@2", squares_root, **options)
     assert load_branch(file, {}) is None
     assert len(trained_anew) in (4, 5)  # 4 where the damaged one is factor 3's
+
+
+def test_a_kept_branch_with_a_flipped_bit_is_none(tmp_path):
+    """Anywhere in the file: the sums of a zip archive leave out its directory, which says what is in it."""
+    file, key = tmp_path / "b.npz", {"epochs": 1}
+    save_branch(file, key, BranchOutcome(({"lr": 0.1},), ("ab",), "finished", {"sharpness": (0.5,)}))
+    whole, found = file.read_bytes(), load_branch(file, key)
+    assert found is not None and found.probes == {"sharpness": (0.5,)}
+    for position in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[position] ^= 1 << position % 8
+        file.write_bytes(changed)
+        assert load_branch(file, key) is None, position
+
+
+def test_a_kept_branch_of_an_earlier_version_is_taken(tmp_path):
+    file, key = tmp_path / "b.npz", {"epochs": 1}
+    save_branch(file, key, BranchOutcome(({"lr": 0.1},), ("ab",), "finished"))
+    with np.load(file) as saved:
+        np.savez(file, **saved)
+    found = load_branch(file, key)
+    assert found is not None and found.records == ({"lr": 0.1},)
+    changed = bytearray(file.read_bytes())
+    at = changed.index(b"PK\x01\x02")
+    changed[at + 10] = 99  # a way of packing that there is not
+    file.write_bytes(changed)
+    assert load_branch(file, key) is None
 
 
 def test_signal_keeps_the_finished_branches(trained, squares_root, tmp_path, monkeypatch):

@@ -340,6 +340,8 @@ def test_no_space_is_one_line_and_loses_nothing(
     )  # fmt: skip
     texts = {name: log.read_text() for name, log in logs.items()}
     assert done.stdout.split() == ["1"] * len(jobs), (done.stderr, texts)
+    note, _, texts["resume"] = texts["resume"].partition("\n")
+    assert "resuming from prev.pt, the state before: last.pt is missing" in note
     for name, text in texts.items():
         assert text.startswith("ralr-viz: cannot write `") and text.count("\n") == 1, (name, text)
         assert "is larger than is allowed here: raise the limit (`ulimit -f`)" in text

@@ -79,3 +79,19 @@ def test_a_cache_that_cannot_be_written_is_a_note(cache: Path, predict, capsys) 
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "predictions are not kept for later commands" in error
     assert cache.read_text() == "a file where the folder belongs"
+
+
+def test_a_flipped_bit_in_an_entry_is_named_and_computed_again(cache: Path, predict, capsys) -> None:
+    run, computed = predict
+    first = run()
+    (entry,) = (cache / "predictions").iterdir()
+    data = bytearray((entry / "arrays.npz").read_bytes())
+    data[len(data) // 2] ^= 4
+    (entry / "arrays.npz").write_bytes(data)
+    again = run()
+    np.testing.assert_array_equal(first.logits, again.logits)
+    assert computed == [24, 24]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith(
+        f"predictions are computed again: result `{entry}` is damaged"
+    )

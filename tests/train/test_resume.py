@@ -218,7 +218,10 @@ def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, unin
         directory,
         squares_root,
     )
-    assert "resuming from prev.pt: last.pt is missing or damaged" in (directory / "log.txt").read_text()
+    assert (
+        "resuming from prev.pt, the state before: last.pt cannot be read"
+        in (directory / "log.txt").read_text()
+    )
     assert_same_run(directory, uninterrupted)
 
 
