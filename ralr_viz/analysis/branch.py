@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
+from ralr_viz.results.document import parse_json
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
@@ -228,14 +229,24 @@ def load_branch(file: Path, key: Mapping[str, Any]) -> BranchOutcome | None:
         if at is not None and not is_whole(data, at):
             return None
         with np.load(io.BytesIO(data), allow_pickle=False) as saved:
-            about = json.loads(str(saved["about"]))
+            about = parse_json(str(saved["about"]))
             table = saved["table"]
             probes = {n[6:]: tuple(saved[n].tolist()) for n in saved.files if n.startswith("probe_")}
         if about["key"] != _key_text(key):
             return None
         records = tuple(dict(zip(about["names"], row, strict=True)) for row in table.tolist())
         return BranchOutcome(records, tuple(about["digests"]), str(about["status"]), probes)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        AttributeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ):
         return None
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ralr_viz._version import __version__
 from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.document import parse_json
 
 if TYPE_CHECKING:
     from ralr_viz.cli.arms import Arms
@@ -321,8 +322,8 @@ def _time_left(seconds: float) -> str:
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # missing or damaged: no job is done
+        index = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing or damaged: no job is done
         return {}
     if not isinstance(index, dict):
         return {}

@@ -12,7 +12,6 @@ A store appears by one rename of a finished folder (:mod:`ralr_viz.data.ingest`)
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import replace
@@ -25,6 +24,7 @@ import platformdirs
 from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.errors import DataError, InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 
 SCHEMA = 1
 MANIFEST = "store.json"
@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         DataError: Unreadable, of a newer schema, or with fields missing.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(folder, f"`{MANIFEST}` cannot be read ({one_line(error)})") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):

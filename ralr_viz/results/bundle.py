@@ -28,6 +28,7 @@ import numpy as np
 from ralr_viz import results
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
 
 MANIFEST = "manifest.json"
@@ -161,7 +162,7 @@ def load_result(directory: Path) -> Result:
         return cls(**values, **arrays, provenance=_decode(manifest["provenance"]))
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
         raise _damaged(directory, error) from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
         raise _damaged(directory, error) from error
@@ -273,12 +274,12 @@ def _manifest(result: Result, arrays: bytes) -> bytes:
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((directory / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"no result in `{directory}`: expects the folder with {MANIFEST} and {ARRAYS} that --out named"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(directory, error) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"`{directory / MANIFEST}` is not the manifest of a ralr-viz result")

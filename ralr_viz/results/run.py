@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ import numpy as np
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json, parse_toml
 
 METRICS = "metrics.jsonl"
 RECIPE = "recipe.toml"
@@ -35,6 +34,7 @@ QUANTITIES = (
 ACCURACIES = ("train_acc", "val_acc", "test_acc")
 # Methods whose factors are constants: nothing is drawn in them, even where their factor changes between pieces.
 CONSTANT_METHODS = ("scaled", "matched")
+_LONGEST_SHOWN = 40  # characters of a value in a message
 _DEPTH = 3  # RECIPE/METHOD/seedK below the folder that is searched
 
 
@@ -182,7 +182,7 @@ def _not_a_run(path: Path) -> str:
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
     try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"`{path.parent}` is no run directory: expects {RECIPE} beside {METRICS}; "
@@ -191,8 +191,13 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"`{path}` cannot be read: {one_line(error)}; restore it or train again") from error
     for name, kind in (("recipe", str), ("method", str), ("seed", int)):
-        if not isinstance(recipe.get(name), kind):
+        if not isinstance(recipe.get(name), kind) or isinstance(recipe[name], bool):
             raise InputError(f"`{path}` lacks `{name}`: add it ({kind.__name__}), as ralr-viz writes it")
+    for name, value in recipe.items():
+        if _is_too_large(value):
+            raise InputError(
+                f"`{path}`: `{name}` = {_shorten(value)} must be an integer below 2^63 in size: mend it or train again"
+            )
     return recipe
 
 
@@ -219,18 +224,21 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _parse_record(line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        record = parse_json(line)
+    except ValueError as error:
         raise ValueError("is not JSON") from error
     if not isinstance(record, dict):
         raise ValueError("is not a JSON object")
+    for name, value in record.items():
+        if _is_too_large(value):
+            raise ValueError(f"`{name}` is {_shorten(value)}, must be an integer below 2^63 in size")
     epoch = record.get("epoch")
     if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 1:
-        raise ValueError(f"`epoch` is {epoch!r}, must be an integer >= 1")
+        raise ValueError(f"`epoch` is {_shorten(epoch)}, must be an integer >= 1")
     for name in QUANTITIES:
         value = record.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"`{name}` is {value!r}, must be a number or null")
+            raise ValueError(f"`{name}` is {_shorten(value)}, must be a number or null")
     return record
 
 
@@ -244,16 +252,26 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
+def _is_too_large(value: Any) -> bool:
+    """Whether it is an integer that int64 does not hold: those of TOML and JSON have no bound."""
+    return isinstance(value, int) and not -(2**63) <= value < 2**63
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
 def _empty(values: np.ndarray) -> bool:
     return bool(np.isnan(values).all())
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"`{path}` cannot be read: {one_line(error)}; delete it") from error
     if not isinstance(content, dict):
         raise InputError(f"`{path}` is not a JSON object; delete it")

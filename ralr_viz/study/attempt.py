@@ -20,6 +20,7 @@ from typing import Any
 
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, RunLockedError, StorageError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.storage import storage_error
 from ralr_viz.train.storage import append_line
 
@@ -65,8 +66,8 @@ def read_attempts(directory: Path) -> list[Attempt]:
     attempts: list[Attempt] = []
     for line in text.splitlines():
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):  # of a driver that was killed while it wrote
+            record = parse_json(line)
+        except ValueError:  # of a driver that was killed while it wrote
             continue
         if isinstance(record, dict) and isinstance(record.get("outcome"), str):
             known = {key: value for key, value in record.items() if key in _FIELDS}

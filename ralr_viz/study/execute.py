@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ralr_viz.errors import InputError, RalrVizError, StorageError
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.storage import storage_error
 from ralr_viz.study.attempt import (
     ATTEMPTS,
@@ -287,7 +287,7 @@ def _close_stdin(process: subprocess.Popen[bytes]) -> None:
 
 def _parse_reply(said: deque[bytes]) -> dict[str, Any] | None:
     try:
-        reply = json.loads(said[-1])
+        reply = parse_json(said[-1])
     except (IndexError, ValueError):
         return None
     return reply if isinstance(reply, dict) else None

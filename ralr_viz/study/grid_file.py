@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import is_one_line, one_line
+from ralr_viz.results.document import parse_toml
 from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
 from ralr_viz.study.rule_file import read_rule
 from ralr_viz.train.recipe import (
@@ -59,8 +59,8 @@ def load_study(name: str | Path, overrides: Sequence[str] = ()) -> Study:
     else:
         raise UnknownNameError("study", str(name), study_names(), "(or the path of a .toml file)")
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"`{source}` is not valid TOML: {one_line(error)}") from None
     return build_study(values, stem, source, overrides)
 

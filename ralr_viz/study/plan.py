@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from ralr_viz.data import list_datasets
 from ralr_viz.errors import InputError
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.run import read_recipe_file
 from ralr_viz.results.study import STATES
 from ralr_viz.study.grid import Cell, Study
@@ -187,7 +187,7 @@ def _rates_of_finished(runs: Path, needed: set[RateKey]) -> dict[RateKey, Rate]:
             key = RateKey(str(recipe.get("dataset")), str(recipe.get("model")), int(recipe.get("batch", 0)))
             if key not in needed or key in rates:
                 continue
-            result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+            result = parse_json((directory / "result.json").read_text(encoding="utf-8"))
             speed = float(result["images_per_second"])
         except (InputError, OSError, ValueError, OverflowError, KeyError, TypeError):
             continue  # somebody's own loop, or a damaged file: no measurement
@@ -207,7 +207,7 @@ def _one_finished_of_each(runs: Path) -> Iterator[Path]:
 
 def _describe(directory: Path, runs: Path) -> str:
     try:
-        env = json.loads((directory / "env.json").read_text(encoding="utf-8"))
+        env = parse_json((directory / "env.json").read_text(encoding="utf-8"))
         on = f", on {env['device']}, {env['precision']}, {env['threads']} threads"
     except (OSError, ValueError, KeyError, TypeError):
         on = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.study.grid import Study
 from ralr_viz.train.prepare import has_progress
 from ralr_viz.train.storage import write_json
@@ -52,7 +52,7 @@ def check_protocol(study: Study, runs: Path) -> bool:
     """
     path, now = protocol_path(study, runs), _of(study)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         begun = [d for d in _directories(study, runs) if has_progress(d)]
         if begun:
@@ -61,7 +61,7 @@ def check_protocol(study: Study, runs: Path) -> bool:
                 "before the first run; copy the file that belongs to these runs, or train in another --runs folder"
             ) from None
         return False
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"`{path}` cannot be read ({one_line(error)}): restore it, or use another --runs folder"
         ) from None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError, StorageError
+from ralr_viz.results.document import parse_json
 from ralr_viz.study.attempt import DONE, describe_result, read_attempts
 from ralr_viz.train.prepare import finished_result, has_progress
 from ralr_viz.train.storage import try_lock
@@ -80,8 +80,8 @@ def last_record(directory: Path) -> dict[str, Any] | None:
         return None
     for line in reversed(lines):
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            record = parse_json(line)
+        except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("epoch"), int):
             return record

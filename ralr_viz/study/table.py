@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from ralr_viz.data.known import KNOWN
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.state import RunState, run_state
@@ -120,8 +120,8 @@ class Conditions:
 
     def add_environment(self, directory: Path) -> None:
         try:
-            found = json.loads((directory / "env.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            found = parse_json((directory / "env.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             found = None
         for name in _ENVIRONMENT:
             # what was trained before there was a choice was trained by one process

@@ -22,6 +22,7 @@ import torch
 
 from ralr_viz.errors import CheckpointError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.train.digest import MARK, PLACE, find_in_archive, is_whole, seal, seal_archive
 
 FORMAT_VERSION = 1
@@ -78,8 +79,8 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         try:
             weights = safetensors.torch.load(data)
-            header = json.loads(_safetensors_metadata(data).get(METADATA_KEY, "{}"))
-        except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+            header = parse_json(_safetensors_metadata(data).get(METADATA_KEY, "{}"))
+        except (safetensors.SafetensorError, ValueError) as error:
             raise CheckpointError(
                 f"`{path}` is damaged or not safetensors ({one_line(error)}): export or copy it again"
             ) from None
@@ -147,4 +148,4 @@ def _differs(path: Path) -> CheckpointError:
 
 def _safetensors_metadata(data: bytes) -> dict[str, str]:
     length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    return parse_json(data[8 : 8 + length]).get("__metadata__") or {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.run import read_recipe_file
 from ralr_viz.train.recipe import (
     Recipe,
@@ -117,12 +117,12 @@ def finished_result(directory: Path) -> dict[str, Any] | None:
     """
     path = directory / "result.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise InputError(f"`{path}` cannot be read ({error.strerror}): choose another --runs") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"`{path}` is damaged ({one_line(error)}): delete it and resume the run") from None
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise InputError(f"`{path}` is no result of a run: delete it and resume the run")

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -15,6 +14,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import is_one_line, one_line
+from ralr_viz.results.document import parse_toml
 from ralr_viz.results.names import NO_EFFECT, UNTRAINED
 from ralr_viz.train.recipe_rules import check_recipe, to_epoch
 from ralr_viz.train.recipe_values import coerce_value, parse_value
@@ -222,8 +222,8 @@ def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     else:
         raise UnknownNameError("recipe", str(name), recipe_names(), "(or the path of a .toml file)")
     try:
-        values: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"`{source}` is not valid TOML: {one_line(error)}") from None
     return recipe_from_dict(values | parse_overrides(overrides) | {"name": stem}, source)
 

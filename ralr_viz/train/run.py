@@ -22,6 +22,7 @@ from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.document import parse_json
 from ralr_viz.results.movement import late_start
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.checkpoint_file import FORMAT_VERSION, pack_checkpoint
@@ -325,9 +326,9 @@ class RunWriter:
         if self.restored is None:
             return dict(environment)
         try:
-            before = json.loads((self.directory / "env.json").read_text(encoding="utf-8"))
+            before = parse_json((self.directory / "env.json").read_text(encoding="utf-8"))
             earlier = list(before.pop("earlier", []))
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return dict(environment)  # nothing to compare with
         now = json.loads(json.dumps(dict(environment)))
         changed = {name: value for name, value in before.items() if now.get(name) != value}

@@ -95,6 +95,14 @@ def test_load_run_takes_the_later_record_of_an_epoch(tmp_path: Path) -> None:
         ('{"epoch": 2, "val_acc": "high"}', "line 2: `val_acc` is 'high'"),
         ('{"epoch": 2, "lr": [1]}', r"line 2: `lr` is \[1\]"),
         ("[" * 100_000, "line 2: is not JSON"),
+        ('{"epoch": 2, "note": ' + "[" * 500 + "]" * 500 + "}", "line 2: is not JSON"),
+        (
+            '{"epoch": 9223372036854775808}',
+            "line 2: `epoch` is 9223372036854775808, must be an integer below",
+        ),
+        ('{"epoch": 2, "lr": -1' + "0" * 400 + "}", "line 2: `lr` is -1000.*…, must be an integer below"),
+        ('{"epoch": 2, "mine": 1' + "0" * 400 + "}", "line 2: `mine` is 1000.*…, must be an integer below"),
+        ('{"epoch": 1' + "0" * 5000 + "}", "line 2: is not JSON"),
         ("\x00\xff", "line 2: is not JSON"),
     ],
 )
@@ -115,6 +123,12 @@ def test_load_run_names_the_bad_line(tmp_path: Path, line: str, message: str) ->
         ("recipe = ", "cannot be read"),
         ('recipe = "a"\nseed = 0', "lacks `method`"),
         ('recipe = "a"\nmethod = "b"\nseed = "0"', "lacks `seed`"),
+        ('recipe = "a"\nmethod = "b"\nseed = true', "lacks `seed`"),
+        (
+            'recipe = "a"\nmethod = "b"\nseed = 9223372036854775808',
+            "`seed` = 9223372036854775808 must be an int",
+        ),
+        ('recipe = "a"\nmethod = "b"\nseed = 0\nx = ' + "[" * 5000 + "]" * 5000, "cannot be read: it nests"),
     ],
 )
 def test_load_run_explains_a_bad_recipe(tmp_path: Path, recipe: str | None, message: str) -> None:
@@ -127,7 +141,7 @@ def test_load_run_explains_a_bad_recipe(tmp_path: Path, recipe: str | None, mess
 
 
 @pytest.mark.parametrize("name", ["result.json", "env.json"])
-@pytest.mark.parametrize("text", ["{", "[]"])
+@pytest.mark.parametrize("text", ["{", "[]", '{"a":' * 100_000, '{"a":' * 500 + "1" + "}" * 500])
 def test_load_run_explains_damaged_json(tmp_path: Path, name: str, text: str) -> None:
     run = write_run(tmp_path / "r", [epoch(1)])
     (run / name).write_text(text)

@@ -174,6 +174,9 @@ def test_load_study_reads_a_users_file_and_refuses_what_is_none(tmp_path):
     )
     study = load_study(file)
     assert (study.name, study.title, len(study.cells), study.rows) == ("mine", "mine", 1, ("M",))
+    file.write_text("axes = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(InputError, match="is not valid TOML: it nests deeper than 64 levels"):
+        load_study(file)
     file.write_text("axes = [")
     with pytest.raises(InputError, match="is not valid TOML"):
         load_study(file)
