@@ -1,11 +1,14 @@
 import dataclasses
 import tomllib
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ralr_viz.data.split import split_train
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.train.optim import preview_lr
 from ralr_viz.train.recipe import (
     METHODS,
     RECIPE_VERSION,
@@ -17,6 +20,7 @@ from ralr_viz.train.recipe import (
     recipe_to_toml,
     run_folder,
 )
+from ralr_viz.train.recipe_rules import RULES, SCHEDULES
 
 LAPTOP = ("-short", "-tiny", "-10k")
 PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n != "digits-resnet20"]
@@ -291,3 +295,96 @@ def test_recipe_with_every_new_setting_round_trips_through_toml():
     assert recipe_from_dict(values, "x") == r
     assert (r.cutmix, r.noise_range, r.cycle, r.restart_epochs) == (0.5, (0, 0.5), 0.5, 9)
     assert isinstance(r.restart_epochs, int)
+
+
+def test_rules_has_every_field():
+    assert list(RULES) == [field.name for field in dataclasses.fields(Recipe)]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("split_seed=-1", r"`split_seed` = -1 must be in \[0, 2\^63\)"),
+        (f"split_seed={2**63}", r"`split_seed` = 9223372036854775808 must be in \[0, 2\^63\)"),
+        (f"batch={2**63}", r"`batch` = 9223372036854775808 must be in \[1, 1000000000\]"),
+        (f"lr={10**400}", "`lr` = 1000.*… must be of type float"),
+        ("lr=1e30", "`lr` = 1e[+]30 must be a positive, finite number, at most"),
+        ("gamma=1e6", "`gamma` = 1000000.0 must be such that the learning rate stays below"),
+        ("train_sample=0", r"`train_sample` = 0 must be in \[1, "),
+        (f"description={'x' * 20_000}", "`description` = 'xxx.*… must be a text of 0 to 10000 characters"),
+        (f"lr={'9' * 5000}", "`lr` = '999.*… must be of type float"),
+        (f"milestones={'[' * 5000}{']' * 5000}", r"`milestones` = \('.*… must be of type tuple"),
+    ],
+)
+def test_load_recipe_refuses_what_a_training_would_stumble_over(override, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_recipe("cifar10-resnet20", [override])
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("changes", [{"epochs": "many"}, {"lr": None}, {"flip": 1}, {"milestones": ("a",)}])
+def test_recipe_of_python_values_is_checked_like_one_of_a_file(changes):
+    (name,) = changes
+    with pytest.raises(InputError, match=f"`{name}` = .* must be of type"):
+        dataclasses.replace(load_recipe("cifar10-resnet20"), **changes)
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000 + "]" * 5000, "a = " + "9" * 5000, "[" + "a." * 5000 + "b]"]
+)
+def test_load_recipe_refuses_toml_that_python_cannot_take(tmp_path, text):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError, match="`.*mine.toml` is not valid TOML: ") as caught:
+        load_recipe(tmp_path / "mine.toml")
+    assert "\n" not in str(caught.value)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.sampled_from([-1, 0, 1, 2**31, 2**63 - 1, 2**63, 2**64, 10**400])
+    | st.floats()
+    | st.floats(0, 1)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
+)
+SMALL = {"dataset": "d", "model": "resnet20", "epochs": 12, "batch": 8, "lr": 0.1}
+
+
+def check_field(name, value):
+    """Whatever stands in a field: refused in one line that names it, or a recipe whose schedule can be computed."""
+    try:
+        recipe = recipe_from_dict({**SMALL, name: value}, "x")
+    except InputError as error:
+        assert "\n" not in str(error) and "`" in str(error) and len(str(error)) < 600
+        return
+    assert recipe_from_dict(tomllib.loads(recipe_to_toml(recipe.to_dict())), "x") == recipe
+    split_train(np.arange(40) % 2, validation=0.1, seed=recipe.split_seed)
+    for method in METHODS:
+        recipe.key(method)
+        if recipe.epochs <= 100:
+            base, factor = preview_lr(recipe, method, 3)
+            assert np.isfinite(base * factor).all()
+
+
+@pytest.mark.filterwarnings("ignore:`low` is")
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
+@settings(max_examples=15)
+@given(value=ANYTHING)
+def test_recipe_field_of_any_value_is_refused_in_one_line_or_works(name, value):
+    check_field(name, value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`low` is")
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@settings(max_examples=100)
+@given(value=ANYTHING)
+def test_recipe_field_of_any_value_holds_for_many_values_and_schedules(name, schedule, value):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SMALL, "schedule", schedule)
+        check_field(name, value)
