@@ -11,6 +11,7 @@ import io
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ralr_viz.train.digest import MARK, PLACE, find_in_archive, is_whole, seal, 
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"
+_MOST_UNPACKED = 256 * 2**20  # bytes; more than that only where the file itself is as large
 # What a NumPy number beside the weights is pickled by, such as a best accuracy: bytes and their type, no code.
 _NUMBERS: list[Any] = [
     np.float64(0).__reduce__()[0],
@@ -89,6 +91,7 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
         if at is None and "digest" in header:
             raise _differs(path)
         return {"header": _check_format(path, header), "model": weights}
+    _check_unpacked_size(path, data)
     try:
         # the warnings are of the pickle protocol, on the way to a refusal
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_NUMBERS):
@@ -111,6 +114,11 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(
             f"`{path}` holds a {type(content).__name__}, not a state dict: save `model.state_dict()`"
+        )
+    if (empty := _find_meta(content)) is not None:
+        raise CheckpointError(
+            f"`{path}` holds tensors of the `meta` device, which have a shape and no values (`{one_line(empty)}`): "
+            "save the weights after they were loaded"
         )
     header = content.get("header")
     if isinstance(header, dict) and "format" in header:
@@ -144,6 +152,38 @@ def _differs(path: Path) -> CheckpointError:
         f"`{path}` is damaged: it is not what was written (its digest differs): copy or export it again, or "
         "take another state of the run, such as DIR@prev"
     )
+
+
+def _check_unpacked_size(path: Path, data: bytes) -> None:
+    """Refuse a compressed archive that unpacks to much: torch writes plainly, and reads whatever size is stated."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            total = sum(info.file_size for info in archive.infolist())
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+    ):  # torch's older format, or damaged: torch tells
+        return
+    if total > max(len(data), _MOST_UNPACKED):
+        raise CheckpointError(
+            f"`{path}` has {len(data):,} bytes and unpacks to {total:,}, which no checkpoint does: save it by torch.save"
+        )
+
+
+def _find_meta(content: Any) -> str | None:
+    """Name of the first tensor without values, wherever it lies: weights, an average, the optimizer's state."""
+    waiting: list[tuple[str, Any]] = [("", content)]
+    seen: set[int] = set()  # a pickle may hold itself
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, torch.Tensor) and value.is_meta:
+            return name
+        if isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{name}.{key}".removeprefix("."), item) for key, item in items]
+    return None
 
 
 def _safetensors_metadata(data: bytes) -> dict[str, str]:

@@ -1,5 +1,6 @@
 import json
 import pickle
+import zipfile
 
 import pytest
 import safetensors.torch
@@ -201,3 +202,43 @@ def test_a_torchscript_archive_is_named_in_one_line(tmp_path):
     with pytest.raises(CheckpointError, match=r"is TorchScript.*save the `state_dict\(\)`") as refused:
         load_checkpoint(tmp_path / "scripted.pt", arch="resnet20")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"ema": [s]}])
+def test_tensors_without_values_are_refused_in_one_line(tmp_path, wrap):
+    with torch.device("meta"):
+        empty = build_model("resnet20", 4).state_dict()
+    torch.save(wrap(dict(empty)), tmp_path / "x.pt")
+    with pytest.raises(
+        CheckpointError, match="`.*x.pt` holds tensors of the `meta` device.*`.*linear.bias`"
+    ) as caught:
+        load_checkpoint(tmp_path / "x.pt", arch="resnet20")
+    assert "\n" not in str(caught.value)
+
+
+def test_optimizer_state_without_values_is_refused(run_directory):
+    file = run_directory / "checkpoints" / "last.pt"
+    state = torch.load(file, weights_only=True)
+    torch.save(
+        state | {"optimizer": {"state": {0: {"momentum_buffer": torch.empty(3, device="meta")}}}}, file
+    )
+    with pytest.raises(CheckpointError, match="`optimizer.state.0.momentum_buffer`"):
+        load_checkpoint(run_directory)
+
+
+def test_checkpoint_that_holds_itself_is_read(tmp_path, model):
+    content = {"state_dict": model.state_dict()}
+    content["more"] = [content]
+    torch.save(content, tmp_path / "x.pt")
+    assert load_checkpoint(tmp_path / "x.pt", arch="resnet20").num_classes == 4
+
+
+def test_checkpoint_that_unpacks_to_much_is_refused_unread(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "x.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("archive/data.pkl", "w") as member,
+    ):
+        for _ in range(300):
+            member.write(bytes(2**20))
+    with pytest.raises(CheckpointError, match="bytes and unpacks to 314,572,800, which no checkpoint does"):
+        load_checkpoint(tmp_path / "x.pt", arch="resnet20")
