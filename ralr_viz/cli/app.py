@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -130,6 +131,26 @@ _BAD_INPUT = {
 }
 
 
+_LIBRARY = re.compile(r"([\w.+-]+\.so[\w.]*): ")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "error return without exception set",  # CPython, while it imports
+)
+# What lowers the need for memory, by the options that a command must have for it.
+_MEMORY_REMEDIES = (
+    ({"--batch"}, "lower --batch"),
+    ({"--jobs"}, "lower --jobs"),
+    ({"--set", "--device"}, "lower the batch by --set batch=N"),
+    ({"--workers"}, "lower --workers"),
+    ({"--device"}, "choose another --device"),
+    ({"--limit"}, "lower --limit"),
+    ({"--resamples"}, "lower --resamples"),
+)
+
+
 def _run() -> int:
     """Run the command; return its exit code."""
     try:
@@ -140,16 +161,8 @@ def _run() -> int:
         return _fail_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except OSError as error:  # a name that is too long, a folder that may not be read, a disk that is gone
-        where = f"`{error.filename}`: " if error.filename else ""
-        what = (error.strerror or str(error)).lower()
-        return _fail(f"{where}{what}", 2 if error.errno in _BAD_INPUT else 1)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        return _fail(
-            "out of memory: lower --batch (in training: --set batch=N) or choose another --device", 1
-        )
+    except (MemoryError, ImportError, OSError, RuntimeError, SystemError) as error:
+        return _fail_system(error)
     if code == 130:
         return _fail("interrupted", 130)
     return code or 0
@@ -158,6 +171,33 @@ def _run() -> int:
 def _format_warning(message: Warning | str, *_: object, **__: object) -> str:
     """One line: where in the code it was raised helps no user, and what is warned of may be somebody's name."""
     return f"ralr-viz: warning: {one_line(message, LONGEST_MESSAGE)}\n"
+
+
+def _fail_system(error: MemoryError | ImportError | OSError | RuntimeError | SystemError) -> int:
+    """One line for what the machine lacks; a bug is raised again."""
+    if _is_out_of_memory(error):
+        if isinstance(error, ImportError | OSError | SystemError):  # of a library, while it is loaded
+            library = _LIBRARY.search(str(error))
+            what = f"load `{library[1]}`" if library else "start"
+            return _fail(f"too little memory to {what}: raise the limit (`ulimit -v`) or free some", 1)
+        return _fail(f"out of memory: {_memory_remedy()}", 1)
+    if isinstance(
+        error, OSError
+    ):  # a name that is too long, a folder that may not be read, a disk that is gone
+        where = f"`{error.filename}`: " if error.filename else ""
+        what = (error.strerror or str(error)).lower()
+        return _fail(f"{where}{what}", 2 if error.errno in _BAD_INPUT else 1)
+    raise error
+
+
+def _memory_remedy() -> str:
+    """What the command that was called can do about it: only options that it has."""
+    command: Any = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        command = getattr(command, "commands", {}).get(word, command)
+    options = {name for parameter in command.params for name in parameter.opts}
+    found = [remedy for names, remedy in _MEMORY_REMEDIES if names <= options]
+    return " or ".join(found[:2]) or "free some"
 
 
 def _fail(message: str, code: int) -> int:
@@ -174,9 +214,9 @@ def _fail_usage(error: Any) -> int:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether NumPy, CUDA or torch's CPU allocator has run out; torch has no one class for it."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    """Whether NumPy, CUDA, torch's CPU allocator or the loader has run out; there is no one class for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)
 
 
 if __name__ == "__main__":

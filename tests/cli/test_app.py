@@ -1,14 +1,16 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 
 from ralr_viz import __version__
-from ralr_viz.cli.app import app
+from ralr_viz.cli.app import _memory_remedy, app
 
 HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "numpy", "PIL")
 FULL = Path("/dev/full")
@@ -134,18 +136,85 @@ def test_main_turns_a_lack_of_memory_into_one_line(cli, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
-    cli("train", "x", "--method", "ralr").failed(1, "out of memory: lower --batch")
+    cli("train", "x", "--method", "ralr").failed(
+        1, "out of memory: lower the batch by --set batch=N or choose"
+    )
 
 
-def test_main_does_not_hide_a_bug(monkeypatch):
+def _commands(command, path=()):
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _commands(child, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize(("path", "options"), [*_commands(typer.main.get_command(app))], ids=str)
+def test_lack_of_memory_names_only_options_that_the_command_has(monkeypatch, path, options):
+    monkeypatch.setattr("sys.argv", ["ralr-viz", *path, "--limit", "4"])
+    remedy = _memory_remedy()
+    assert remedy
+    assert set(re.findall(r"--[a-z-]+", remedy)) <= options, remedy
+
+
+def test_import_that_runs_out_of_memory_is_told_of_workers(cli, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("ralr_viz.data.import_dataset", fail)
+    cli("data", "import", "pets", "--from", "x").failed(1, "out of memory: lower --workers\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            "load `libtorch_cpu.so`: raise",
+        ),
+        (
+            ImportError("IMPORTANT:\nlibblas-1a.so.3: failed to map segment from shared object"),
+            "`libblas-1a.so.3`",
+        ),
+        (
+            OSError("/x/liba.so: cannot allocate memory in static TLS block"),
+            "too little memory to load `liba.so`",
+        ),
+        (OSError(12, "Cannot allocate memory"), "too little memory to start: raise the limit (`ulimit -v`)"),
+        (SystemError("error return without exception set"), "too little memory to start"),
+    ],
+)
+def test_main_turns_a_library_that_finds_no_memory_into_one_line(cli, monkeypatch, error, message):
     def fail(*_):
-        raise RuntimeError("a bug")
+        raise error
+
+    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    cli("train", "x", "--method", "ralr").failed(1, message)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on memory")
+def test_import_of_torch_under_a_small_limit_is_one_line():
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (600 * 2**20,) * 2)\n"
+        "from ralr_viz.cli.app import main\nsys.argv = ['ralr-viz', 'eval', '--ckpt', 'x']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("ralr-viz: too little memory to load `lib") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ImportError, SystemError])
+def test_main_does_not_hide_a_bug(monkeypatch, kind):
+    def fail(*_):
+        raise kind("a bug")
 
     monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
     monkeypatch.setattr("sys.argv", ["ralr-viz", "train", "x", "--method", "ralr"])
     from ralr_viz.cli.app import main
 
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(kind, match="a bug"):
         main()
 
 
