@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
-from ralr_viz.results.document import parse_json
+from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
@@ -228,6 +228,7 @@ def load_branch(file: Path, key: Mapping[str, Any]) -> BranchOutcome | None:
         at = find_in_archive(data)
         if at is not None and not is_whole(data, at):
             return None
+        check_unpacked_size(io.BytesIO(data))
         with np.load(io.BytesIO(data), allow_pickle=False) as saved:
             about = parse_json(str(saved["about"]))
             table = saved["table"]

@@ -19,13 +19,18 @@ import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, Self
 
 from ralr_viz.errors import DataError
 from ralr_viz.foreign import one_line
 
 MAX_TOTAL_BYTES = 20 * 2**30
 MAX_MEMBER_BYTES = 64 * 2**20
+_PIECE = 2**16
+_LONGEST_EXTENSION = 2**20
+_EXTENSIONS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 _SPLIT_FOLDERS = frozenset({"train", "test", "val"})
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error,
@@ -93,10 +98,12 @@ class FolderSource:
             try:
                 if not path.is_file():
                     raise DataError(f"`{path}` is not a regular file: remove it or replace it with the file")
-                _check_size(name, path.stat().st_size, limit)
-                yield name, path.read_bytes()
-            except OSError as error:
-                raise DataError(f"`{path}` cannot be read: {error.strerror}") from error
+                with path.open("rb") as file:
+                    content = _read(file, name, path.stat().st_size, limit)
+                yield name, content
+            except (OSError, EOFError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise DataError(f"`{path}` cannot be read: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,9 @@ class ZipSource:
                 raise _refused(label, info.filename, "is a link or a device")
             if info.flag_bits & 0x1:
                 raise _refused(label, info.filename, "is encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # zipfile unpacks all of a piece of bzip2, of which 200 bytes may hold 300 MB
+                raise _refused(label, info.filename, "is packed in another way than deflate")
             name = check_member_name(label, info.orig_filename)
             total = _check_total(label, total + info.file_size)
             (parents if info.is_dir() else found).append(name)
@@ -133,9 +143,8 @@ class ZipSource:
             if full not in wanted or info.is_dir():
                 continue
             name = full.removeprefix(self.prefix)
-            _check_size(name, info.file_size, limit)
-            with _damage(self.label, name):
-                content = self.archive.read(info)
+            with _damage(self.label, name), self.archive.open(info) as file:
+                content = _read(file, name, info.file_size, limit)
             yield name, content
 
 
@@ -159,6 +168,8 @@ class TarSource:
             for member in archive:
                 if not (member.isreg() or member.isdir()):
                     raise _refused(label, member.name, "is a link or a device")
+                if member.size < 0:  # the next header would be one that was read already, without end
+                    raise _refused(label, member.name, "has a negative size")
                 name = check_member_name(label, member.name)
                 # The size stands in the header: a bomb is refused before its content is decompressed.
                 total = _check_total(label, total + member.size)
@@ -178,13 +189,10 @@ class TarSource:
             if full not in wanted:
                 continue
             name = full.removeprefix(self.prefix)
-            _check_size(name, member.size, limit)
             with _damage(self.label, name):
                 file = self.archive.extractfile(member)
                 assert file is not None, "only regular members are kept"
-                content = file.read()
-                if len(content) != member.size:
-                    raise EOFError("cut off")
+                content = _read(file, name, member.size, limit)
             yield name, content
 
 
@@ -217,8 +225,12 @@ def _open(path: Path, stack: contextlib.ExitStack) -> Source:
     with _damage(path.name, ""):
         if zipfile.is_zipfile(path):
             return ZipSource.open(stack.enter_context(zipfile.ZipFile(path)), path.name)
-        if tarfile.is_tarfile(path):
-            return TarSource.open(stack.enter_context(tarfile.open(path)), path.name)
+        try:
+            archive = tarfile.open(path, tarinfo=_Header)  # noqa: SIM115
+        except tarfile.TarError:  # it is none
+            pass
+        else:
+            return TarSource.open(stack.enter_context(archive), path.name)
     raise DataError(
         f"`{path}` is not a readable zip or tar (damaged, cut off, or of another kind): get it again"
     )
@@ -278,11 +290,34 @@ def _check_total(label: str, total: int) -> int:
     return total
 
 
-def _check_size(name: str, size: int, limit: int) -> None:
+def _read(file: IO[bytes], name: str, size: int, limit: int) -> bytes:
+    """The content of a file of ``size`` bytes, as far as its folder or archive knows.
+
+    Read piece by piece, since an archive may lie: asked for all, `zipfile` unpacks whatever is packed.
+    """
     if size > limit:
         raise DataError(
             f"file `{one_line(name)}` has {size:,} bytes, at most {limit:,} are read: shrink or remove it"
         )
+    pieces, left = [], limit
+    while left >= 0 and (piece := file.read(_PIECE)):
+        pieces.append(piece)
+        left -= len(piece)
+    content = b"".join(pieces)
+    if len(content) != size:
+        raise EOFError(f"{len(content):,} bytes where {size:,} are stated")
+    return content
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose extension (a long name, pax values), which `tarfile` takes into memory whole, is short."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENSIONS and not 0 <= header.size <= _LONGEST_EXTENSION:
+            raise ValueError(f"a header is followed by {header.size:,} bytes of names")
+        return header
 
 
 def _check_end_mark(archive: tarfile.TarFile) -> None:

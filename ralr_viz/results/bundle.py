@@ -18,7 +18,6 @@ import re
 import secrets
 import shutil
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -28,7 +27,7 @@ import numpy as np
 from ralr_viz import results
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
-from ralr_viz.results.document import parse_json
+from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
 
 MANIFEST = "manifest.json"
@@ -162,9 +161,7 @@ def load_result(directory: Path) -> Result:
         return cls(**values, **arrays, provenance=_decode(manifest["provenance"]))
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
-        raise _damaged(directory, error) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+    except Exception as error:  # of damaged arrays NumPy and zipfile raise many kinds
         raise _damaged(directory, error) from error
 
 
@@ -303,7 +300,7 @@ def _read_arrays(path: Path, sha256: str) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ValueError(f"{ARRAYS} is not the file that {MANIFEST} describes")
-        file.seek(0)
+        check_unpacked_size(file)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 

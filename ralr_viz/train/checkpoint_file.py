@@ -23,12 +23,11 @@ import torch
 
 from ralr_viz.errors import CheckpointError
 from ralr_viz.foreign import one_line
-from ralr_viz.results.document import parse_json
+from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.train.digest import MARK, PLACE, find_in_archive, is_whole, seal, seal_archive
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"
-_MOST_UNPACKED = 256 * 2**20  # bytes; more than that only where the file itself is as large
 # What a NumPy number beside the weights is pickled by, such as a best accuracy: bytes and their type, no code.
 _NUMBERS: list[Any] = [
     np.float64(0).__reduce__()[0],
@@ -91,7 +90,12 @@ def parse_checkpoint(path: Path, data: bytes) -> dict[str, Any]:
         if at is None and "digest" in header:
             raise _differs(path)
         return {"header": _check_format(path, header), "model": weights}
-    _check_unpacked_size(path, data)
+    try:
+        check_unpacked_size(io.BytesIO(data))
+    except zipfile.BadZipFile:  # torch's older format, or damaged: torch tells
+        pass
+    except ValueError as error:
+        raise CheckpointError(f"`{path}` is no checkpoint ({error}): save it by torch.save") from None
     try:
         # the warnings are of the pickle protocol, on the way to a refusal
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(_NUMBERS):
@@ -152,23 +156,6 @@ def _differs(path: Path) -> CheckpointError:
         f"`{path}` is damaged: it is not what was written (its digest differs): copy or export it again, or "
         "take another state of the run, such as DIR@prev"
     )
-
-
-def _check_unpacked_size(path: Path, data: bytes) -> None:
-    """Refuse a compressed archive that unpacks to much: torch writes plainly, and reads whatever size is stated."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            total = sum(info.file_size for info in archive.infolist())
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        NotImplementedError,
-    ):  # torch's older format, or damaged: torch tells
-        return
-    if total > max(len(data), _MOST_UNPACKED):
-        raise CheckpointError(
-            f"`{path}` has {len(data):,} bytes and unpacks to {total:,}, which no checkpoint does: save it by torch.save"
-        )
 
 
 def _find_meta(content: Any) -> str | None:

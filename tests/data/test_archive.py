@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import subprocess
+import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +172,122 @@ def test_open_source_names_a_damaged_member(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"`d\.zip` is damaged at `(train/a/)?1\.png`"):
         contents(path)
+
+
+GIGABYTES = 1900  # of 2^20 bytes
+
+
+def packed_zeros(first: bytes = b"", megabytes: int = GIGABYTES) -> bytes:
+    """A raw deflate stream of ``first`` and zeros; blocks after a full flush can be repeated."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = pack.compress(first) + pack.flush(zlib.Z_FULL_FLUSH)
+    block = pack.compress(bytes(2**20)) + pack.flush(zlib.Z_FULL_FLUSH)
+    return start + block * megabytes + pack.flush()
+
+
+def write_lying_zip(path: Path, packed: bytes, stated: int) -> Path:
+    """A zip with one member, whose headers state another size than it has."""
+    info = zipfile.ZipInfo("train/a/1.png")
+    info.compress_type, info.header_offset = zipfile.ZIP_DEFLATED, 0
+    info.file_size, info.compress_size = stated, len(packed)
+    info.CRC = zlib.crc32(bytes(stated))
+    with zipfile.ZipFile(path, "w") as target:
+        assert target.fp is not None
+        target.fp.write(info.FileHeader(zip64=False) + packed)
+        target.start_dir, target._didModify = target.fp.tell(), True  # type: ignore[attr-defined]
+        target.filelist.append(info)
+    return path
+
+
+def write_tar_bomb(path: Path, kind: bytes) -> Path:
+    header = tarfile.TarInfo("train/a/1.png")
+    header.type, header.size = kind, GIGABYTES * 2**20
+    path.write_bytes(b"\x1f\x8b\x08" + bytes(7) + packed_zeros(header.tobuf(tarfile.GNU_FORMAT)))
+    return path
+
+
+def peak_megabytes(path: Path) -> tuple[float, str]:
+    """By how much reading it all raises a process's peak of memory, and what it says."""
+    code = (
+        "import re, sys; from pathlib import Path; from ralr_viz.data.archive import open_source\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) / 1024\n"
+        "before, said = peak(), ''\n"
+        "try:\n    with open_source(Path(sys.argv[1])) as s: said = str([len(c) for _, c in s.read(s.names)])\n"
+        "except ValueError as error: said = str(error)\n"
+        "print(peak() - before, said)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    number, _, said = done.stdout.strip().partition(" ")
+    return float(number), said
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        (100, r"\[100\]"),  # what is stated is taken, the rest never unpacked
+        (2**26, r"\[67108864\]"),
+        (2**26 + 1, "1.png` has 67,108,865 bytes, at most"),
+    ],
+)
+def test_zip_that_lies_about_its_sizes_is_not_unpacked(tmp_path: Path, stated: int, words: str) -> None:
+    peak, said = peak_megabytes(write_lying_zip(tmp_path / "d.zip", packed_zeros(), stated))
+    assert peak < 250 and re.search(words, said), (peak, said)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_packed_in_another_way_is_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "d.zip", "w", method) as target:
+        target.writestr("train/a/1.png", bytes(1000))
+    with pytest.raises(DataError, match=r"`train/a/1\.png` is packed in another way than deflate"):
+        contents(tmp_path / "d.zip")
+
+
+def test_zip_member_that_is_shorter_than_stated_is_refused(tmp_path: Path) -> None:
+    path = write_lying_zip(tmp_path / "d.zip", packed_zeros(megabytes=1), 2**21)
+    with pytest.raises(
+        DataError, match=r"`d\.zip` is damaged at `train/a/1\.png` \((Bad CRC|1,048,576 bytes where)"
+    ):
+        contents(path)
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (tarfile.XHDTYPE, r"`d\.tar\.gz` is damaged \(a header is followed by 1,992,294,400 bytes"),
+        (tarfile.XGLTYPE, "a header is followed by 1,992,294,400 bytes"),
+        (tarfile.GNUTYPE_LONGNAME, "a header is followed by 1,992,294,400 bytes"),
+    ],
+)
+def test_tar_whose_header_or_member_is_a_bomb_is_not_unpacked(
+    tmp_path: Path, kind: bytes, words: str
+) -> None:
+    peak, said = peak_megabytes(write_tar_bomb(tmp_path / "d.tar.gz", kind))
+    assert peak < 100 and re.search(words, said), (peak, said)
+
+
+def test_tar_with_a_negative_size_is_refused(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("train/a/1.png")
+    data = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = b"\xff" * 10 + (-1024).to_bytes(2, "big", signed=True)
+    data[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(data))[0]
+    (tmp_path / "d.tar").write_bytes(bytes(data) * 2 + bytes(1024))
+    with pytest.raises(DataError, match="1.png` has a negative size|get it again"):
+        contents(tmp_path / "d.tar")
+
+
+def test_refusal_of_a_tar_is_not_called_damage(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("train/a/evil.png")
+    member.type = tarfile.SYMTYPE
+    with pytest.raises(DataError) as caught:
+        contents(write_tar(tmp_path / "d.tar", FILES, member))
+    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

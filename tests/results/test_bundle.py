@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import json
 import math
 import os
@@ -309,10 +311,59 @@ def test_load_result_never_unpickles(tmp_path: Path) -> None:
 
     folder = save_result(sample(), tmp_path / "r")
     np.savez(folder / "arrays.npz", x=np.array([Evil()], dtype=object), y=np.zeros(1))
-    edit(folder, arrays_sha256=__import__("hashlib").sha256((folder / "arrays.npz").read_bytes()).hexdigest())
+    edit(folder, arrays_sha256=hashlib.sha256((folder / "arrays.npz").read_bytes()).hexdigest())
     with pytest.raises(InputError, match="damaged"):
         load_result(folder)
     assert not (tmp_path / "executed").exists()
+
+
+def repack(folder: Path, content: bytes) -> None:
+    """Other arrays, with a manifest that describes them."""
+    (folder / "arrays.npz").write_bytes(content)
+    edit(folder, arrays_sha256=hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("method", "megabytes", "message"),
+    [
+        (zipfile.ZIP_DEFLATED, 300, "it has .* bytes and unpacks to 314,5"),
+        (zipfile.ZIP_BZIP2, 1, "another way"),
+    ],
+)
+def test_load_result_refuses_arrays_that_unpack_to_much(
+    tmp_path: Path, method: int, megabytes: int, message: str
+) -> None:
+    folder, buffer = save_result(sample(), tmp_path / "r"), io.BytesIO()
+    with (
+        zipfile.ZipFile(buffer, "w", method, compresslevel=1) as archive,
+        archive.open("x.npy", "w") as member,
+    ):
+        for _ in range(megabytes):
+            member.write(bytes(2**20))
+    repack(folder, buffer.getvalue())
+    with pytest.raises(InputError, match=f"damaged: .*{message}") as caught:
+        load_result(folder)
+    assert "\n" not in str(caught.value)
+
+
+@given(place=st.integers(0, 128), byte=st.integers(0, 255))
+@settings(max_examples=30)
+def test_load_result_of_a_changed_header_is_one_line(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: int
+) -> None:
+    folder = save_result(sample(), tmp_path_factory.mktemp("header") / "r")
+    with zipfile.ZipFile(folder / "arrays.npz") as archive:
+        members = {name: bytearray(archive.read(name)) for name in archive.namelist()}
+    members["x.npy"][place] = byte
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, bytes(content))
+    repack(folder, buffer.getvalue())
+    try:
+        load_result(folder)
+    except InputError as error:
+        assert "\n" not in str(error)
 
 
 def test_load_result_says_what_it_expects_where_nothing_is(tmp_path: Path) -> None:
