@@ -123,7 +123,8 @@ def _panels(part: SubFigure, rows: int, columns: int, models: Sequence[str]) -> 
 
 def _lowest(result: CalibrationResult) -> float:
     """Where the axes of the reliability diagrams begin: a tenth below all that is drawn."""
-    return max(0.0, math.floor(10 * min(result.bin_confidence.min(), result.bin_low.min())) / 10)
+    drawn = np.concatenate([result.bin_confidence.ravel(), result.bin_low.ravel()])
+    return max(0.0, math.floor(10 * drawn[np.isfinite(drawn)].min(initial=1)) / 10)
 
 
 def _draw_reliability(panel: Axes, result: CalibrationResult, i: int, mark: Mark, low: float) -> None:

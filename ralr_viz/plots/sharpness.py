@@ -130,8 +130,8 @@ def _draw_worst(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> 
             color, marker = marks[model]
             gid = f"worst:{model}:{radius:g}"
             axes.plot([x], [rises.max()], ls="", marker=marker, ms=4, mew=0, color=color, gid=gid)
-    top = max(float(result.worst_rises.max()), 1e-9)
-    axes.set_ylim(0, 1.12 * top)
+    top = float(np.nanmax([1e-9, result.worst_rises.max()]))
+    axes.set_ylim(0, 1.12 * top if np.isfinite(top) else 1)
     _name_places(axes, result)
     shown = ", ".join(f"{radius:g}" for radius in result.worst_radii)
     axes.set_ylabel(f"worst rise, ρ = {shown} (nats)")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 MEASURES = ("distance", "distance_sd", "correlation", "relative_change")
 """What is measured of each row and layer, see `ActivationsResult.measure`."""
@@ -64,17 +65,17 @@ class ActivationsResult(Result):
     checkpoints: tuple[tuple[str, str], ...]
     layers: tuple[tuple[str, ...], ...]
     shapes: tuple[tuple[tuple[int, ...], ...], ...]
-    bin_widths: np.ndarray
-    bin_starts: np.ndarray
+    bin_widths: Annotated[np.ndarray, Array("float", 1)]
+    bin_starts: Annotated[np.ndarray, Array("integer", 1)]
     bin_numbers: tuple[int, ...]
-    counts: np.ndarray
-    zeros: np.ndarray
-    group_images: np.ndarray
-    shifts: np.ndarray
-    sums: np.ndarray
-    distances_without: np.ndarray
-    floors: np.ndarray
-    dead_channels: np.ndarray
+    counts: Annotated[np.ndarray, Array("integer", 1)]
+    zeros: Annotated[np.ndarray, Array("integer", 3)]
+    group_images: Annotated[np.ndarray, Array("integer", 1)]
+    shifts: Annotated[np.ndarray, Array("float", 2)]
+    sums: Annotated[np.ndarray, Array("float", 4)]
+    distances_without: Annotated[np.ndarray, Array("float", 3)]
+    floors: Annotated[np.ndarray, Array("float", 3)]
+    dead_channels: Annotated[np.ndarray, Array("integer", 3)]
     selection: str
     dataset: str | None = None
     split: str | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array, OneOf
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
@@ -47,12 +48,12 @@ class BarrierResult(Result):
 
     models: tuple[str, ...]
     states: tuple[tuple[str, str], ...]
-    alphas: np.ndarray
-    losses: np.ndarray
-    correct: np.ndarray
-    distances: np.ndarray
-    statistics: str
-    indices: np.ndarray
+    alphas: Annotated[np.ndarray, Array("float", 1)]
+    losses: Annotated[np.ndarray, Array("float", 3)]
+    correct: Annotated[np.ndarray, Array("boolean", 3)]
+    distances: Annotated[np.ndarray, Array("float", 1)]
+    statistics: Annotated[str, OneOf(("recomputed", "interpolated", ""))]
+    indices: Annotated[np.ndarray, Array("integer", 1)]
     dataset: str | None = None
     split: str | None = None
     augmentation: str = ""

@@ -28,6 +28,7 @@ from ralr_viz import results
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.document import check_unpacked_size, parse_json
+from ralr_viz.results.fields import check_fields
 from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
 
 MANIFEST = "manifest.json"
@@ -72,6 +73,7 @@ class Result:
             frozen = _frozen_array(value, name) if isinstance(value, np.ndarray) else _plain(value, name)
             object.__setattr__(self, name, frozen)
         object.__setattr__(self, "provenance", without_paths(self.provenance))
+        check_fields(_values(self), type(self))
 
     def __eq__(self, other: object) -> bool:
         """Equal kind, fields and provenance; arrays by dtype, shape and value, NaN equal to NaN."""

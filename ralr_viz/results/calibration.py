@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.stats import binomtest
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -62,20 +63,20 @@ class CalibrationResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    indices: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    values: np.ndarray
-    draws: np.ndarray
-    ece_ratio: np.ndarray
-    ece_floor: np.ndarray
-    bin_confidence: np.ndarray
-    bin_accuracy: np.ndarray
-    bin_low: np.ndarray
-    bin_high: np.ndarray
-    classes: np.ndarray
-    class_accuracy: np.ndarray
-    class_difference: np.ndarray
+    indices: Annotated[np.ndarray, Array("integer", 1)]
+    labels: Annotated[np.ndarray, Array("integer", 1)]
+    predicted: Annotated[np.ndarray, Array("integer", 2)]
+    values: Annotated[np.ndarray, Array("float", 2)]
+    draws: Annotated[np.ndarray, Array("float", 3)]
+    ece_ratio: Annotated[np.ndarray, Array("float", 1)]
+    ece_floor: Annotated[np.ndarray, Array("float", 2)]
+    bin_confidence: Annotated[np.ndarray, Array("float", 2)]
+    bin_accuracy: Annotated[np.ndarray, Array("float", 2)]
+    bin_low: Annotated[np.ndarray, Array("float", 2)]
+    bin_high: Annotated[np.ndarray, Array("float", 2)]
+    classes: Annotated[np.ndarray, Array("integer", 1)]
+    class_accuracy: Annotated[np.ndarray, Array("float", 2)]
+    class_difference: Annotated[np.ndarray, Array("float", 3)]
     class_names: tuple[str, ...] = ()
     seed: int = 0
     dataset: str | None = None

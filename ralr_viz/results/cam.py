@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ralr_viz.results.box_metrics import (
     rank_accuracy,
 )
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
 
 METHOD_NAMES = {
@@ -61,20 +62,20 @@ class CamResult(Result):
     kind: ClassVar[str] = "cam"
     schema: ClassVar[int] = 1
 
-    images: np.ndarray
-    indices: np.ndarray
-    labels: np.ndarray
-    boxes: np.ndarray | None
+    images: Annotated[np.ndarray, Array("integer", 4)]
+    indices: Annotated[np.ndarray, Array("integer", 1)]
+    labels: Annotated[np.ndarray, Array("integer", 1)]
+    boxes: Annotated[np.ndarray | None, Array("integer", 2)]
     class_names: tuple[str, ...]
     models: tuple[str, ...]
     methods: tuple[str, ...]
     layers: tuple[str, ...]
     map_sizes: tuple[tuple[int, int], ...]
-    maps: np.ndarray
-    targets: np.ndarray
-    target_probabilities: np.ndarray
-    predictions: np.ndarray
-    prediction_probabilities: np.ndarray
+    maps: Annotated[np.ndarray, Array("float", 1)]
+    targets: Annotated[np.ndarray, Array("integer", 2)]
+    target_probabilities: Annotated[np.ndarray, Array("float", 2)]
+    predictions: Annotated[np.ndarray, Array("integer", 2)]
+    prediction_probabilities: Annotated[np.ndarray, Array("float", 2)]
     selection: str
     dataset: str | None = None
     split: str | None = None

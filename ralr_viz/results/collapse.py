@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -79,12 +80,12 @@ class CollapseResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    values: np.ndarray
-    draws: np.ndarray
-    draw_ratio: np.ndarray
+    values: Annotated[np.ndarray, Array("float", 3)]
+    draws: Annotated[np.ndarray, Array("float", 4)]
+    draw_ratio: Annotated[np.ndarray, Array("float", 3)]
     images: tuple[int, int]
     subset: tuple[int, int]
-    classes: np.ndarray
+    classes: Annotated[np.ndarray, Array("integer", 1)]
     feature_widths: tuple[int, ...]
     k: int
     seed: int

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array, OneOf
 from ralr_viz.results.names import group_runs, name_runs
 from ralr_viz.results.run import CONSTANT_METHODS, RunRecord
 
@@ -63,19 +64,19 @@ class CurvesResult(Result):
     method: tuple[str, ...]
     seed: tuple[int | None, ...]
     status: tuple[str, ...]
-    split: str
-    epoch: np.ndarray
-    base_lr: np.ndarray
-    factor: np.ndarray
-    lr: np.ndarray
-    train_loss: np.ndarray
-    train_loss_eval: np.ndarray
-    val_loss: np.ndarray
-    val_acc: np.ndarray
-    test_loss: np.ndarray
-    test_acc: np.ndarray
-    best_epoch: np.ndarray
-    best_by: tuple[str, ...]
+    split: Annotated[str, OneOf(("validation", "test", ""))]
+    epoch: Annotated[np.ndarray, Array("integer", 1)]
+    base_lr: Annotated[np.ndarray, Array("float", 2)]
+    factor: Annotated[np.ndarray, Array("float", 2)]
+    lr: Annotated[np.ndarray, Array("float", 2)]
+    train_loss: Annotated[np.ndarray, Array("float", 2)]
+    train_loss_eval: Annotated[np.ndarray, Array("float", 2)]
+    val_loss: Annotated[np.ndarray, Array("float", 2)]
+    val_acc: Annotated[np.ndarray, Array("float", 2)]
+    test_loss: Annotated[np.ndarray, Array("float", 2)]
+    test_acc: Annotated[np.ndarray, Array("float", 2)]
+    best_epoch: Annotated[np.ndarray, Array("integer", 1)]
+    best_by: Annotated[tuple[str, ...], OneOf(("val_loss", "train_loss", ""))]
     group: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.study import NOT_PLANNED, STATES
 
 MEASURED = (
@@ -66,16 +67,16 @@ class DecisionResult(Result):
     rule: dict[str, Any]
     arms: tuple[str, ...]
     methods: tuple[str, ...]
-    main: np.ndarray
+    main: Annotated[np.ndarray, Array("boolean", 1)]
     seeds: tuple[int, ...]
-    states: np.ndarray
-    measured: np.ndarray
+    states: Annotated[np.ndarray, Array("text", 2)]
+    measured: Annotated[np.ndarray, Array("float", 3)]
     families: tuple[str, ...]
-    levels: np.ndarray
-    contrasts: np.ndarray
-    estimates: np.ndarray
+    levels: Annotated[np.ndarray, Array("float", 1)]
+    contrasts: Annotated[np.ndarray, Array("integer", 2)]
+    estimates: Annotated[np.ndarray, Array("float", 2)]
     answers: tuple[str, ...]
-    explored: np.ndarray
+    explored: Annotated[np.ndarray, Array("float", 2)]
     conditions: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 LEVEL = 0.95
 """Of the simultaneous bands; 1 − LEVEL is the level of the tests."""
@@ -73,20 +74,20 @@ class EffectResult(Result):
     schema: ClassVar[int] = 1
 
     outcomes: tuple[str, ...]
-    lag: np.ndarray
-    estimate: np.ndarray
-    error: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    mde: np.ndarray
-    p: np.ndarray
-    rows: np.ndarray
-    parameters: np.ndarray
-    critical: np.ndarray
-    overall_p: np.ndarray
+    lag: Annotated[np.ndarray, Array("integer", 1)]
+    estimate: Annotated[np.ndarray, Array("float", 2)]
+    error: Annotated[np.ndarray, Array("float", 2)]
+    low: Annotated[np.ndarray, Array("float", 2)]
+    high: Annotated[np.ndarray, Array("float", 2)]
+    mde: Annotated[np.ndarray, Array("float", 2)]
+    p: Annotated[np.ndarray, Array("float", 2)]
+    rows: Annotated[np.ndarray, Array("integer", 2)]
+    parameters: Annotated[np.ndarray, Array("integer", 2)]
+    critical: Annotated[np.ndarray, Array("float", 1)]
+    overall_p: Annotated[np.ndarray, Array("float", 1)]
     runs: tuple[str, ...]
-    draws: np.ndarray
-    amplified: np.ndarray
+    draws: Annotated[np.ndarray, Array("integer", 1)]
+    amplified: Annotated[np.ndarray, Array("integer", 1)]
     law: dict[str, Any]
     schedule: str
     resamples: int

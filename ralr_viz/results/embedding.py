@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_accuracy", "map_recall")
 """The numbers of `EmbeddingResult.metrics`, in their order."""
@@ -75,19 +76,19 @@ class EmbeddingResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    indices: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    coordinates: np.ndarray
-    silhouette: np.ndarray
-    knn_label: np.ndarray
-    kept: np.ndarray
-    recall: np.ndarray
-    metrics: np.ndarray
-    differences: np.ndarray
-    mean_kept: np.ndarray
-    trustworthiness: np.ndarray
-    displacement: np.ndarray
+    indices: Annotated[np.ndarray, Array("integer", 1)]
+    labels: Annotated[np.ndarray, Array("integer", 1)]
+    predicted: Annotated[np.ndarray, Array("integer", 2)]
+    coordinates: Annotated[np.ndarray, Array("float", 3)]
+    silhouette: Annotated[np.ndarray, Array("float", 2)]
+    knn_label: Annotated[np.ndarray, Array("integer", 2)]
+    kept: Annotated[np.ndarray, Array("float", 2)]
+    recall: Annotated[np.ndarray, Array("float", 2)]
+    metrics: Annotated[np.ndarray, Array("float", 3)]
+    differences: Annotated[np.ndarray, Array("float", 3)]
+    mean_kept: Annotated[np.ndarray, Array("float", 2)]
+    trustworthiness: Annotated[np.ndarray, Array("float", 1)]
+    displacement: Annotated[np.ndarray, Array("float", 1)]
     noise_floor: float
     method: str
     align: str

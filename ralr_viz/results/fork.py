@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from scipy import stats
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 CURVES = (
     "lr",
@@ -75,21 +76,21 @@ class ForkResult(Result):
     run: str
     start_epoch: int
     amplified_epochs: int
-    factor: np.ndarray
-    repeat: np.ndarray
+    factor: Annotated[np.ndarray, Array("float", 1)]
+    repeat: Annotated[np.ndarray, Array("integer", 1)]
     status: tuple[str, ...]
-    base_lr: np.ndarray
-    lr: np.ndarray
-    sum_lr: np.ndarray
-    train_loss: np.ndarray
-    val_loss: np.ndarray
-    val_acc: np.ndarray
-    test_loss: np.ndarray
-    test_acc: np.ndarray
-    distance: np.ndarray
-    step_length: np.ndarray
-    sharpness: np.ndarray
-    barrier: np.ndarray
+    base_lr: Annotated[np.ndarray, Array("float", 1)]
+    lr: Annotated[np.ndarray, Array("float", 2)]
+    sum_lr: Annotated[np.ndarray, Array("float", 2)]
+    train_loss: Annotated[np.ndarray, Array("float", 2)]
+    val_loss: Annotated[np.ndarray, Array("float", 2)]
+    val_acc: Annotated[np.ndarray, Array("float", 2)]
+    test_loss: Annotated[np.ndarray, Array("float", 2)]
+    test_acc: Annotated[np.ndarray, Array("float", 2)]
+    distance: Annotated[np.ndarray, Array("float", 2)]
+    step_length: Annotated[np.ndarray, Array("float", 2)]
+    sharpness: Annotated[np.ndarray, Array("float", 2)]
+    barrier: Annotated[np.ndarray, Array("float", 2)]
     start_sharpness: float
     probe: tuple[str, ...]
     images: dict[str, int]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 
@@ -41,20 +42,20 @@ class LandscapeResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    x: np.ndarray
-    y: np.ndarray
-    losses: np.ndarray
-    centre_loss: np.ndarray
+    x: Annotated[np.ndarray, Array("float", 1)]
+    y: Annotated[np.ndarray, Array("float", 1)]
+    losses: Annotated[np.ndarray, Array("float", 3)]
+    centre_loss: Annotated[np.ndarray, Array("float", 1)]
     batchnorm: str
     common: bool
     num_images: int
     batch: int
     seed: int
-    epochs: np.ndarray
-    path: np.ndarray
-    path_loss: np.ndarray
-    explained: np.ndarray
-    walk_explained: np.ndarray
+    epochs: Annotated[np.ndarray, Array("integer", 1)]
+    path: Annotated[np.ndarray, Array("float", 2)]
+    path_loss: Annotated[np.ndarray, Array("float", 1)]
+    explained: Annotated[np.ndarray, Array("float", 1)]
+    walk_explained: Annotated[np.ndarray, Array("float", 1)]
     dataset: str | None = None
     split: str | None = None
     augmentation: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -96,30 +97,30 @@ class LocalisationResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    indices: np.ndarray
-    labels: np.ndarray
-    boxes: np.ndarray
-    area: np.ndarray
-    correct: np.ndarray
-    rank: np.ndarray
-    energy: np.ndarray
-    pointing: np.ndarray
-    overlap: np.ndarray
-    values: np.ndarray
-    baselines: np.ndarray
-    counts: np.ndarray
-    draws: np.ndarray
-    thresholds: np.ndarray
+    indices: Annotated[np.ndarray, Array("integer", 1)]
+    labels: Annotated[np.ndarray, Array("integer", 1)]
+    boxes: Annotated[np.ndarray, Array("integer", 2)]
+    area: Annotated[np.ndarray, Array("float", 1)]
+    correct: Annotated[np.ndarray, Array("boolean", 2)]
+    rank: Annotated[np.ndarray, Array("float", 2)]
+    energy: Annotated[np.ndarray, Array("float", 2)]
+    pointing: Annotated[np.ndarray, Array("float", 2)]
+    overlap: Annotated[np.ndarray, Array("float", 2)]
+    values: Annotated[np.ndarray, Array("float", 3)]
+    baselines: Annotated[np.ndarray, Array("float", 3)]
+    counts: Annotated[np.ndarray, Array("integer", 2)]
+    draws: Annotated[np.ndarray, Array("float", 4)]
+    thresholds: Annotated[np.ndarray, Array("float", 1)]
     centre_side: float
-    zero_maps: np.ndarray
+    zero_maps: Annotated[np.ndarray, Array("integer", 1)]
     dropped: int
     image_size: tuple[int, int]
     map_sizes: tuple[tuple[int, int], ...]
-    sanity: np.ndarray
+    sanity: Annotated[np.ndarray, Array("float", 3)]
     sanity_stages: tuple[tuple[str, ...], ...]
     sanity_images: int
-    faithfulness: np.ndarray
-    faithfulness_draws: np.ndarray
+    faithfulness: Annotated[np.ndarray, Array("float", 3)]
+    faithfulness_draws: Annotated[np.ndarray, Array("float", 4)]
     faithfulness_images: int
     class_names: tuple[str, ...] = ()
     seed: int = 0

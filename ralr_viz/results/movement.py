@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
@@ -61,22 +62,22 @@ class MovementResult(Result):
 
     models: tuple[str, ...]
     methods: tuple[str, ...]
-    epoch: np.ndarray
-    step_length: np.ndarray
-    distance: np.ndarray
-    weight_norm: np.ndarray
-    lr: np.ndarray
-    angle: np.ndarray
-    late_after: np.ndarray
-    last_epoch: np.ndarray
-    late_net: np.ndarray
-    late_norm: np.ndarray
+    epoch: Annotated[np.ndarray, Array("integer", 1)]
+    step_length: Annotated[np.ndarray, Array("float", 2)]
+    distance: Annotated[np.ndarray, Array("float", 2)]
+    weight_norm: Annotated[np.ndarray, Array("float", 2)]
+    lr: Annotated[np.ndarray, Array("float", 2)]
+    angle: Annotated[np.ndarray, Array("float", 2)]
+    late_after: Annotated[np.ndarray, Array("integer", 1)]
+    last_epoch: Annotated[np.ndarray, Array("integer", 1)]
+    late_net: Annotated[np.ndarray, Array("float", 1)]
+    late_norm: Annotated[np.ndarray, Array("float", 1)]
     layers: tuple[str, ...]
-    layer_net: np.ndarray
-    layer_norm: np.ndarray
-    filter_angle: np.ndarray
-    filter_layer: np.ndarray
-    changed: np.ndarray
+    layer_net: Annotated[np.ndarray, Array("float", 2)]
+    layer_norm: Annotated[np.ndarray, Array("float", 2)]
+    filter_angle: Annotated[np.ndarray, Array("float", 2)]
+    filter_layer: Annotated[np.ndarray, Array("integer", 1)]
+    changed: Annotated[np.ndarray, Array("integer", 2)]
     dataset: str | None = None
     split: str | None = None
     seed: int = 0

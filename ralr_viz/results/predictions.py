@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,13 @@ class PredictionsResult(Result):
     schema: ClassVar[int] = 1
 
     model: str
-    indices: np.ndarray
-    labels: np.ndarray
-    logits: np.ndarray
-    features: np.ndarray
+    indices: Annotated[np.ndarray, Array("integer", 1)]
+    labels: Annotated[np.ndarray, Array("integer", 1)]
+    logits: Annotated[np.ndarray, Array("float", 2)]
+    features: Annotated[np.ndarray, Array("float", 2)]
     feature_layer: str
-    true_maps: np.ndarray
-    predicted_maps: np.ndarray
+    true_maps: Annotated[np.ndarray, Array("float", 3)]
+    predicted_maps: Annotated[np.ndarray, Array("float", 3)]
     map_layer: str
     class_names: tuple[str, ...] = ()
     dataset: str | None = None

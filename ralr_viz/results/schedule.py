@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,9 @@ class ScheduleResult(Result):
     recipe: str
     method: tuple[str, ...]
     seed: tuple[int | None, ...]
-    epoch: np.ndarray
-    base_lr: np.ndarray
-    factor: np.ndarray
+    epoch: Annotated[np.ndarray, Array("integer", 1)]
+    base_lr: Annotated[np.ndarray, Array("float", 1, finite=True)]
+    factor: Annotated[np.ndarray, Array("float", 2, finite=True)]
 
     def __post_init__(self) -> None:
         super().__post_init__()

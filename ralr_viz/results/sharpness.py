@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array, OneOf
 from ralr_viz.results.measure import Measure
 
 BATCHNORM = ("batch", "frozen")
@@ -47,17 +48,17 @@ class SharpnessResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    radii: np.ndarray
-    losses: np.ndarray
-    accuracies: np.ndarray
-    centre_loss: np.ndarray
-    centre_accuracy: np.ndarray
-    given_loss: np.ndarray
-    worst_radii: np.ndarray
-    worst_losses: np.ndarray
-    worst_accuracies: np.ndarray
+    radii: Annotated[np.ndarray, Array("float", 1)]
+    losses: Annotated[np.ndarray, Array("float", 4)]
+    accuracies: Annotated[np.ndarray, Array("float", 4)]
+    centre_loss: Annotated[np.ndarray, Array("float", 1, finite=True)]
+    centre_accuracy: Annotated[np.ndarray, Array("float", 1)]
+    given_loss: Annotated[np.ndarray, Array("float", 1)]
+    worst_radii: Annotated[np.ndarray, Array("float", 1)]
+    worst_losses: Annotated[np.ndarray, Array("float", 3)]
+    worst_accuracies: Annotated[np.ndarray, Array("float", 2)]
     worst_steps: int
-    batchnorm: str
+    batchnorm: Annotated[str, OneOf((*BATCHNORM, "none"))]
     common: bool
     num_images: int
     batch: int

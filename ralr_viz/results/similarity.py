@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
@@ -49,11 +50,11 @@ class SimilarityResult(Result):
     states: tuple[tuple[str, str], ...]
     null: tuple[bool, ...]
     layers: tuple[str, ...]
-    cross: np.ndarray
-    first_self: np.ndarray
-    second_self: np.ndarray
+    cross: Annotated[np.ndarray, Array("float", 4)]
+    first_self: Annotated[np.ndarray, Array("float", 3)]
+    second_self: Annotated[np.ndarray, Array("float", 3)]
     minibatch: int
-    indices: np.ndarray
+    indices: Annotated[np.ndarray, Array("integer", 1)]
     dataset: str | None = None
     split: str | None = None
     device: str = ""

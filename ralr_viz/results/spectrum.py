@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 from ralr_viz.results.measure import Measure
 
 CONVERGED = 0.1
@@ -47,22 +48,22 @@ class SpectrumResult(Result):
     schema: ClassVar[int] = 1
 
     models: tuple[str, ...]
-    num_parameters: np.ndarray
-    loss: np.ndarray
-    gradient_norm: np.ndarray
-    lambda_max: np.ndarray
-    lambda_min: np.ndarray
-    residual_max: np.ndarray
-    residual_min: np.ndarray
-    scaled_max: np.ndarray
-    scaled_residual: np.ndarray
-    overlap_max: np.ndarray
-    overlap_min: np.ndarray
-    learning_rate: np.ndarray
-    trace_samples: np.ndarray
-    nodes: np.ndarray
-    weights: np.ndarray
-    products: np.ndarray
+    num_parameters: Annotated[np.ndarray, Array("integer", 1)]
+    loss: Annotated[np.ndarray, Array("float", 1)]
+    gradient_norm: Annotated[np.ndarray, Array("float", 1)]
+    lambda_max: Annotated[np.ndarray, Array("float", 1)]
+    lambda_min: Annotated[np.ndarray, Array("float", 1)]
+    residual_max: Annotated[np.ndarray, Array("float", 1)]
+    residual_min: Annotated[np.ndarray, Array("float", 1)]
+    scaled_max: Annotated[np.ndarray, Array("float", 1)]
+    scaled_residual: Annotated[np.ndarray, Array("float", 1)]
+    overlap_max: Annotated[np.ndarray, Array("float", 1)]
+    overlap_min: Annotated[np.ndarray, Array("float", 1)]
+    learning_rate: Annotated[np.ndarray, Array("float", 1)]
+    trace_samples: Annotated[np.ndarray, Array("float", 2)]
+    nodes: Annotated[np.ndarray, Array("float", 3)]
+    weights: Annotated[np.ndarray, Array("float", 3)]
+    products: Annotated[np.ndarray, Array("integer", 1)]
     num_images: int
     batch: int
     seed: int

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 METRICS = ("last", "median_last5", "best")
 """Test accuracy in per cent after the last epoch, its median over the last five, and at the epoch of the lowest
@@ -70,12 +71,12 @@ class StudyResult(Result):
     columns: tuple[str, ...]
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    values: np.ndarray
-    states: np.ndarray
-    references: np.ndarray
-    paper: np.ndarray
-    summaries: np.ndarray
-    comparisons: np.ndarray
+    values: Annotated[np.ndarray, Array("float", 3)]
+    states: Annotated[np.ndarray, Array("text", 2)]
+    references: Annotated[np.ndarray, Array("integer", 1)]
+    paper: Annotated[np.ndarray, Array("float", 2)]
+    summaries: Annotated[np.ndarray, Array("float", 3)]
+    comparisons: Annotated[np.ndarray, Array("float", 3)]
     conditions: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
 

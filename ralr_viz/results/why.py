@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.fields import Array
 
 
 class Claim(NamedTuple):
@@ -72,14 +73,14 @@ class WhyResult(Result):
     labels: tuple[str, ...]
     units: tuple[str, ...]
     resampled: tuple[str, ...]
-    values: np.ndarray
-    within: np.ndarray
-    differences: np.ndarray
-    p: np.ndarray
-    sign_flip_p: np.ndarray
+    values: Annotated[np.ndarray, Array("float", 3)]
+    within: Annotated[np.ndarray, Array("float", 4)]
+    differences: Annotated[np.ndarray, Array("float", 3)]
+    p: Annotated[np.ndarray, Array("float", 2)]
+    sign_flip_p: Annotated[np.ndarray, Array("float", 2)]
     sign_flip_floor: float
-    bootstrap: np.ndarray
-    corrected_p: np.ndarray
+    bootstrap: Annotated[np.ndarray, Array("float", 3)]
+    corrected_p: Annotated[np.ndarray, Array("float", 1)]
     verdicts: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
