@@ -131,7 +131,7 @@ def activations(
             "summary": summary,
         },
     )
-    save_all(result, out, "activations", style=style, force=force)
+    save_all(result, out, "activations", style=style, force=force, quiet=quiet)
 
 
 def _choose_images(

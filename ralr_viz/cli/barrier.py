@@ -103,4 +103,4 @@ def barrier(
         )
     for line in list_measures(result.models, result.measures()):
         print_line(line)
-    save_all(result, out, "barrier", style=style, force=force)
+    save_all(result, out, "barrier", style=style, force=force, quiet=quiet)

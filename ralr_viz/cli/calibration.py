@@ -74,7 +74,7 @@ def calibration(
             print_note(note)
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
-    save_all(result, out, "calibration", style=style, force=force)
+    save_all(result, out, "calibration", style=style, force=force, quiet=quiet)
 
 
 def _describe(result: CalibrationResult) -> list[str]:

@@ -145,7 +145,7 @@ def cam(
     )
     for line in [*(f"{name}: {check}" for name, check in zip(names, checks, strict=False)), *_sum_up(result)]:
         print_line(line)
-    save_all(result, out, "cam", style=style, force=force)
+    save_all(result, out, "cam", style=style, force=force, quiet=quiet)
 
 
 def _explain(

@@ -91,7 +91,7 @@ def collapse(
             print_note(note)
     for line in list_measures(result.models, result.measures()):
         print_line(line)
-    save_all(result, out, "collapse", style=style, force=force)
+    save_all(result, out, "collapse", style=style, force=force, quiet=quiet)
 
 
 def _of_split(

@@ -56,7 +56,7 @@ def curves(
                 print_note(f"{name}: {note}")
     for row, best_by in zip(result.summary(), result.best_by, strict=True):
         print_line(_describe(row, best_by))
-    save_all(result, out, "curves", style=style, force=force)
+    save_all(result, out, "curves", style=style, force=force, quiet=quiet)
 
 
 def _describe(row: dict[str, Any], best_by: str) -> str:

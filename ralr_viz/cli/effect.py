@@ -64,7 +64,7 @@ def effect(
     )
     for row in result.summary():
         print_line(_describe(row))
-    save_all(result, out, "effect", style=style, force=force)
+    save_all(result, out, "effect", style=style, force=force, quiet=quiet)
 
 
 def _read(paths: Sequence[Path], quiet: bool) -> list[RunRecord]:

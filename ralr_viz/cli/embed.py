@@ -88,7 +88,7 @@ def embed(
             print_note(note)
     for line in _describe(result):
         print_line(line)
-    save_all(result, out, "embedding", style=style, force=force)
+    save_all(result, out, "embedding", style=style, force=force, quiet=quiet)
 
 
 def _describe(result: EmbeddingResult) -> list[str]:

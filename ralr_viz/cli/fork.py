@@ -101,7 +101,7 @@ def fork(
             print_note(note)
     for line in _describe(result):
         print_line(line)
-    save_all(result, out, "fork", style=style, force=force)
+    save_all(result, out, "fork", style=style, force=force, quiet=quiet)
 
 
 def _parse_factors(text: str) -> tuple[float, ...]:

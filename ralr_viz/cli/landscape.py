@@ -116,7 +116,7 @@ def landscape(
         )
     for text in _describe(result):
         print_line(text)
-    save_all(result, out, "landscape", style=style, force=force)
+    save_all(result, out, "landscape", style=style, force=force, quiet=quiet)
 
 
 def _states(run: Path) -> tuple[list[str], list[int]]:

@@ -113,7 +113,7 @@ def localisation(
             print_note(note)
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
-    save_all(result, out, "localisation", style=style, force=force)
+    save_all(result, out, "localisation", style=style, force=force, quiet=quiet)
 
 
 Progress = Callable[[int, int, str], None]

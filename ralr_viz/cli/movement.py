@@ -90,7 +90,7 @@ def movement(
             print_note(note)
     for line in list_measures(result.models, [m for m in result.measures() if np.isfinite(m.values).any()]):
         print_line(line)
-    save_all(result, out, "movement", style=style, force=force)
+    save_all(result, out, "movement", style=style, force=force, quiet=quiet)
 
 
 class KeptStates(Mapping[int, Mapping[str, Any]]):

@@ -73,7 +73,7 @@ Limit = Annotated[
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes on stderr.")]
 Style = Annotated[str, typer.Option("--style", help="Sizes and fonts of: icml, neurips, iclr, cvpr, ieee.")]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from ralr_viz._version import __version__
-from ralr_viz.cli.lines import print_line
+from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.errors import InputError, StorageError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def save_all(
     *,
     style: str,
     force: bool,
+    quiet: bool = False,
     texts: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``; print the paths.
@@ -83,6 +85,7 @@ def save_all(
         out, stem: Folder and name.
         style: Of the figure.
         force: Replace what is there.
+        quiet: No notes on the figure on stderr.
         texts: Suffix → what else to write, as ``out/stem.suffix``.
 
     Raises:
@@ -96,9 +99,9 @@ def save_all(
     try:
         for suffix, text in texts.items():
             path = out / f"{stem}.{suffix}"
-            write_bytes(path, text.encode(), replace=force)
+            write_bytes(path, text.encode("utf-8", "backslashreplace"), replace=force)
             print_line(path)
-        save_drawing(result, out / stem, style=style, force=force)
+        save_drawing(result, out / stem, style=style, force=force, quiet=quiet)
     except StorageError as error:
         raise StorageError(
             f"{error}; the numbers are saved, `ralr-viz draw {out / stem}` draws them"
@@ -122,18 +125,29 @@ def _is_half_saved(out: Path, stem: str, texts: Iterable[str]) -> bool:
 
 
 def save_drawing(
-    result: Result, stem: Path, *, style: str, column: Literal["full", "half"] = "full", force: bool
+    result: Result,
+    stem: Path,
+    *,
+    style: str,
+    column: Literal["full", "half"] = "full",
+    force: bool,
+    quiet: bool = False,
 ) -> None:
-    """Draw a result and save the figure as ``stem.{pdf,png,csv}``; print the paths."""
+    """Draw a result and save the figure as ``stem.{pdf,png,csv}``; print the paths, and on stderr what it lacks."""
     from ralr_viz.plots.drawing import find_drawing
     from ralr_viz.plots.style import save_figure
     from ralr_viz.plots.style import style as figure_style
 
     drawing = find_drawing(result)
-    with figure_style(style, column=column):
+    with figure_style(style, column=column), warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
         figure = drawing.draw(result)
-        for path in save_figure(figure, stem, drawing.table(result), result.provenance, force=force):
-            print_line(path)
+        paths = save_figure(figure, stem, drawing.table(result), result.provenance, force=force)
+    for path in paths:
+        print_line(path)
+    for note in dict.fromkeys(str(note.message) for note in notes if issubclass(note.category, UserWarning)):
+        if not quiet:
+            print_note(f"{stem.name}: {note}")
 
 
 def describe_command() -> dict[str, str]:

@@ -83,7 +83,7 @@ def report(
     chosen = Options(samples, split, limit, data, batch, seed, theirs, quiet)
     with show_progress(quiet) as progress:
         inputs = gather_inputs(sources, why, chosen, runtime, progress)
-    page = build_report(inputs).encode()
+    page = build_report(inputs).encode("utf-8", "backslashreplace")
     _check_size(len(page), samples, force, quiet)
     write_bytes(out, page, replace=force)
     if not quiet:

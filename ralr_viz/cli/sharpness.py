@@ -112,7 +112,7 @@ def sharpness(
         )
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
-    save_all(result, out, "sharpness", style=style, force=force)
+    save_all(result, out, "sharpness", style=style, force=force, quiet=quiet)
 
 
 def parse_radii(text: str, option: str) -> list[float]:

@@ -109,4 +109,4 @@ def similarity(
         print_note("no --null pair: how alike two seeds of one method are is not shown")
     for line in list_measures(result.models, result.measures()):
         print_line(line)
-    save_all(result, out, "similarity", style=style, force=force)
+    save_all(result, out, "similarity", style=style, force=force, quiet=quiet)

@@ -90,7 +90,7 @@ def spectrum(
         )
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
-    save_all(result, out, "spectrum", style=style, force=force)
+    save_all(result, out, "spectrum", style=style, force=force, quiet=quiet)
 
 
 def _learning_rate(checkpoint: Checkpoint) -> float:

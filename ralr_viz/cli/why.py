@@ -113,7 +113,7 @@ def why(
         for note in result.notes:
             print_note(note)
     texts = {"md": "".join(f"{one_line(line, None)}\n" for line in describe_why(result))}
-    save_all(result, out, "why", style=style, force=True, texts=texts)
+    save_all(result, out, "why", style=style, force=True, quiet=quiet, texts=texts)
 
 
 def describe_why(result: WhyResult) -> list[str]:

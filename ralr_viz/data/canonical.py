@@ -55,7 +55,7 @@ class ContentHash:
 
     def hexdigest(self, class_ids: Iterable[str]) -> str:
         """Close with the class ids in label order."""
-        self._hash.update("\n".join(class_ids).encode())
+        self._hash.update("\n".join(class_ids).encode("utf-8", "surrogateescape"))
         return self._hash.hexdigest()
 
 

@@ -87,10 +87,8 @@ def draw_activations(result: ActivationsResult) -> Figure:
     for panel in panels.flat:
         if not panel.has_data():
             panel.remove()
-    legend = figure.legend(handles=_handles(result), loc="outside upper center", ncols=2)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    figure.supxlabel(note, x=_MARGIN / page, ha="left", size=_NUMBERS, linespacing=_LINE, parse_math=False)
+    figure.legend(handles=_handles(result), loc="outside upper center", ncols=2)
+    figure.supxlabel(note, x=_MARGIN / page, ha="left", size=_NUMBERS, linespacing=_LINE)
     return figure
 
 
@@ -174,7 +172,6 @@ def _draw_column(panels: Sequence[Axes], result: ActivationsResult, layer: int) 
 
 def _write_above(panel: Axes, numbers: str, heading: tuple[str, str] | None) -> None:
     beside: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False, "va": "bottom"}
-    beside["parse_math"] = False  # a module or a file may have a $ in its name
     above = panel.annotate(
         numbers, (0, 1), (0, 3), xycoords="axes fraction", size=_NUMBERS, linespacing=_LINE, **beside
     )
@@ -210,7 +207,6 @@ def _name_row(panel: Axes, result: ActivationsResult, row: int) -> None:
             weight=weight,
             ha="right",
             va="center",
-            parse_math=weight == "bold",  # whose name is escaped
         )
 
 

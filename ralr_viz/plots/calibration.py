@@ -158,7 +158,7 @@ def _draw_classes(panel: Axes, result: CalibrationResult, i: int, mark: Mark) ->
         look: dict[str, Any] = {"mec": mark.color, "mfc": mark.color if full else "white", "mew": 0.8}
         panel.plot([value], [row], ls="", marker=mark.marker, ms=3, gid="difference", **look)
     panel.axvline(0, color=GREY, lw=0.6, zorder=1.5)
-    names = ["⋮" if c is None else _literal(_name(result, c)) for c in shown]
+    names = ["⋮" if c is None else _name(result, c) for c in shown]
     panel.set_yticks(range(len(shown)), names, fontsize=_SMALL)
     panel.set_ylim(len(shown) - 0.4, -0.6)
     panel.tick_params(axis="y", length=0)
@@ -186,11 +186,6 @@ def _ends(order: Sequence[int]) -> list[int | None]:
 
 def _name(result: CalibrationResult, position: int) -> str:
     return fit_text(result.class_name(int(result.classes[position])), _SMALL, _NAME)
-
-
-def _literal(text: str) -> str:
-    """Text in which matplotlib reads no formula."""
-    return text.replace("$", r"\$")
 
 
 def _note(result: CalibrationResult) -> str:

@@ -15,6 +15,7 @@ from matplotlib.patheffects import Normal, Stroke
 from ralr_viz.plots import cam_layout as layout
 from ralr_viz.plots.cam_layout import Bar, Grid, Line, Row, lay_out, short_name
 from ralr_viz.plots.fit_text import fit_text, measure_text, write_beside
+from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import GREY
 from ralr_viz.results.box_metrics import clip_boxes
 from ralr_viz.results.cam import CamResult
@@ -48,7 +49,7 @@ def draw_cam(result: CamResult) -> Figure:
     grid = lay_out(result, mpl.rcParams["figure.figsize"][0], _bars(limit, clipped, bool(differences)))
     # every place is given here; without an engine of its own, saving would bring back the style's
     engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
-    figure = Figure(figsize=(grid.width, grid.height), layout=engine)
+    figure = LiteralFigure(figsize=(grid.width, grid.height), layout=engine)
     grey = result.images @ np.array([0.299, 0.587, 0.114]) / 255  # ITU-R BT.601 luma
     for number, row in enumerate(rows):
         if row.difference:

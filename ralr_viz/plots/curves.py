@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import measure_text
+from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import (
     GREY,
     LEGEND_LINE,
@@ -66,6 +67,8 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
         _draw_gap(panel, result, looks)
     for letter, panel in zip("abcd", panels, strict=False):
         _finish_panel(panel, letter, result.epoch)
+        if axes is not None:
+            escape_labels(panel)
     return panels[0].figure.figure
 
 

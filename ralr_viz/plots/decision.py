@@ -113,9 +113,7 @@ def _draw_progress(axes: Axes, result: DecisionResult) -> None:
 def _name_rows(axes: Axes, names: list[str]) -> None:
     size, width = float(mpl.rcParams["ytick.labelsize"]), _LABELS * mpl.rcParams["figure.figsize"][0]
     axes.set_yticks(range(len(names)))
-    axes.set_yticklabels(
-        [wrap_text(name, size, width, lines=2) for name in names], linespacing=0.95, parse_math=False
-    )
+    axes.set_yticklabels([wrap_text(name, size, width, lines=2) for name in names], linespacing=0.95)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 

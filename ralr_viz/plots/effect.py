@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.letters import FORMULA
 from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_text_size, method_name, new_figure
 from ralr_viz.results.effect import LEVEL, OUTCOMES, POWER, EffectResult
 
@@ -107,7 +108,7 @@ def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
     label, unit = OUTCOMES[name]
     there = np.flatnonzero(result.estimable[i])
     letter = "abcdef"[i]
-    panel.set_title(rf"$\mathbf{{({letter})}}$ {label}")
+    panel.set_title(rf"$\mathbf{{({letter})}}$ {label}", gid=FORMULA)
     panel.set_xlabel("lag (epochs)")
     panel.set_ylabel(f"effect ({unit})")
     if not there.size:

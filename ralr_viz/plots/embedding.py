@@ -28,6 +28,7 @@ from ralr_viz.plots.embedding_layout import (
     plan_figure,
 )
 from ralr_viz.plots.fit_text import fit_text, write_beside
+from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import method_name
 from ralr_viz.results.embedding import EmbeddingResult
 
@@ -50,7 +51,7 @@ def draw_embedding(result: EmbeddingResult) -> Figure:
     plan = plan_figure(result, mpl.rcParams["figure.figsize"][0])
     # every place is given here; without an engine of its own, saving would bring back the style's
     engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
-    figure = Figure(figsize=(plan.width, plan.height), layout=engine)
+    figure = LiteralFigure(figsize=(plan.width, plan.height), layout=engine)
     limits = _limits(result.coordinates, plan.flatness)
     order = np.random.default_rng(result.seed).permutation(len(result.labels))
     for i in range(len(result.models)):
@@ -63,7 +64,7 @@ def draw_embedding(result: EmbeddingResult) -> Figure:
         _draw_numbers(axes, result, i, plan)
     _draw_legend(figure, result, plan)
     at = plan.fractions(MARGIN, plan.head + plan.rows * plan.row_height, 0, 0)[:2]
-    figure.text(*at, _literal(plan.note), size=SMALL, ha="left", va="top", linespacing=1.1, gid="note")
+    figure.text(*at, plan.note, size=SMALL, ha="left", va="top", linespacing=1.1, gid="note")
     return figure
 
 
@@ -132,7 +133,7 @@ def _draw_title(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> 
     title = fit_text(f"({panel_letter(model)}) {method_name(name)}", TITLE, plan.side, bold=True)
     above = 3.0
     if rest:
-        line = _literal(fit_text(rest, SMALL, plan.side))
+        line = fit_text(rest, SMALL, plan.side)
         _write(axes, line, (0, 1), (0, above), SMALL, ha="left", va="baseline")
     if plan.title_lines > 1:
         above += SMALL * LINE
@@ -155,7 +156,7 @@ def _draw_legend(figure: Figure, result: EmbeddingResult, plan: Plan) -> None:
         return
     look: dict[str, Any] = {"ls": "", "ms": 4.5, "mew": 0}
     handles = [
-        Line2D([], [], color=color, marker=marker, label=_literal(label), **look)
+        Line2D([], [], color=color, marker=marker, label=label, **look)
         for label, color, marker in zip(labels, _palette(len(labels)), _markers(len(labels)), strict=True)
     ]
     if plan.beside:
@@ -178,8 +179,3 @@ def _draw_legend(figure: Figure, result: EmbeddingResult, plan: Plan) -> None:
         columnspacing=0.8,
         labelspacing=0.2,
     )
-
-
-def _literal(text: str) -> str:
-    """Text in which matplotlib reads no formula."""
-    return text.replace("$", r"\$")

@@ -87,7 +87,7 @@ def draw_fork(result: ForkResult) -> Figure:
         painters[i](panel, result, looks)
         panel.set_title(f"({'abcdefghi'[i]})", fontweight="bold")
     top = share - 0.04 / figure.get_figheight()
-    figure.text(0.05 / width, top, note, size=_NOTE, va="top", linespacing=1.15, gid="note", parse_math=False)
+    figure.text(0.05 / width, top, note, size=_NOTE, va="top", linespacing=1.15, gid="note")
     return figure
 
 

@@ -112,7 +112,7 @@ def add_model_legend(
     room = 0.97 * width - LEGEND_LINE * size / 72
     names = [method_name(name) for name in models]
     if len(set(names)) < len(names):  # cut to the same text
-        names = [name.replace("$", r"\$") for name in models]
+        names = list(models)
     handles = [
         Line2D([], [], ls="", marker=marker, ms=4, color=color, label=fit_text(name, size, room))
         for name, (color, marker) in zip(names, model_marks(models).values(), strict=True)
@@ -129,7 +129,7 @@ def add_model_legend(
 def add_note(figure: Figure, text: str) -> None:
     """Write a note below all panels, broken to the figure's width."""
     width = 0.98 * figure.get_figwidth() - 2 * _MARGIN  # hinting makes some letters wider on screen
-    lines = wrap_text(text, NOTE_SIZE, width, lines=_MOST_LINES).replace("$", r"\$")
+    lines = wrap_text(text, NOTE_SIZE, width, lines=_MOST_LINES)
     label = figure.supxlabel(lines, x=_MARGIN / figure.get_figwidth(), ha="left", size=NOTE_SIZE)
     label.set(gid="note", linespacing=1.1)
 

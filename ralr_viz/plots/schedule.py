@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import LEGEND_LINE, legend_text_size, method_looks, method_name, new_figure
 from ralr_viz.results.run import CONSTANT_METHODS
 from ralr_viz.results.schedule import ScheduleResult
@@ -35,6 +36,7 @@ def draw_schedule(result: ScheduleResult, axes: Axes | None = None) -> Figure:
     labels = [_describe(result, i) for i in range(len(result.method))]
     if axes is not None:
         _draw_stairs(axes, result, labels)
+        escape_labels(axes)
         return axes.figure.figure
     figure = new_figure(2.0)
     size = legend_text_size()

@@ -152,7 +152,7 @@ def _spread(count: int, room: float) -> np.ndarray:
 
 
 def _fit(text: str, room: float) -> str:
-    return fit_text(text, _TICK, room).replace("$", r"\$")
+    return fit_text(text, _TICK, room)
 
 
 def _letter(index: int) -> str:

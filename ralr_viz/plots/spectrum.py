@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
+from ralr_viz.plots.letters import FORMULA
 from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks
 from ralr_viz.plots.sharpness import split_name
 from ralr_viz.plots.style import GREY, method_looks, new_figure
@@ -155,7 +156,7 @@ def _offset(i: int, count: int) -> float:
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_xticks(range(len(names)), [_mathematics(name) for name in names])
+    axes.set_xticks(range(len(names)), [_mathematics(name) for name in names], gid=FORMULA)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.tick_params(axis="x", length=0)
     axes.grid(False, axis="x")

@@ -81,7 +81,7 @@ def draw_study(result: StudyResult, metric: str = "last") -> Figure:
     if compared:
         name = f"difference from {name_references(result)} (points)"
         fits = measure_text(name, float(mpl.rcParams["axes.labelsize"])) < 0.27 * page
-        grid[-1, 1].set_xlabel(name if fits else "difference (points)", parse_math=False)
+        grid[-1, 1].set_xlabel(name if fits else "difference (points)")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 

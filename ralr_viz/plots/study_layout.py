@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.results.study import StudyResult
+from ralr_viz.results.visible import visible
 
 _LABELS = 0.36  # share of the page's width
 _MOST_CELLS = 60
@@ -104,7 +105,7 @@ def name_rows(axes: Axes, result: StudyResult, panel: Sequence[Row], *, lines: i
             names.append(fit_text(text, size, width, bold=True))
         else:
             names.append(_name(text, _progress(result, cell), size, width, lines))
-    labels = axes.set_yticklabels(names, linespacing=0.95, parse_math=False)
+    labels = axes.set_yticklabels(names, linespacing=0.95)
     for row, label in zip(panel, labels, strict=True):
         label.set_fontweight("bold" if row.cell is None else "normal")
 
@@ -117,6 +118,7 @@ def _progress(result: StudyResult, cell: int) -> str:
 
 def _name(text: str, end: str, size: float, width: float, lines: int) -> str:
     """A text and its end, of which the end is never cut."""
+    text = visible(text)
     if measure_text(text + end, size) <= width:
         return text + end
     if lines == 1:

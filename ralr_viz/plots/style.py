@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -30,9 +31,11 @@ from tueplots import bundles
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
 from ralr_viz.results.table_csv import Table, write_table
+from ralr_viz.results.visible import visible
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
 COLORS = {
@@ -104,7 +107,7 @@ def new_figure(height: float, *, width: float | None = None) -> Figure:
         height: Inches.
         width: Inches; the style's width when left out.
     """
-    return Figure(figsize=(width or mpl.rcParams["figure.figsize"][0], height), layout="constrained")
+    return LiteralFigure(figsize=(width or mpl.rcParams["figure.figsize"][0], height), layout="constrained")
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
@@ -127,11 +130,11 @@ def method_looks(methods: Sequence[str]) -> dict[str, Look]:
 
 
 def method_name(method: str) -> str:
-    """A method as the paper writes it (between its recipe and the settings that differ, if any), safe and short enough for a legend."""
+    """A method as the paper writes it (between its recipe and the settings that differ, if any), short enough for a legend."""
     method = re.sub(r"(?<![^ ])ralr(?=$|,)", "RALR", method)
     if len(method) > _LONGEST_NAME:
         method = f"{method[: _LONGEST_NAME // 2]}…{method[-_LONGEST_NAME // 3 :]}"
-    return method.replace("$", r"\$")  # matplotlib would read a formula
+    return visible(method)
 
 
 def legend_text_size() -> float:
@@ -171,10 +174,15 @@ def save_figure(
             raise InputError(f"`{path}` exists: choose another --out or pass --force to replace it")
     source = json.dumps(without_paths(dict(provenance)), sort_keys=True, default=_plain_number)
     software = f"ralr-viz {__version__}"
-    text = write_table(table).encode("utf-8")  # first: a bad table is found before the slow part
-    document = {"Title": stem.name, "Subject": source, "Creator": software, "CreationDate": None}
+    text = write_table(table).encode(
+        "utf-8", "backslashreplace"
+    )  # first: a bad table is found before the slow part
+    document = {"Title": visible(stem.name), "Subject": source, "Creator": software, "CreationDate": None}
     pdf = _render(figure, "pdf", document)
-    png = _render(figure, "png", {"Title": stem.name, "Source": source, "Software": software})
+    png = _render(figure, "png", {"Title": visible(stem.name), "Source": source, "Software": software})
+    if isinstance(figure, LiteralFigure) and figure.missing_letters:
+        letters = " ".join(sorted(figure.missing_letters))
+        warnings.warn(f"no font has {letters}: drawn as □, install a font that has them", stacklevel=2)
     _write_together(dict(zip(paths, (pdf, png, text), strict=True)), stem, replace=force)
     return paths
 

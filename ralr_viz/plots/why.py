@@ -54,14 +54,14 @@ def draw_why(result: WhyResult) -> Figure:
         if fit_text(verdict, size, room) != verdict:  # of which checkpoints stands in the note too
             verdict = verdict.removeprefix("these checkpoints: ")
         for panel, text in ((left, title), (right, verdict)):
-            panel.set_title(fit_text(text, size, room), size=size, parse_math=False)
+            panel.set_title(fit_text(text, size, room), size=size)
     handles = [
         Line2D([], [], color=GREY, marker="o", ms=3, lw=0.5, label="a seed"),
         Line2D([], [], color=GREY, marker="|", ms=9, mew=1.5, lw=0, label="mean"),
         Line2D([], [], color=GREY, lw=1.5, label="95 % interval of the difference"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    figure.supxlabel(note, x=0.01, ha="left", size=_NOTE, linespacing=_LINE, parse_math=False)
+    figure.supxlabel(note, x=0.01, ha="left", size=_NOTE, linespacing=_LINE)
     return figure
 
 
@@ -107,11 +107,11 @@ def _draw_values(panel: Axes, result: WhyResult, m: int) -> None:
         values, look = result.values[m, place], looks[arm]
         panel.plot(values, np.full(len(values), place), "o", ms=3, color=look.color, gid=f"values:{arm}")
         panel.plot(values.mean(), place, "|", ms=9, mew=1.5, color=look.color, gid=f"mean:{arm}")
-    panel.set_yticks(places, [_short(arm) for arm in result.arms], parse_math=False)
+    panel.set_yticks(places, [_short(arm) for arm in result.arms])
     panel.set_ylim(len(places) - 0.5, -0.5)
     unit = f" ({result.units[m]})" if result.units[m] else ""
     width = 0.46 * mpl.rcParams["figure.figsize"][0]
-    panel.set_xlabel(fit_text(result.labels[m] + unit, _label_size(), width), parse_math=False)
+    panel.set_xlabel(fit_text(result.labels[m] + unit, _label_size(), width))
     panel.xaxis.set_major_locator(MaxNLocator(4))
 
 
@@ -128,10 +128,10 @@ def _draw_differences(panel: Axes, result: WhyResult, m: int) -> None:
         panel.plot([low, high], [c - 0.16] * 2, color=color, lw=1.5, gid=f"interval:{c}")
         panel.plot(mean, c - 0.16, "|", ms=9, mew=1.5, color=color, gid=f"difference:{c}")
     panel.axvline(0, color=GREY, lw=0.6, zorder=1.5)
-    panel.set_yticks(range(len(names)), names, parse_math=False)
+    panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
     unit = f" ({result.units[m]})" if result.units[m] else ""
-    panel.set_xlabel(f"difference{unit}", parse_math=False)
+    panel.set_xlabel(f"difference{unit}")
     panel.xaxis.set_major_locator(MaxNLocator(4))
 
 

@@ -261,23 +261,6 @@ def test_draw_activations_names_states_that_differ_between_rows() -> None:
     assert {"earlier", "later", "epoch 1 → epoch 2", "seed 0 → seed 1"} <= set(written)
 
 
-def test_draw_activations_takes_no_name_for_a_formula() -> None:
-    result = replace(
-        make_result(2, 2),
-        rows=("a$b$, x$y$", "c"),
-        checkpoints=(("d$e$", "f"), ("g", "h")),
-        layers=(("i$j$", "k"),) * 2,
-        selection="l$m$ images",
-    )
-    named = [t for t in texts(draw(result)) if "$" in t.get_text() and "mathdefault" not in t.get_text()]
-    assert len(named) == 5
-    for text in named:
-        assert not text.get_parse_math() or text.get_text() == r"a\$b\$"
-    common = replace(result, checkpoints=(("d$e$", "f"),) * 2)
-    labels = draw(common).legends[0].get_texts()
-    assert [(t.get_text(), t.get_parse_math()) for t in labels] == [("d$e$", False), ("f", False)]
-
-
 def test_the_two_states_differ_without_colour() -> None:
     grey = [np.dot(to_rgb(color), [0.2126, 0.7152, 0.0722]) for color in COLORS]
     assert grey[0] - grey[1] > 0.3

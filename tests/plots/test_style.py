@@ -141,7 +141,8 @@ def test_colors_can_be_seen_on_white_paper() -> None:
         ("cifar10 ralr", "cifar10 RALR"),
         ("baseline", "baseline"),
         ("my-ralr-log", "my-ralr-log"),
-        ("a$b$", r"a\$b\$"),
+        ("a$b$", "a$b$"),
+        ("a\x1b", r"a\x1b"),
         ("", ""),
     ],
 )
