@@ -88,6 +88,7 @@ def cam(
     from ralr_viz.analysis.cam import check_method, collect_cams
     from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints
     from ralr_viz.cli.pictures import check_rule, choose_pictures, read_pictures
+    from ralr_viz.plots.cam_layout import check_pictures
     from ralr_viz.train.runtime import resolve_runtime
 
     if more and not images:
@@ -96,6 +97,8 @@ def cam(
     check_rule(rows, len(ckpt), from_files=bool(images))
     if difference and len(ckpt) < 2:
         raise InputError("`--difference` subtracts the first checkpoint's maps, got 1: pass --ckpt twice")
+    pictures = len(images) + len(more or []) if images else count
+    check_pictures(pictures, len(ckpt), difference=difference)
     prepare_out(out, "cam", style=style, force=force)
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
     checkpoints = load_checkpoints(

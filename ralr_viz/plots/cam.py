@@ -42,7 +42,11 @@ def draw_cam(result: CamResult) -> Figure:
 
     Returns:
         A figure of at most the current style's width.
+
+    Raises:
+        InputError: More pictures than a figure holds, see `cam_layout.check_pictures`.
     """
+    layout.check_pictures(len(result.images), len(result.models), difference=result.difference)
     rows = layout.list_rows(result)
     differences = {row.model: result.difference_maps(row.model) for row in rows if row.difference}
     limit, clipped = _limit(list(differences.values()))
@@ -59,7 +63,7 @@ def draw_cam(result: CamResult) -> Figure:
         captions = _captions(result, row, grid.cell_width)
         for i, picture in enumerate(pictures):
             axes = figure.add_axes(grid.cell(i, number))
-            axes.imshow(picture, interpolation="nearest", rasterized=True)
+            axes.imshow(picture, interpolation="nearest")
             _frame(axes, row)
             _draw_box(axes, result, i, dark=row.difference)
             if row.model < 0:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ralr_viz.errors import InputError
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.plots.style import method_name
 from ralr_viz.results.cam import METHOD_NAMES, CamResult, distinct_parts
@@ -24,6 +25,8 @@ _SMALLEST_CELL, _LARGEST_CELL = 0.7, 1.1
 _SMALLEST_ALONE = 0.59  # where that saves a second block: eight images on the narrowest page
 _NARROWEST = 3.25  # one column of a page, which holds the colour bars
 _LONGEST_BAR, _SHORTEST_BAR = 1.0, 0.4
+MOST_PICTURES = 1000
+"""Images and maps of one figure, whose PDF then takes about a gigabyte of memory."""
 _SLACK = 0.97  # hinting makes long lines wider on coarse screens than they are in print
 
 
@@ -138,6 +141,20 @@ def lay_out(result: CamResult, page: float, bars: tuple[Bar, ...]) -> Grid:
     caption_lines = tuple(0 if row.model < 0 else 1 if row.difference and not boxed else 2 for row in rows)
     footer = _lay_out_footer(result.selection, bars, width - left - MARGIN)
     return Grid(rows, columns, cell, cell * aspect, left, width, titles, labels, caption_lines, footer)
+
+
+def check_pictures(images: int, models: int, *, difference: bool) -> None:
+    """Refuse more pictures than a figure holds.
+
+    Raises:
+        InputError: The images, the maps of all networks and their differences are more than `MOST_PICTURES`.
+    """
+    rows = 1 + models + (models - 1) * difference
+    if images * rows > MOST_PICTURES:
+        raise InputError(
+            f"{images} images in {rows} rows are {images * rows:,} pictures, a figure holds at most {MOST_PICTURES:,}: "
+            "take fewer images (`--count`) or fewer checkpoints"
+        )
 
 
 def list_rows(result: CamResult) -> tuple[Row, ...]:

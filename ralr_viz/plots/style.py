@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import re
 import secrets
 import threading
@@ -57,6 +58,8 @@ LINE_STYLES: dict[str, Any] = {
 EXTRA_LINE_STYLES = ((0, (2, 0.8)), (0, (8, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (10, 1.5)))
 GREY = "#666666"
 PNG_DPI = 300
+_MOST_PIXELS = 100e6  # of all canvases of a file together, at four bytes each
+_LONGEST_SIDE = 60_000  # pixels; matplotlib's canvas ends at 2¹⁶
 LEGEND_LINE = 5.0  # what stands before and after a legend's text, in units of its size
 
 _STYLES = ("icml", "neurips", "iclr", "cvpr", "ieee")
@@ -152,7 +155,8 @@ def save_figure(
 
     Args:
         figure: What a ``draw_`` function returned.
-        stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi) and ``.csv`` are appended.
+        stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi, fewer where it would exceed 100 million pixels) and
+            ``.csv`` are appended.
         table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``); see
             `write_table`.
         provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata.
@@ -245,8 +249,22 @@ def _ours() -> dict[str, Any]:
 def _render(figure: Figure, file_format: str, metadata: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     with _LOCK, mpl.rc_context({"pdf.fonttype": 42, "savefig.bbox": None}):
-        figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=metadata)
+        dpi = _fitting_dpi(figure, file_format)
+        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+def _fitting_dpi(figure: Figure, file_format: str) -> float:
+    """300, or as many as keep a long figure in memory: a PNG is one canvas, a PDF one for each rasterised part.
+
+    matplotlib keeps all of a page's canvases until the PDF is closed.
+    """
+    inches = figure.get_size_inches()
+    canvases = 1
+    if file_format == "pdf":
+        canvases = max(1, len(figure.findobj(lambda artist: bool(artist.get_rasterized()))))
+    most = math.sqrt(_MOST_PIXELS / canvases / float(inches[0] * inches[1]))
+    return min(PNG_DPI, most, _LONGEST_SIDE / float(inches.max()))
 
 
 def _plain_number(value: Any) -> Any:

@@ -172,3 +172,8 @@ def test_bad_option_is_one_line(cli, baseline, squares_root, tmp_path, arguments
     where = ["--ckpt", baseline, "--data", squares_root, "--out", tmp_path / "out"]
     cli("cam", *where, *arguments).failed(2, *fragments)
     assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_cam_refuses_more_pictures_than_a_figure_holds_before_the_work(cli, tmp_path) -> None:
+    done = cli("cam", *["--ckpt", tmp_path / "none"] * 15, "--count", 64, "--out", tmp_path / "out")
+    done.failed(2, "64 images in 16 rows are 1,024 pictures", "`--count`")

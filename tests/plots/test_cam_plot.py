@@ -18,7 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from ralr_viz.errors import InputError
 from ralr_viz.plots.cam import HEAT, cam_table, draw_cam
+from ralr_viz.plots.cam_layout import check_pictures
 from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.cam import CamResult
 
@@ -378,3 +380,19 @@ def test_cam_table_without_boxes_leaves_blanks() -> None:
     assert [row["file"] for row in rows] == ["a.png", "b.png"]
     assert all(row[c] is None for row in rows for c in ("x0", "moved_from_first", *BOX_COLUMNS))
     assert all(math.isfinite(row["prediction_probability"]) for row in rows)
+
+
+def test_draw_cam_asks_for_no_canvas_of_the_page_for_each_picture() -> None:
+    figure = draw_cam(replace(make_result(), difference=True))
+    # matplotlib gives each rasterised artist one, and keeps them all until the PDF is closed
+    assert len(figure.findobj(lambda artist: bool(artist.get_rasterized()))) <= 2  # colour bars
+
+
+def test_draw_cam_refuses_more_pictures_than_memory_holds() -> None:
+    check_pictures(64, 7, difference=True)
+    with pytest.raises(
+        InputError, match="64 images in 16 rows are 1,024 pictures, a figure holds at most 1,000"
+    ):
+        check_pictures(64, 15, difference=False)
+    with pytest.raises(InputError, match="1,005 pictures"):
+        draw_cam(make_result(335, 2))
