@@ -81,6 +81,11 @@ def check_images(images: np.ndarray, batch: int) -> None:
     Raises:
         InputError: Another type or shape, no image, or ``batch`` < 1.
     """
+    if not isinstance(images, np.ndarray):
+        raise InputError(
+            f"`images` is a {type(images).__name__}: takes one array of uint8 RGB images (n, height, width, 3), "
+            "such as `np.stack([np.asarray(image.convert('RGB')) for image in images])`"
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise InputError(
             f"`images` is {images.dtype} {images.shape}: takes uint8 RGB images (n, height, width, 3)"

@@ -22,6 +22,9 @@ from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
+_LARGEST_FEATURE = 1e15
+"""Distances and covariances square features and sum them over units and images."""
+
 
 def compute_predictions(
     model: nn.Module,
@@ -62,7 +65,7 @@ def compute_predictions(
 
     Raises:
         InputError: Images, labels or normalisation of another shape or range; no logits, no features, or
-            outputs that are not finite.
+            outputs that are not finite or features above 1e15.
 
     Example:
         >>> found = compute_predictions(model, images, labels, mean=mean, std=std)
@@ -81,6 +84,12 @@ def compute_predictions(
     if broken:
         raise InputError(
             f"the network's outputs are not finite on {broken} of {len(logits)} images: "
+            "the checkpoint has diverged, choose an earlier one"
+        )
+    largest = float(np.abs(features).max(initial=0))
+    if largest > _LARGEST_FEATURE:
+        raise InputError(
+            f"the features reach {largest:.1e}, whose squares overflow float32 (at most {_LARGEST_FEATURE:.0e}): "
             "the checkpoint has diverged, choose an earlier one"
         )
     return PredictionsResult(

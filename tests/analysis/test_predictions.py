@@ -146,3 +146,13 @@ def test_compute_predictions_refuses_networks_without_features_or_finite_outputs
     nn.init.constant_(broken[0].weight, torch.inf)
     with pytest.raises(InputError, match="not finite on 10 of 10 images"):
         compute_predictions(broken, images, mean=MEAN, std=STD)
+    nn.init.constant_(broken[0].weight, 1e30)
+    nn.init.constant_(broken[3].weight, 1e-30)
+    with pytest.raises(InputError, match=r"the features reach \d.*e\+3\d, whose squares overflow float32"):
+        compute_predictions(broken, images, mean=MEAN, std=STD)
+
+
+def test_compute_predictions_refuses_a_list_of_pictures_in_one_line(images: np.ndarray) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    with pytest.raises(InputError, match=r"`images` is a list: takes one array of uint8 RGB images"):
+        compute_predictions(network, list(images), mean=MEAN, std=STD)  # type: ignore[arg-type]
