@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Annotation
 
+from ralr_viz.foreign import one_line
 from ralr_viz.plots.letters import letter, quiet_fonts
-from ralr_viz.results.visible import visible
 
 _DPI = 720  # so fine that hinting does not matter
 
@@ -20,7 +20,7 @@ _DPI = 720  # so fine that hinting does not matter
 def measure_text(text: str, size: float, *, bold: bool = False) -> float:
     """Width in inches of one line of ``size`` points."""
     weight = "bold" if bold else "normal"
-    lettering = letter(visible(text), mpl.rcParams["font.family"], weight)
+    lettering = letter(one_line(text, None), mpl.rcParams["font.family"], weight)
     font = FontProperties(family=list(lettering.families), size=size, weight=weight)
     with quiet_fonts():
         renderer = RendererAgg(1, 1, _DPI)
@@ -29,7 +29,7 @@ def measure_text(text: str, size: float, *, bold: bool = False) -> float:
 
 def fit_text(text: str, size: float, width: float, *, bold: bool = False) -> str:
     """The text, cut with an ellipsis where it is wider than ``width`` inches."""
-    text = visible(text)
+    text = one_line(text, None)
     if measure_text(text, size, bold=bold) <= width:
         return text
     while text and measure_text(text + "…", size, bold=bold) > width:
@@ -42,7 +42,7 @@ def wrap_text(text: str, size: float, width: float, *, lines: int, bold: bool = 
 
     What does not fit is cut with an ellipsis.
     """
-    pieces = re.findall(r"[^\s_-]*[\s_-]+|[^\s_-]+$", visible(text))
+    pieces = re.findall(r"[^\s_-]*[\s_-]+|[^\s_-]+$", one_line(text, None))
     done: list[str] = []
     for piece in pieces:
         fits = done and measure_text((done[-1] + piece).rstrip(), size, bold=bold) <= width

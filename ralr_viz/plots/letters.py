@@ -21,7 +21,7 @@ from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogFormatter, NullFormatter, ScalarFormatter
 
-from ralr_viz.results.visible import visible
+from ralr_viz.foreign import one_line
 
 FORMULA = "formula"
 """The gid of a text in which matplotlib shall read formulas; numbers of an axis are such without it."""
@@ -73,7 +73,7 @@ def quiet_fonts() -> Iterator[None]:
 def escape_labels(axes: Axes) -> None:
     """Let a legend that the caller makes of these axes, in a figure of their own, read no formula in a name."""
     for artist in axes.get_children():
-        label = visible(str(artist.get_label()))
+        label = one_line(artist.get_label(), None)
         if "$" in label:
             artist.set_label(label.replace("$", r"\$"))
 
@@ -87,7 +87,7 @@ def letter(text: str, families: Iterable[str], weight: Any = "normal", style: An
         weight: As matplotlib takes it.
         style: normal, italic or oblique.
     """
-    text = "\n".join(visible(line) for line in text.split("\n"))
+    text = "\n".join(one_line(line, None) for line in text.split("\n"))
     families = tuple(families)
     if text.isascii():
         return Lettering(text, families, frozenset())

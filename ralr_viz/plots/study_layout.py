@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ralr_viz.foreign import one_line
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.results.study import StudyResult
-from ralr_viz.results.visible import visible
 
 _LABELS = 0.36  # share of the page's width
 _MOST_CELLS = 60
@@ -118,7 +118,7 @@ def _progress(result: StudyResult, cell: int) -> str:
 
 def _name(text: str, end: str, size: float, width: float, lines: int) -> str:
     """A text and its end, of which the end is never cut."""
-    text = visible(text)
+    text = one_line(text, None)
     if measure_text(text + end, size) <= width:
         return text + end
     if lines == 1:

@@ -32,11 +32,11 @@ from tueplots import bundles
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
 from ralr_viz.results.table_csv import Table, write_table
-from ralr_viz.results.visible import visible
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
 COLORS = {
@@ -137,7 +137,7 @@ def method_name(method: str) -> str:
     method = re.sub(r"(?<![^ ])ralr(?=$|,)", "RALR", method)
     if len(method) > _LONGEST_NAME:
         method = f"{method[: _LONGEST_NAME // 2]}…{method[-_LONGEST_NAME // 3 :]}"
-    return visible(method)
+    return one_line(method, None)
 
 
 def legend_text_size() -> float:
@@ -181,9 +181,14 @@ def save_figure(
     text = write_table(table).encode(
         "utf-8", "backslashreplace"
     )  # first: a bad table is found before the slow part
-    document = {"Title": visible(stem.name), "Subject": source, "Creator": software, "CreationDate": None}
+    document = {
+        "Title": one_line(stem.name, None),
+        "Subject": source,
+        "Creator": software,
+        "CreationDate": None,
+    }
     pdf = _render(figure, "pdf", document)
-    png = _render(figure, "png", {"Title": visible(stem.name), "Source": source, "Software": software})
+    png = _render(figure, "png", {"Title": one_line(stem.name, None), "Source": source, "Software": software})
     if isinstance(figure, LiteralFigure) and figure.missing_letters:
         letters = " ".join(sorted(figure.missing_letters))
         warnings.warn(f"no font has {letters}: drawn as □, install a font that has them", stacklevel=2)

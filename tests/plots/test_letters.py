@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
+from ralr_viz.foreign import one_line
 from ralr_viz.plots import letters
 from ralr_viz.plots.drawing import find_drawing
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.plots.letters import FORMULA, LiteralFigure, letter
 from ralr_viz.plots.style import new_figure, save_figure, style
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.visible import visible
 
 HOSTILE = (r"$x_{$ $\frac$", "a_$b$", r"\frac", "_b\nc", "\x1b[31m\x00", "caf\udce9.png", "猫", "‮rtl\u200b")
 NAMES = ("models", "class_names", "image_names", "layers", "rows", "checkpoints", "selection", "dataset")
@@ -216,4 +216,4 @@ def test_letter_gives_what_can_be_drawn(text: str) -> None:
 def test_fit_text_keeps_every_name_to_its_place(text: str) -> None:
     with style():
         for line in (fit_text(text, 7, 0.7), *wrap_text(text, 7, 0.7, lines=2).split("\n")):
-            assert visible(line) == line and (measure_text(line, 7) <= 0.7 or line == "…")
+            assert one_line(line, None) == line and (measure_text(line, 7) <= 0.7 or line == "…")
