@@ -148,12 +148,15 @@ def _commands(command, path=()):
         yield path, {option for parameter in command.params for option in parameter.opts}
 
 
-@pytest.mark.parametrize(("path", "options"), [*_commands(typer.main.get_command(app))], ids=str)
-def test_lack_of_memory_names_only_options_that_the_command_has(monkeypatch, path, options):
+_COMMANDS = dict(_commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("path", _COMMANDS, ids=" ".join)
+def test_lack_of_memory_names_only_options_that_the_command_has(monkeypatch, path):
     monkeypatch.setattr("sys.argv", ["ralr-viz", *path, "--limit", "4"])
     remedy = _memory_remedy()
     assert remedy
-    assert set(re.findall(r"--[a-z-]+", remedy)) <= options, remedy
+    assert set(re.findall(r"--[a-z-]+", remedy)) <= _COMMANDS[path], remedy
 
 
 def test_import_that_runs_out_of_memory_is_told_of_workers(cli, monkeypatch):
