@@ -21,7 +21,7 @@ EVALUATE_TEST, EVALUATE_UNUSED = ("epoch", "end"), ("never", "end")
 
 # Beyond these a number is a slip of the keyboard, and what is drawn or computed of it overflows.
 MOST_EPOCHS, HIGHEST_FACTOR = 100_000, 1e6
-_HIGHEST_RATE = 1e6  # also of weight decay: float32 holds their product with a factor
+_HIGHEST_RATE = 1e30  # also of weight decay: float32 holds its product with a factor
 _MOST_IMAGES = 10**9
 _LARGEST_ALPHA = 1000  # of a Beta distribution: λ is then within 0.05 of 1/2
 _LARGEST_HOLE = 1024

@@ -113,6 +113,15 @@ def test_digest_changes_with_any_few_bits_and_any_burst(bits: list[int], burst: 
     assert not is_whole(bytes(data), at)
 
 
+def test_flipped_bits_in_the_name_of_our_entry_and_in_the_mark_do_not_turn_the_digest_off() -> None:
+    data = PACKED["a.safetensors"]
+    key, mark = data.index(b'"ralr_viz"') + 1, data.index(MARK)
+    for first in range(len("ralr_viz")):
+        for second in range(len(MARK)):
+            with pytest.raises(CheckpointError, match="`a.safetensors`.* damaged"):
+                read("a.safetensors", flip(data, 8 * (key + first), 8 * (mark + second) + 1))
+
+
 @pytest.mark.parametrize("name", PACKED)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bits=st.lists(st.integers(0, 2**32), min_size=1, max_size=2, unique=True))
