@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ralr_viz.plots.fit_text import fit_text
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
-from ralr_viz.plots.sharpness import split_name
+from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks, split_name
 from ralr_viz.plots.style import method_looks, method_name, new_figure
 from ralr_viz.results.landscape import LandscapeResult
 

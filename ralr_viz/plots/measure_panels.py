@@ -134,6 +134,11 @@ def add_note(figure: Figure, text: str) -> None:
     label.set(gid="note", linespacing=1.1)
 
 
+def split_name(split: str | None) -> str:
+    """``training`` for ``train``, in sentences."""
+    return {"train": "training", "val": "validation"}.get(split or "", split or "")
+
+
 def is_wide() -> bool:
     """Whether the current style's figures have room for four panels beside each other."""
     return mpl.rcParams["figure.figsize"][0] >= 5

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks
+from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks, split_name
 from ralr_viz.plots.style import GREY, new_figure
-from ralr_viz.results.measure import student_interval
 from ralr_viz.results.sharpness import SharpnessResult
 
 _OFFSETS = 0.22
@@ -54,16 +53,19 @@ def sharpness_table(result: SharpnessResult) -> list[dict[str, Any]]:
     for i, model in enumerate(result.models):
         for r, radius in enumerate(result.radii):
             rows += [
-                _row(model, "average", sign * radius, k, loss, loss - result.centre_loss[i])
+                _row(model, "average", sign * radius, k, loss, result.signed_rises[i, r, k, j])
                 | {"accuracy": float(result.accuracies[i, r, k, j])}
                 for k, both in enumerate(result.losses[i, r])
                 for j, (sign, loss) in enumerate(zip((1, -1), both, strict=True))
             ]
         for r, radius in enumerate(result.worst_radii):
-            highest = int(result.worst_losses[i, r].argmax())
             rows += [
-                _row(model, "worst", radius, s, loss, loss - result.centre_loss[i])
-                | {"accuracy": float(result.worst_accuracies[i, r]) if s == highest else None}
+                _row(model, "worst", radius, s, loss, result.start_rises[i, r, s])
+                | {
+                    "accuracy": float(result.worst_accuracies[i, r])
+                    if s == result.worst_start[i, r]
+                    else None
+                }
                 for s, loss in enumerate(result.worst_losses[i, r])
             ]
     return rows
@@ -81,8 +83,7 @@ def _row(model: str, kind: str, radius: float, index: int, loss: float, rise: fl
 
 
 def _draw_radii(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> None:
-    means = result.rises.mean(axis=2)
-    low, high = student_interval(result.rises)
+    means, (low, high) = result.mean_rises, result.rise_intervals
     count = len(result.models)
     for i, model in enumerate(result.models):
         shift = 1 + 0.06 * (i - (count - 1) / 2)  # side by side, or intervals would hide each other
@@ -114,7 +115,11 @@ def _draw_directions(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]
         color, marker = marks[model]
         axes.plot([i] * rises.shape[1], rises[i], ls="", marker=marker, ms=2.2, mew=0, alpha=0.7, color=color)
         axes.plot(
-            [i - _OFFSETS, i + _OFFSETS], [rises[i].mean()] * 2, color=color, lw=1.8, gid=f"average:{model}"
+            [i - _OFFSETS, i + _OFFSETS],
+            [result.mean_rises[i, result.headline]] * 2,
+            color=color,
+            lw=1.8,
+            gid=f"average:{model}",
         )
     _name_places(axes, result)
     axes.set_ylabel(f"rise at ρ = {result.radii[result.headline]:g} (nats)")
@@ -125,11 +130,13 @@ def _draw_worst(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> 
     for i, model in enumerate(result.models):
         for r, radius in enumerate(result.worst_radii):
             x = i + (r - (count - 1) / 2) * _OFFSETS
-            rises = result.worst_losses[i, r] - result.centre_loss[i]
+            rises = result.start_rises[i, r]
             axes.plot([x] * len(rises), rises, ls="", marker="_", ms=6, mew=0.8, color=GREY)
             color, marker = marks[model]
             gid = f"worst:{model}:{radius:g}"
-            axes.plot([x], [rises.max()], ls="", marker=marker, ms=4, mew=0, color=color, gid=gid)
+            axes.plot(
+                [x], [result.worst_rises[i, r]], ls="", marker=marker, ms=4, mew=0, color=color, gid=gid
+            )
     top = float(np.nanmax([1e-9, result.worst_rises.max()]))
     axes.set_ylim(0, 1.12 * top if np.isfinite(top) else 1)
     _name_places(axes, result)
@@ -171,8 +178,3 @@ def _note(result: SharpnessResult) -> str:
     losses = ", ".join(f"{value:.3f}" for value in result.centre_loss)
     words.append(f"Loss at the centre: {losses}. These checkpoints only: no statement about other trainings.")
     return " ".join(words)
-
-
-def split_name(split: str | None) -> str:
-    """``training`` for ``train``, in sentences."""
-    return {"train": "training", "val": "validation"}.get(split or "", split or "")

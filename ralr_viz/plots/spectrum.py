@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
 from ralr_viz.plots.letters import FORMULA
-from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks
-from ralr_viz.plots.sharpness import split_name
+from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks, split_name
 from ralr_viz.plots.style import GREY, method_looks, new_figure
 from ralr_viz.results.spectrum import SpectrumResult
 

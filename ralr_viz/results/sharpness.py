@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, OneOf
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, student_interval
 
 BATCHNORM = ("batch", "frozen")
 """Statistics of each batch at the moved weights, or the running ones that the network came with."""
@@ -99,6 +99,21 @@ class SharpnessResult(Result):
         return self.losses.mean(axis=3) - self.centre_loss[:, None, None]
 
     @property
+    def signed_rises(self) -> np.ndarray:
+        """Loss at direction k, and at −k, minus that at the centre, (m, R, K, 2) in nats."""
+        return self.losses - self.centre_loss[:, None, None, None]
+
+    @property
+    def mean_rises(self) -> np.ndarray:
+        """Mean of ``rises`` over the directions, (m, R) in nats."""
+        return self.rises.mean(axis=2)
+
+    @property
+    def rise_intervals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the 95 % t intervals of ``mean_rises`` over the directions, each (m, R) in nats."""
+        return student_interval(self.rises)
+
+    @property
     def accuracy_drops(self) -> np.ndarray:
         """Accuracy at the centre minus the mean at d and −d, (m, R, K) in percentage points."""
         return self.centre_accuracy[:, None, None] - self.accuracies.mean(axis=3)
@@ -107,6 +122,16 @@ class SharpnessResult(Result):
     def worst_rises(self) -> np.ndarray:
         """Highest loss found in each small ball minus that at the centre, (m, W) in nats: a lower bound."""
         return self.worst_losses.max(axis=2) - self.centre_loss[:, None]
+
+    @property
+    def start_rises(self) -> np.ndarray:
+        """Loss that each start of the ascent found minus that at the centre, (m, W, S) in nats."""
+        return self.worst_losses - self.centre_loss[:, None, None]
+
+    @property
+    def worst_start(self) -> np.ndarray:
+        """Index of the start that found the highest loss, int64 (m, W); the first of equal ones."""
+        return self.worst_losses.argmax(axis=2)
 
     def measures(self) -> tuple[Measure, ...]:
         """The average rise at the middle radius first, then all others; averages are over the directions."""

@@ -77,6 +77,32 @@ def test_draw_sharpness_shows_the_means_and_every_direction(render, find) -> Non
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["(a)", "(b)", "(c)"]
 
 
+def test_draw_sharpness_computes_nothing(render, find, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, m, w, s = make(), 2, 1, 2
+    told = {
+        "rises": np.full((m, 3, 8), 7.0),
+        "signed_rises": np.full((m, 3, 8, 2), 6.0),
+        "mean_rises": np.full((m, 3), 5.0),
+        "rise_intervals": (np.full((m, 3), 4.0), np.full((m, 3), 8.0)),
+        "start_rises": np.full((m, w, s), 3.0),
+        "worst_rises": np.full((m, w), 2.0),
+        "worst_start": np.zeros((m, w), dtype=np.int64),
+    }
+    for name, values in told.items():
+        monkeypatch.setattr(SharpnessResult, name, property(lambda _, values=values: values))
+    figure = render(draw_sharpness, result)
+    (bars,) = figure.axes[0].containers[0].lines[2]
+    assert {y for segment in bars.get_segments() for _, y in segment} == {4.0, 8.0}
+    assert find(figure, "mean:RALR")[0].get_ydata().tolist() == [5.0] * 3
+    assert find(figure, "average:RALR")[0].get_ydata()[0] == 5
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [7, 7]
+    assert find(figure, "worst:RALR*")[0].get_ydata()[0] == 2
+    assert figure.axes[2].lines[0].get_ydata().tolist() == [3, 3]
+    rows = sharpness_table(result)
+    assert {row["kind"]: row["rise"] for row in rows} == {"average": 6, "worst": 3}
+    assert [row["accuracy"] for row in rows if row["kind"] == "worst"] == [85, None] * m
+
+
 def test_draw_sharpness_note_says_what_was_measured(render, read_note) -> None:
     said = read_note(render(draw_sharpness, make()))
     for part in (

@@ -37,6 +37,20 @@ def test_rises_are_means_over_both_signs_minus_the_centre():
     assert result.worst_rises == pytest.approx(np.array([[0.2], [0.25]]))
 
 
+def test_rises_are_given_for_whoever_draws_them():
+    result = make()
+    for m in range(2):
+        centre = result.centre_loss[m]
+        for r in range(3):
+            rises = [sum(both) / 2 - centre for both in result.losses[m, r]]
+            student = stats.ttest_1samp(rises, 0).confidence_interval()
+            assert result.mean_rises[m, r] == pytest.approx(np.mean(rises))
+            assert [end[m, r] for end in result.rise_intervals] == pytest.approx(list(student))
+            assert result.signed_rises[m, r, 4, 1] == result.losses[m, r, 4, 1] - centre
+        assert result.start_rises[m, 0].tolist() == [loss - centre for loss in result.worst_losses[m, 0]]
+    assert result.worst_start.tolist() == [[1], [0]]
+
+
 def test_measures_lead_with_the_middle_radius_and_share_their_draws():
     result = make()
     measures = {m.name: m for m in result.measures()}
