@@ -171,7 +171,7 @@ def name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]
 def _name_pair(earlier: Checkpoint, later: Checkpoint) -> tuple[str, str, tuple[str, str]]:
     """Short name, long name and states: epochs of one training, else what the two trainings differ in."""
     from ralr_viz.cli.inputs import label_checkpoints
-    from ralr_viz.plots.style import method_name
+    from ralr_viz.results.names import method_name
 
     pair = (earlier, later)
     who = [method_name(c.method) if c.method else c.path.stem for c in pair]

@@ -102,7 +102,7 @@ def load_checkpoints(
 
 def name_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[str]:
     """``baseline`` and ``RALR`` where that tells them apart, else seed and epoch too, else what differs."""
-    from ralr_viz.plots.style import method_name
+    from ralr_viz.results.names import method_name
 
     names = [method_name(c.method) if c.method else c.label for c in checkpoints]
     if len(set(names)) == len(names):

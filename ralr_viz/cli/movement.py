@@ -146,8 +146,7 @@ class KeptStates(Mapping[int, Mapping[str, Any]]):
 
 def _name_runs(records: Sequence[RunRecord]) -> list[str]:
     """``baseline`` and ``RALR`` where that tells them apart, else with seed, else with what differs."""
-    from ralr_viz.plots.style import method_name
-    from ralr_viz.results.names import name_runs
+    from ralr_viz.results.names import method_name, name_runs
 
     short = [method_name(r.method) for r in records]
     seeds = [f"{name}, seed {r.seed}" for name, r in zip(short, records, strict=True)]

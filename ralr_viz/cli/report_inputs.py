@@ -12,6 +12,7 @@ from ralr_viz.cli.output import describe_command
 from ralr_viz.cli.report_sides import Source, choose_seeds, seed_order
 from ralr_viz.cli.report_why import load_why
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
+from ralr_viz.foreign import one_line
 
 if TYPE_CHECKING:
     from ralr_viz.cli.inputs import SplitImages
@@ -184,7 +185,7 @@ def _make_sides(
 def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
     """``baseline`` and ``RALR`` where that tells the sides apart, else what does."""
     from ralr_viz.cli.inputs import name_checkpoints
-    from ralr_viz.plots.style import method_name
+    from ralr_viz.results.names import method_name
 
     if checkpoints:
         names = name_checkpoints(checkpoints)
@@ -192,7 +193,7 @@ def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
         names = [method_name(source.method) for source in now.sources]
         if len(set(names)) < len(names):
             names = [f"{name} ({side})" for name, side in zip(names, "AB", strict=False)]
-    return [name.replace("\\$", "$") for name in names]  # escaped for matplotlib, not for a page
+    return [one_line(name, None) for name in names]
 
 
 def _describe_checkpoint(checkpoint: Checkpoint, part: SplitImages | None) -> dict[str, Any]:

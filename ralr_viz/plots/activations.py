@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
-from ralr_viz.plots.style import method_name, new_figure
+from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.activations import ActivationsResult
 
 # Not those of the methods, which this figure does not compare by colour: the paper's blue and red as a light
@@ -190,7 +190,7 @@ def _name_row(panel: Axes, result: ActivationsResult, row: int) -> None:
     lines += [
         (text, _LABEL, "bold")
         for text in reversed(
-            wrap_text(method_name(name), _LABEL, _PANEL_HEIGHT, lines=2, bold=True).split("\n")
+            wrap_text(legend_name(name), _LABEL, _PANEL_HEIGHT, lines=2, bold=True).split("\n")
         )
     ]
     beside: Any = panel.yaxis.label

@@ -20,7 +20,7 @@ from ralr_viz.plots.measure_panels import (
     measure_rows,
     model_marks,
 )
-from ralr_viz.plots.style import GREY, method_name, new_figure
+from ralr_viz.plots.style import GREY, legend_name, new_figure
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 
 _MOST_CLASSES = 24
@@ -142,7 +142,7 @@ def _draw_reliability(panel: Axes, result: CalibrationResult, i: int, mark: Mark
     text = f"ECE {value:.2f} %{ends}{between}floor {result.ece_floor[i, 0]:.2f} %"
     panel.set_xlabel(f"confidence\n{text}", fontsize=_SMALL)
     panel.tick_params(labelsize=_SMALL)
-    title = fit_text(method_name(result.models[i]), 7.5, mpl.rcParams["figure.figsize"][0] / 3.6)
+    title = fit_text(legend_name(result.models[i]), 7.5, mpl.rcParams["figure.figsize"][0] / 3.6)
     panel.set_title(title, fontsize=7.5)
 
 
@@ -164,7 +164,7 @@ def _draw_classes(panel: Axes, result: CalibrationResult, i: int, mark: Mark) ->
     panel.tick_params(axis="y", length=0)
     panel.grid(False, axis="y")
     title = fit_text(
-        f"{method_name(result.models[i])} minus {method_name(result.models[0])}",
+        f"{legend_name(result.models[i])} minus {legend_name(result.models[0])}",
         7.5,
         mpl.rcParams["figure.figsize"][0] / (2.6 if is_wide() else 1.6),
     )

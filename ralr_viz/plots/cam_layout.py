@@ -10,7 +10,7 @@ import numpy as np
 
 from ralr_viz.errors import InputError
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
-from ralr_viz.plots.style import method_name
+from ralr_viz.plots.style import legend_name
 from ralr_viz.results.cam import METHOD_NAMES, CamResult, distinct_parts
 
 # points
@@ -186,7 +186,7 @@ def _label(result: CamResult, row: Row, room: float) -> tuple[Line, ...]:
     if row.model < 0:
         return (Line("image", LABEL, "bold"),)
     if row.difference:
-        first, second = (method_name(n) for n in distinct_parts(result.models[0], result.models[row.model]))
+        first, second = (legend_name(n) for n in distinct_parts(result.models[0], result.models[row.model]))
         whole = f"{second} − {first}"
         fits = measure_text(whole, LABEL, bold=True) <= room
         parts = (whole,) if fits else (second, f"− {first}")
@@ -194,7 +194,7 @@ def _label(result: CamResult, row: Row, room: float) -> tuple[Line, ...]:
     name, _, rest = result.models[row.model].partition(", ")
     lines = [
         Line(t, LABEL, "bold")
-        for t in wrap_text(method_name(name), LABEL, room, lines=2 if rest else 3, bold=True).split("\n")
+        for t in wrap_text(legend_name(name), LABEL, room, lines=2 if rest else 3, bold=True).split("\n")
     ]
     if rest:
         lines.append(Line(fit_text(rest, CAPTION, room), CAPTION, "normal"))

@@ -19,9 +19,9 @@ from ralr_viz.plots.style import (
     GREY,
     LEGEND_LINE,
     Look,
+    legend_name,
     legend_text_size,
     method_looks,
-    method_name,
     new_figure,
 )
 from ralr_viz.results.curves import CurvesResult
@@ -103,7 +103,7 @@ def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:
     handles = []
     for group, (color, linestyle) in looks.items():
         count = result.group.count(group)
-        label = method_name(group) + (f" (mean ± SD of {count} runs)" if count > 1 else "")
+        label = legend_name(group) + (f" (mean ± SD of {count} runs)" if count > 1 else "")
         handles.append(Line2D([], [], color=color, ls=linestyle, lw=_wide(result), label=label))
     if len(result.run) > len(looks):
         handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each run"))
@@ -228,7 +228,7 @@ def _draw_runs(
     drawn = False
     for group, (color, linestyle) in looks.items():
         rows = [i for i, other in enumerate(result.group) if other == group and np.isfinite(values[i]).any()]
-        wide = {"color": color, "ls": linestyle, "lw": width, "label": method_name(group)}
+        wide = {"color": color, "ls": linestyle, "lw": width, "label": legend_name(group)}
         if len(rows) == 1:
             plot(values[rows[0]], result.run[rows[0]], **wide)
         elif rows:

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from ralr_viz.plots.fit_text import measure_text, wrap_text
 from ralr_viz.plots.letters import FORMULA
-from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_text_size, method_name, new_figure
+from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, new_figure
 from ralr_viz.results.effect import LEVEL, OUTCOMES, POWER, EffectResult
 
 _NARROW = 4.5  # inches: below this width the panels stand one above another
@@ -56,7 +56,7 @@ def effect_table(result: EffectResult) -> list[dict[str, Any]]:
 def effect_caption(result: EffectResult) -> str:
     """What the numbers are, of which runs, and what they cannot separate."""
     law, count = result.law, len(result.runs)
-    runs = method_name(result.runs[0]) if count == 1 else f"{count} runs"
+    runs = legend_name(result.runs[0]) if count == 1 else f"{count} runs"
     duration = "one epoch" if law["interval"] == 1 else f"{law['interval']} epochs"
     sentences = [
         f"Change of the outcome k epochs after a draw, per unit of dose ({duration} at 2 × the scheduled LR "

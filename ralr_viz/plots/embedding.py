@@ -29,7 +29,7 @@ from ralr_viz.plots.embedding_layout import (
 )
 from ralr_viz.plots.fit_text import fit_text, write_beside
 from ralr_viz.plots.letters import LiteralFigure
-from ralr_viz.plots.style import method_name
+from ralr_viz.plots.style import legend_name
 from ralr_viz.results.embedding import EmbeddingResult
 
 _MARKERS = "os^DvPX<>p"
@@ -130,7 +130,7 @@ def _markers(count: int) -> list[str]:
 
 def _draw_title(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> None:
     name, _, rest = result.models[model].partition(", ")
-    title = fit_text(f"({panel_letter(model)}) {method_name(name)}", TITLE, plan.side, bold=True)
+    title = fit_text(f"({panel_letter(model)}) {legend_name(name)}", TITLE, plan.side, bold=True)
     above = 3.0
     if rest:
         line = fit_text(rest, SMALL, plan.side)

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ralr_viz.plots.fit_text import fit_text
 from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks, split_name
-from ralr_viz.plots.style import method_looks, method_name, new_figure
+from ralr_viz.plots.style import legend_name, method_looks, new_figure
 from ralr_viz.results.landscape import LandscapeResult
 
 COLORMAP = "viridis"
@@ -52,7 +52,7 @@ def draw_landscape(result: LandscapeResult) -> Figure:
             axes.remove()
             continue
         _draw_surface(axes, result, i, norm)
-        title = f"({'abcdefghijklmnopqrstuvwxyz'[i % 26]}) {method_name(result.models[i])}"
+        title = f"({'abcdefghijklmnopqrstuvwxyz'[i % 26]}) {legend_name(result.models[i])}"
         axes.set_title(fit_text(title, _TITLE, side, bold=True), fontweight="bold", size=_TITLE)
     if len(result.epochs):
         _draw_path(panels[0], result, norm)

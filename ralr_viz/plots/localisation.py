@@ -21,7 +21,7 @@ from ralr_viz.plots.measure_panels import (
     measure_rows,
     model_marks,
 )
-from ralr_viz.plots.style import GREY, method_name, new_figure
+from ralr_viz.plots.style import GREY, legend_name, new_figure
 from ralr_viz.results.localisation import (
     CONTROLS,
     FAITHFULNESS,
@@ -142,7 +142,7 @@ def _draw_primary(panel: Axes, result: LocalisationResult) -> None:
     ]
     draw_differences(panel, rows, result.models)
     panel.tick_params(labelsize=_SMALL)
-    first = fit_text(method_name(result.models[0]), 7.5, 0.6)
+    first = fit_text(legend_name(result.models[0]), 7.5, 0.6)
     panel.set_title(f"minus {first} ↑", fontsize=7.5)
 
 

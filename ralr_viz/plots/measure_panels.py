@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
-from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_text_size, method_looks, method_name
+from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, method_looks
 from ralr_viz.results.measure import Measure
 
 NOTE_SIZE = 6.5
@@ -110,7 +110,7 @@ def add_model_legend(
     """A legend above all panels of the networks, further lines, and what a hollow mark means."""
     size, width = legend_text_size(), figure.get_figwidth()
     room = 0.97 * width - LEGEND_LINE * size / 72
-    names = [method_name(name) for name in models]
+    names = [legend_name(name) for name in models]
     if len(set(names)) < len(names):  # cut to the same text
         names = list(models)
     handles = [

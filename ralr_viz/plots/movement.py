@@ -18,9 +18,9 @@ from ralr_viz.plots.style import (
     GREY,
     LEGEND_LINE,
     Look,
+    legend_name,
     legend_text_size,
     method_looks,
-    method_name,
     new_figure,
 )
 from ralr_viz.results.measure import Measure
@@ -238,7 +238,7 @@ def _dots(measure: Measure, label: str) -> Painter:
                 mean = measure.values[rows].mean()
                 gid = f"{measure.name}:mean of {method}"
                 panel.plot([place - 0.3, place + 0.3], [mean, mean], color=color, lw=_WIDE, gid=gid)
-        names = [method_name(method) for method in looks]
+        names = [legend_name(method) for method in looks]
         if sum(map(len, names)) > _LONGEST_TICKS:
             names = [str(i) for i in range(1, len(names) + 1)]
             panel.set_xlabel("in the legend's order")
@@ -267,7 +267,7 @@ def _draw_legend(figure: Figure, result: MovementResult, looks: Mapping[str, Loo
     handles = []
     for method, (color, line) in looks.items():
         count = result.methods.count(method)
-        label = method_name(method) + (f" (mean of {count} runs)" if count > 1 else "")
+        label = legend_name(method) + (f" (mean of {count} runs)" if count > 1 else "")
         handles.append(Line2D([], [], color=color, ls=line, lw=_WIDE, label=label))
     if len(result.models) > len(looks):
         handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each run"))

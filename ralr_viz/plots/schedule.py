@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
 from ralr_viz.plots.letters import escape_labels
-from ralr_viz.plots.style import LEGEND_LINE, legend_text_size, method_looks, method_name, new_figure
+from ralr_viz.plots.style import LEGEND_LINE, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.run import CONSTANT_METHODS
 from ralr_viz.results.schedule import ScheduleResult
 
@@ -88,7 +88,7 @@ def _draw_stairs(panel: Axes, result: ScheduleResult, labels: Sequence[str]) -> 
 
 def _describe(result: ScheduleResult, i: int) -> str:
     seed = "" if result.seed[i] is None else f", seed {result.seed[i]}"
-    name = method_name(result.method[i]) + seed
+    name = legend_name(result.method[i]) + seed
     share, mean = result.amplified_share[i], result.mean_amplification[i]
     if share == 0:
         return f"{name}: the scheduled LR"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from ralr_viz.plots.fit_text import fit_text
 from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
-from ralr_viz.plots.style import method_name, new_figure
+from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.similarity import DRAWS, SimilarityResult
 
 _TITLE, _TICK = 7.5, 6.5  # points
@@ -122,7 +122,7 @@ def _draw_map(
     if left:
         panel.set_ylabel(_fit(first, room), size=_TICK)
     title = fit_text(
-        f"({_letter(i)}) {method_name(result.models[i])}", _TITLE, room if is_wide() else 0.65 * room
+        f"({_letter(i)}) {legend_name(result.models[i])}", _TITLE, room if is_wide() else 0.65 * room
     )
     panel.set_title(title, fontsize=_TITLE)
 

@@ -23,7 +23,7 @@ from ralr_viz.plots.study_layout import (
     set_rows,
     value_limits,
 )
-from ralr_viz.plots.style import GREY, LEGEND_LINE, legend_text_size, method_looks, method_name, new_figure
+from ralr_viz.plots.style import GREY, LEGEND_LINE, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.study import StudyResult, metric_index
 from ralr_viz.results.study_caption import (
     describe_faults,
@@ -169,7 +169,7 @@ def _handles(result: StudyResult, m: int, panels: list[list[Row]], compared: boo
     methods = list(dict.fromkeys(result.methods[cell] for cell in cells_of(panels)))
     looks = method_looks(result.methods)
     handles = [
-        Line2D([], [], ls="", marker="s", ms=4, color=looks[method].color, label=method_name(method))
+        Line2D([], [], ls="", marker="s", ms=4, color=looks[method].color, label=legend_name(method))
         for method in methods
         if len(methods) > 1
     ]

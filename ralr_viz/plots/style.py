@@ -14,7 +14,6 @@ import contextlib
 import io
 import json
 import math
-import re
 import secrets
 import threading
 import warnings
@@ -35,6 +34,7 @@ from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.names import method_name
 from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
 from ralr_viz.results.table_csv import Table, write_table
 
@@ -132,9 +132,9 @@ def method_looks(methods: Sequence[str]) -> dict[str, Look]:
     return {method: looks[method] for method in names}
 
 
-def method_name(method: str) -> str:
-    """A method as the paper writes it (between its recipe and the settings that differ, if any), short enough for a legend."""
-    method = re.sub(r"(?<![^ ])ralr(?=$|,)", "RALR", method)
+def legend_name(method: str) -> str:
+    """A method as the paper writes it (see `method_name`), in one line and short enough for a legend."""
+    method = method_name(method)
     if len(method) > _LONGEST_NAME:
         method = f"{method[: _LONGEST_NAME // 2]}…{method[-_LONGEST_NAME // 3 :]}"
     return one_line(method, None)

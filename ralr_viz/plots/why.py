@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text, wrap_text
-from ralr_viz.plots.style import GREY, legend_text_size, method_looks, method_name, new_figure
+from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
 _NOTE = 6.5  # points
@@ -146,7 +146,7 @@ def _comparison_name(result: WhyResult, c: int) -> str:
 
 
 def _short(arm: str) -> str:
-    return fit_text(method_name(arm), legend_text_size(), 0.7)
+    return fit_text(legend_name(arm), legend_text_size(), 0.7)
 
 
 def _label_size() -> float:

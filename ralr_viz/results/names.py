@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def group_runs(runs: Sequence[RunRecord]) -> tuple[str, ...]:
             ):
                 names[i] = name
     return tuple(names)
+
+
+def method_name(method: str) -> str:
+    """A method as the paper writes it (between its recipe and the settings that differ, if any), raw otherwise."""
+    return re.sub(r"(?<![^ ])ralr(?=$|,)", "RALR", method)
 
 
 def name_runs(runs: Sequence[RunRecord]) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ from ralr_viz.errors import InputError, StorageError, UnknownNameError
 from ralr_viz.plots.style import (
     COLORS,
     EXTRA_COLORS,
+    legend_name,
     method_looks,
-    method_name,
     new_figure,
     save_figure,
     style,
@@ -146,12 +146,12 @@ def test_colors_can_be_seen_on_white_paper() -> None:
         ("", ""),
     ],
 )
-def test_method_name_is_the_papers(method: str, name: str) -> None:
-    assert method_name(method) == name
+def test_legend_name_is_the_papers_in_one_line(method: str, name: str) -> None:
+    assert legend_name(method) == name
 
 
-def test_method_name_is_short_enough() -> None:
-    assert len(method_name("x" * 500)) <= 48
+def test_legend_name_is_short_enough() -> None:
+    assert len(legend_name("x" * 500)) <= 48
 
 
 def test_save_figure_writes_three_files(tmp_path: Path) -> None:

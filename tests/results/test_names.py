@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from ralr_viz.results.names import ADDED, describe_settings, group_runs, name_runs, tell_apart
+from ralr_viz.results.names import ADDED, describe_settings, group_runs, method_name, name_runs, tell_apart
 from ralr_viz.results.run import RunRecord
 from ralr_viz.train.recipe import Recipe
 
@@ -85,3 +86,15 @@ def test_tell_apart_leaves_unique_names_alone() -> None:
     assert tell_apart(["m", "m"], deep) == ("A/m", "B/m")
     same = [Path("A/1.png")] * 2
     assert tell_apart(["1.png"] * 2, same) == ("1.png", "1.png (2)")
+
+
+@pytest.mark.parametrize("name", ["cost$1", r"\$a", "x" * 500, "a\x1b", "my-ralr-log"])
+def test_method_name_keeps_what_whoever_draws_it_escapes(name: str) -> None:
+    assert method_name(name) == name
+
+
+def test_method_name_is_the_papers() -> None:
+    assert [method_name(name) for name in ("ralr", "cifar10 ralr, high=4")] == [
+        "RALR",
+        "cifar10 RALR, high=4",
+    ]
