@@ -67,7 +67,8 @@ def report(
     Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --out report.html
     """
     from ralr_viz.cli.inputs import SPLITS
-    from ralr_viz.cli.report_inputs import Options, gather_inputs
+    from ralr_viz.cli.report_gathering import Options
+    from ralr_viz.cli.report_inputs import gather_inputs
     from ralr_viz.cli.report_sides import find_sources
     from ralr_viz.report.page import build_report
     from ralr_viz.train.runtime import resolve_runtime

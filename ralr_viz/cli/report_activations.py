@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ralr_viz.cli.output import describe_command
+from ralr_viz.cli.report_gathering import Options, Progress
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from ralr_viz.cli.report_inputs import Options
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.train.checkpoint import Checkpoint
     from ralr_viz.train.runtime import Runtime
@@ -24,7 +24,7 @@ def compute_late_activations(
     folders: Sequence[Path],
     options: Options,
     runtime: Runtime,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
 ) -> ActivationsResult:
     """Histograms of two epochs of each side, on images that are not chosen by their answers.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ralr_viz.cli.output import describe_command
+from ralr_viz.cli.report_activations import compute_late_activations
+from ralr_viz.cli.report_gathering import Gathering, Options, Progress
 from ralr_viz.cli.report_sides import Source, choose_seeds, seed_order
 from ralr_viz.cli.report_why import load_why
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
@@ -22,41 +23,6 @@ if TYPE_CHECKING:
     from ralr_viz.results.predictions import PredictionsResult
     from ralr_viz.train.checkpoint import Checkpoint
     from ralr_viz.train.runtime import Runtime
-
-    Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of the command that decide what is computed; see `ralr_viz.cli.report`."""
-
-    samples: int
-    split: str
-    limit: int | None
-    data: Path | None
-    batch: int
-    seed: int
-    theirs: dict[str, Any]
-    quiet: bool = False
-
-
-@dataclass
-class Gathering:
-    """What was found so far.
-
-    Attributes:
-        sources: Of the sides.
-        seeds: Whose checkpoints are looked at.
-        missing: Section to why it is missing.
-    """
-
-    sources: Sequence[Source]
-    options: Options
-    runtime: Runtime
-    progress: Progress
-    seeds: list[int | None] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 def gather_inputs(
@@ -266,8 +232,6 @@ def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
 def _late_activations(
     checkpoints: Sequence[Checkpoint], names: Sequence[str], now: Gathering
 ) -> ActivationsResult | None:
-    from ralr_viz.cli.report_activations import compute_late_activations
-
     folders = [
         source.runs[seed].folder for source, seed in zip(now.sources, now.seeds, strict=True) if source.runs
     ]

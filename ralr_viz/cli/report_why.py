@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ralr_viz.cli.report_gathering import Gathering
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from ralr_viz.cli.report_inputs import Gathering
     from ralr_viz.results.why import WhyResult
 
 

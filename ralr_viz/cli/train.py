@@ -167,7 +167,8 @@ def _train_methods(
 @contextlib.contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
     """The processes of `torchrun`, if any, of which rank 0 speaks for all, before any of them ends."""
-    from ralr_viz.train.ranks import PeerError, join_ranks
+    from ralr_viz.train.ranks import PeerError
+    from ralr_viz.train.torchrun import join_ranks
 
     try:
         with join_ranks(device) as ranks:

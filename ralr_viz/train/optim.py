@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import (
 from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, mean_factor
 from ralr_viz.schedule.factor_scheduler import FactorScheduler
 from ralr_viz.train.recipe import Recipe, check_method
-from ralr_viz.train.recipe_rules import to_epoch
+from ralr_viz.train.settings import to_epoch
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

@@ -6,14 +6,12 @@ Imports no torch, so that a wrong run directory is refused at once.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ralr_viz.errors import InputError, RalrVizError
+from ralr_viz.errors import RalrVizError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,44 +100,3 @@ def seed_of_rank(seed: int, rank: int, epoch: int) -> int:
     """Seed of torch's generators, thus of dropout, in a rank above 0; rank 0 goes on with the training's own."""
     digest = hashlib.blake2b(f"rank/{seed}/{rank}/{epoch}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-def read_place(environment: Mapping[str, str]) -> Place | None:
-    """Place of this process in what ``torchrun`` sets; None where there is no other process.
-
-    Raises:
-        InputError: Some of the variables are there and others are missing or no numbers.
-    """
-    if environment.get("WORLD_SIZE", "1") == "1" or "RANK" not in environment:
-        return None
-    numbers = {}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
-        text = environment.get(name, "")
-        if not text.isdecimal():
-            raise InputError(
-                f"`{name}` = {text!r} in the environment must be a number: start several processes by "
-                "`torchrun --nproc-per-node N -m ralr_viz run DIR`, or unset RANK and WORLD_SIZE"
-            )
-        numbers[name] = int(text)
-    return Place(numbers["RANK"], numbers["WORLD_SIZE"], numbers["LOCAL_RANK"], numbers["LOCAL_WORLD_SIZE"])
-
-
-@contextlib.contextmanager
-def join_ranks(device: str = "auto") -> Iterator[Ranks]:
-    """Join the other processes that ``torchrun`` started, for the block; `ALONE` where there are none.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``; each rank has the CUDA device of its local rank.
-
-    Raises:
-        InputError: Another device, or fewer CUDA devices than processes.
-        PeerError: Another process has ended.
-    """
-    place = read_place(os.environ)
-    if place is None:
-        yield ALONE
-        return
-    from ralr_viz.train.distributed import join_group
-
-    with join_group(place, device) as ranks:
-        yield ranks

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ralr_viz.errors import InputError
 from ralr_viz.train.recipe_values import coerce_value, shorten
-
-if TYPE_CHECKING:
-    from ralr_viz.train.recipe import Recipe
+from ralr_viz.train.settings import Settings, to_epoch
 
 OPTIMIZERS = ("sgd", "adam", "adagrad")
 SCHEDULES = ("multistep", "cosine", "constant", "sgdr", "cyclical", "onecycle")
@@ -100,12 +98,7 @@ RULES: dict[str, _Rule] = {
 }
 
 
-def to_epoch(value: int | float, epochs: int) -> int:
-    """Epochs as they are, or a share of the training in epochs, at least 1."""
-    return value if isinstance(value, int) else max(1, round(value * epochs))
-
-
-def check_recipe(r: Recipe) -> None:
+def check_recipe(r: Settings) -> None:
     """Refuse a setting of another type, outside its range, or at odds with another.
 
     Raises:
@@ -123,14 +116,14 @@ def check_recipe(r: Recipe) -> None:
     _require(r, unused, "evaluate_unused", "never without `subset`: all training images are used")
 
 
-def _check_training(r: Recipe) -> None:
+def _check_training(r: Settings) -> None:
     own = ":" in r.model and not r.model.startswith("torchvision:")
     rule = "one of ralr-viz's or torchvision's; train your own in your loop with RunWriter"
     _require(r, not own, "model", rule)
     _require(r, not r.nesterov or r.momentum > 0, "nesterov", "false without momentum")
 
 
-def _check_schedule(r: Recipe) -> None:
+def _check_schedule(r: Settings) -> None:
     for name in ("milestones", "keep"):
         for value in getattr(r, name):
             _require_epochs(r, value, name)
@@ -151,7 +144,7 @@ def _check_schedule(r: Recipe) -> None:
         )
 
 
-def _check_factors(r: Recipe) -> None:
+def _check_factors(r: Settings) -> None:
     _require(r, r.high >= r.low, "high", f"finite and at least `low` = {r.low}")
     _require(r, r.high <= HIGHEST_FACTOR, "high", f"at most {HIGHEST_FACTOR:.0e}")
     left = r.first_amplified < r.epochs
@@ -162,16 +155,16 @@ def _check_factors(r: Recipe) -> None:
     _require(r, first < last, "noise_range", f"wide enough for one of the training's {r.epochs} epochs")
 
 
-def _check_augmentation(r: Recipe) -> None:
+def _check_augmentation(r: Settings) -> None:
     _require(r, not (r.mixup and r.cutmix), "cutmix", f"0 beside `mixup` = {r.mixup!r}: only one may mix")
 
 
-def _require_epochs(r: Recipe, value: int | float, name: str) -> None:
+def _require_epochs(r: Settings, value: int | float, name: str) -> None:
     holds = 0 < value <= (1 if isinstance(value, float) else r.epochs)
     _require(r, holds, name, f"epochs in [1, {r.epochs}] or fractions of the training in (0, 1]")
 
 
-def _require(r: Recipe, holds: bool, name: str, rule: str) -> None:
+def _require(r: Settings, holds: bool, name: str, rule: str) -> None:
     if not holds:
         raise InputError(
             f"`{name}` = {shorten(getattr(r, name))} must be {rule}: change it in the recipe or by --set"

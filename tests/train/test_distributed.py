@@ -20,9 +20,10 @@ from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
 from ralr_viz.train.distributed import ProcessRanks
 from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.prepare import prepare_run, read_prepared_run
-from ralr_viz.train.ranks import ALONE, Place, join_ranks, read_place
+from ralr_viz.train.ranks import ALONE, Place
 from ralr_viz.train.runtime import Runtime
 from ralr_viz.train.stop import StopSignal
+from ralr_viz.train.torchrun import join_ranks, read_place
 from ralr_viz.train.training import Training
 
 # Busy machines import torch for a minute.
@@ -172,7 +173,7 @@ RECIPES = {
     "dropout": {},
     "stopped": {},
     "killed": {},
-    "diverging": {"epochs": 5, "lr": 1e30, "milestones": ()},
+    "diverging": {"epochs": 5, "lr": 1e6, "milestones": ()},
     "too-few": {"batch": 71},
     "locked": {},
 }
