@@ -18,12 +18,12 @@ from torch import Tensor
 
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.results.document import check_unpacked_size, parse_json
+from ralr_viz.results.storage import write_bytes
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
 from ralr_viz.train.recipe import Recipe, recipe_from_dict
 from ralr_viz.train.stop import StopSignal
-from ralr_viz.train.storage import write_bytes
 from ralr_viz.train.training import Training
 
 _FORMAT = 1

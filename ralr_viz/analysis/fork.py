@@ -26,12 +26,11 @@ from ralr_viz.analysis.reproduction import SETTINGS, compare_with_run, recorded_
 from ralr_viz.data import Dataset, load_dataset
 from ralr_viz.errors import DataError, InputError, InterruptedRunError, RalrVizError
 from ralr_viz.results.fork import CURVES, ForkResult
-from ralr_viz.results.storage import storage_error
+from ralr_viz.results.storage import remove_leftovers, storage_error
 from ralr_viz.train.checkpoint import resolve_checkpoint
 from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
 from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
 from ralr_viz.train.stop import StopSignal, catch_stop_signals
-from ralr_viz.train.storage import remove_leftovers
 from ralr_viz.train.training import EpochStoppedError, Training
 
 _COLUMNS = {"train_loss": "train_loss_eval"}

@@ -92,7 +92,7 @@ def save_all(
         StorageError: A disk is full; what was computed is kept where it had room.
     """
     from ralr_viz.results.bundle import save_result
-    from ralr_viz.train.storage import write_bytes
+    from ralr_viz.results.storage import write_bytes
 
     force = force or _is_half_saved(out, stem, texts)
     print_line(save_result(result, out / stem, force=force))

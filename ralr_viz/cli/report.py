@@ -71,8 +71,8 @@ def report(
     from ralr_viz.cli.report_inputs import gather_inputs
     from ralr_viz.cli.report_sides import find_sources
     from ralr_viz.report.page import build_report
+    from ralr_viz.results.storage import write_bytes
     from ralr_viz.train.runtime import resolve_runtime
-    from ralr_viz.train.storage import write_bytes
 
     _check_out(out, force)
     if split not in SPLITS:

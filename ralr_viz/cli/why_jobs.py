@@ -305,7 +305,7 @@ class JobRunner:
         )
 
     def _enter(self, job: Job, *, done: bool) -> None:
-        from ralr_viz.train.storage import write_json
+        from ralr_viz.results.storage import write_json
 
         self._index[job.path] = {"key": job.key, "done": done}
         self.out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from ralr_viz.data.ingest import Progress, write_errors
 from ralr_viz.data.known import KNOWN, Download
 from ralr_viz.data.registry import DIGITS, check_absent, import_dataset, load_dataset
 from ralr_viz.errors import DataError, UnknownNameError
+from ralr_viz.results.storage import name_file, sync_directory, sync_file
 
 _FOLDER = ".downloads"
 _BLOCK = 2**20
@@ -89,7 +90,8 @@ def fetch(download: Download, folder: Path, name: str, *, progress: Progress | N
             if digest != download.md5:
                 raise _failed(download.url, name, f"MD5 {digest} instead of {download.md5}")
             with write_errors(folder):
-                Path(part.name).replace(target)
+                name_file(Path(part.name), target, replace=True)
+                sync_directory(folder)
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
             raise
@@ -113,7 +115,7 @@ def _copy(url: str, part: IO[bytes], name: str, progress: Progress | None) -> st
             if progress:
                 progress(done, max(total, done), f"downloading {Path(part.name).stem}")
     with write_errors(Path(part.name)):
-        part.flush()
+        sync_file(part)
     if done < total:
         raise _failed(url, name, f"the connection ended after {done:,} of {total:,} bytes")
     return md5.hexdigest()

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canon
 from ralr_viz.data.store import MANIFEST, SCHEMA, SPLITS, count_degenerate, read_manifest
 from ralr_viz.errors import DataError, StorageError
 from ralr_viz.foreign import is_one_line, one_line
-from ralr_viz.results.storage import storage_error, sync_directory
+from ralr_viz.results.storage import name_folder, open_synced, storage_error, write_synced
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, what)``."""
@@ -75,12 +75,9 @@ def write_store(
     _check_class_names(intake)
     with _workspace(root) as folder:
         manifest = {"schema": SCHEMA, "name": name, **_write_arrays(intake, folder, progress)}
-        with (
-            write_errors(root),
-            (folder / MANIFEST).open("w", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            json.dump(manifest, file, indent=1, ensure_ascii=False)
-            _sync(file)
+        with write_errors(root):
+            text = json.dumps(manifest, indent=1, ensure_ascii=False)
+            write_synced(folder / MANIFEST, text.encode(errors="backslashreplace"))
         return _publish(folder, root / name, manifest["content_hash"], force)
 
 
@@ -136,7 +133,7 @@ def _spool(
 ) -> tuple[np.ndarray, list[bytes], ChannelStatistics]:
     """Write the stream as it comes: the canonical order is known only after the last image."""
     total, digests, statistics, shape = len(intake.labels), list[bytes](), ChannelStatistics(), (0, 0, 0)
-    with _opened(path) as file:
+    with open_synced(path, write_errors) as file:
         for chunk in intake.images:
             shape = chunk.shape[1:]
             with write_errors(path):
@@ -154,7 +151,7 @@ def _write_images(
     path: Path, unsorted: np.ndarray, order: np.ndarray, split: str, progress: Progress | None
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(order), *unsorted.shape[1:])}
-    with _opened(path) as file:
+    with open_synced(path, write_errors) as file:
         with write_errors(path):
             np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(order), CHUNK):
@@ -165,7 +162,7 @@ def _write_images(
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    with _opened(path) as file, write_errors(path):
+    with open_synced(path, write_errors) as file, write_errors(path):
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
@@ -198,16 +195,11 @@ def _publish(folder: Path, target: Path, content_hash: str, force: bool) -> Path
                 f"dataset `{target.name}` was stored by another process: add --force to replace it"
             )
         (folder / _LOCK).unlink()
-        if stored:
-            # Open maps of the old store stay valid: their files live until they are closed.
-            old = _temporary_folder(root)
-            target.rename(old / target.name)
-            folder.rename(target)
+        # Open maps of the old store stay valid: their files live until they are closed.
+        old = _temporary_folder(root) if stored else None
+        name_folder(folder, target, None if old is None else old / target.name)
+        if old is not None:
             shutil.rmtree(old, ignore_errors=True)
-        else:
-            folder.rename(target)
-        sync_directory(target)
-        sync_directory(root)
     return target
 
 
@@ -246,20 +238,6 @@ def _root_lock(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """A new binary file that is on disk when the block ends well."""
-    with write_errors(path):
-        file = path.open("wb")
-    try:
-        yield file
-        with write_errors(path):
-            _sync(file)
-    finally:
-        with contextlib.suppress(OSError):  # a full disk was reported by the write or the sync already
-            file.close()
-
-
-@contextlib.contextmanager
 def write_errors(path: Path) -> Iterator[None]:
     """Turn an ``OSError`` of writing ``path`` into a :class:`StorageError`."""
     try:
@@ -268,8 +246,3 @@ def write_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"{storage_error(Path(error.filename or path), error)}, or choose another folder with --data"
         ) from error
-
-
-def _sync(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

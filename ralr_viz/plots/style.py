@@ -14,7 +14,6 @@ import contextlib
 import io
 import json
 import math
-import secrets
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from ralr_viz.foreign import one_line
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.names import method_name
-from ralr_viz.results.storage import name_file, storage_errors, sync_directory, write_synced
+from ralr_viz.results.storage import write_files
 from ralr_viz.results.table_csv import Table, write_table
 
 # Okabe & Ito, "Color Universal Design" (2008); its yellow is left out, which is too light on white paper.
@@ -192,7 +191,7 @@ def save_figure(
     if isinstance(figure, LiteralFigure) and figure.missing_letters:
         letters = " ".join(sorted(figure.missing_letters))
         warnings.warn(f"no font has {letters}: drawn as □, install a font that has them", stacklevel=2)
-    _write_together(dict(zip(paths, (pdf, png, text), strict=True)), stem, replace=force)
+    write_files(dict(zip(paths, (pdf, png, text), strict=True)), stem, replace=force)
     return paths
 
 
@@ -276,25 +275,3 @@ def _plain_number(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"provenance holds a {type(value).__name__}, which JSON cannot keep")
-
-
-def _write_together(files: Mapping[Path, bytes], stem: Path, *, replace: bool) -> None:
-    token, named = secrets.token_hex(4), []
-    temporary = {path: path.with_name(f".{path.name}.{token}") for path in files}
-    with storage_errors(stem):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            for path, data in files.items():
-                write_synced(temporary[path], data)
-            for path, new in temporary.items():
-                name_file(new, path, replace=replace)
-                named.append(path)
-            sync_directory(stem.parent)
-        except BaseException:
-            if not replace:  # these are ours
-                for path in named:
-                    path.unlink(missing_ok=True)
-            raise
-        finally:
-            for new in temporary.values():
-                new.unlink(missing_ok=True)

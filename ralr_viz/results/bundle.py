@@ -15,10 +15,9 @@ import json
 import math
 import pkgutil
 import re
-import secrets
-import shutil
 import zipfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.results.fields import check_fields
-from ralr_viz.results.storage import storage_errors, sync_directory, write_synced
+from ralr_viz.results.storage import build_folder, storage_errors, write_synced
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
@@ -107,31 +106,11 @@ def save_result(result: Result, directory: Path, *, force: bool = False) -> Path
     with storage_errors(directory):
         target = directory.resolve()  # a link keeps pointing where it pointed
         _refuse_to_destroy(target, directory, force)
-        token = secrets.token_hex(4)
-        new, old = (target.with_name(f".{target.name}.{token}.{end}") for end in ("new", "old"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            new.mkdir()
+        check = partial(_refuse_to_destroy, target, directory, force)
+        with build_folder(target, replace=force, check=check) as new:
             arrays = _npz(result)
             write_synced(new / ARRAYS, arrays)
             write_synced(new / MANIFEST, _manifest(result, arrays))
-            sync_directory(new)
-            if force and target.exists():
-                target.rename(old)
-            try:
-                new.rename(target)  # fails where another process has filled it meanwhile
-            except OSError:
-                _refuse_to_destroy(target, directory, force)
-                raise
-            sync_directory(target.parent)
-        except BaseException:
-            if old.exists() and not target.exists():
-                old.rename(target)
-            raise
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-            if target.exists():
-                shutil.rmtree(old, ignore_errors=True)
     return directory
 
 

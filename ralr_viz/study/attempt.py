@@ -21,8 +21,7 @@ from typing import Any
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError, RunLockedError, StorageError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.document import parse_json
-from ralr_viz.results.storage import storage_error
-from ralr_viz.train.storage import append_line
+from ralr_viz.results.storage import append_line, storage_error
 
 ATTEMPTS = "attempts.jsonl"
 DONE = ("finished", "diverged")

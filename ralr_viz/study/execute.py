@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from ralr_viz.errors import InputError, RalrVizError, StorageError
 from ralr_viz.results.document import parse_json
-from ralr_viz.results.storage import storage_error
+from ralr_viz.results.storage import append_line, storage_error
 from ralr_viz.study.attempt import (
     ATTEMPTS,
     DONE,
@@ -39,9 +39,9 @@ from ralr_viz.study.attempt import (
     record_attempt,
 )
 from ralr_viz.study.state import is_locked
+from ralr_viz.train.lock import try_lock
 from ralr_viz.train.prepare import finished_result
 from ralr_viz.train.ranks import PeerError
-from ralr_viz.train.storage import append_line, try_lock
 
 OUTPUT = "output.txt"
 # What `torchrun` tells a process of its own ranks; with these, a child would wait for ranks that never come.

@@ -8,9 +8,9 @@ from typing import Any
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.document import parse_json
+from ralr_viz.results.storage import write_json
 from ralr_viz.study.grid import Study
 from ralr_viz.train.prepare import has_progress
-from ralr_viz.train.storage import write_json
 
 
 def protocol_path(study: Study, runs: Path) -> Path:

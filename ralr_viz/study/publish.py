@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ralr_viz.errors import InputError
+from ralr_viz.results.storage import write_bytes
 from ralr_viz.study.grid import Study
 from ralr_viz.study.protocol import check_protocol, protocol_path
 from ralr_viz.study.state import run_state
 from ralr_viz.train.checkpoint import export_checkpoint
 from ralr_viz.train.prepare import check_prepared
-from ralr_viz.train.storage import write_bytes
 
 # The result comes last: where it is, the run is whole.
 _FILES = ("recipe.toml", "env.json", "metrics.jsonl", "result.json")

@@ -11,8 +11,8 @@ from typing import Any
 from ralr_viz.errors import InputError, StorageError
 from ralr_viz.results.document import parse_json
 from ralr_viz.study.attempt import DONE, describe_result, read_attempts
+from ralr_viz.train.lock import try_lock
 from ralr_viz.train.prepare import finished_result, has_progress
-from ralr_viz.train.storage import try_lock
 
 
 @dataclass(frozen=True)

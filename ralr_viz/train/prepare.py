@@ -11,6 +11,8 @@ from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.run import read_recipe_file
+from ralr_viz.results.storage import write_bytes
+from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.recipe import (
     Recipe,
     check_method,
@@ -19,7 +21,6 @@ from ralr_viz.train.recipe import (
     recipe_to_toml,
     run_folder,
 )
-from ralr_viz.train.storage import lock_folder, write_bytes
 
 
 def prepare_run(

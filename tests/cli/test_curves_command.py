@@ -127,14 +127,15 @@ def test_bad_log_or_option_is_one_line(cli, tmp_path, monkeypatch, content, argu
 
 def test_curves_goes_on_where_its_figure_had_no_room(cli, runs, tmp_path, monkeypatch):
     from ralr_viz.plots import style
+    from ralr_viz.results.storage import storage_errors
 
     def full(files, stem, *, replace):
-        with style.storage_errors(stem):
+        with storage_errors(stem):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     arguments = ["curves", "--run", runs, "--out", tmp_path]
     with monkeypatch.context() as patched:
-        patched.setattr(style, "_write_together", full)
+        patched.setattr(style, "write_files", full)
         outcome = cli(*arguments)
     assert (outcome.code, outcome.err.count("\n")) == (1, 1)
     assert f"`ralr-viz draw {tmp_path / 'curves'}` draws them" in outcome.err

@@ -10,8 +10,8 @@ from ralr_viz.errors import InterruptedRunError, StorageError
 from ralr_viz.study.attempt import read_attempts
 from ralr_viz.study.state import run_state
 from ralr_viz.train import loop, stop
+from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.storage import lock_folder
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_finished_run_is_one_object_and_so_is_one_that_is_done(run, prepare):
 
 
 def test_diverged_run_is_a_status_and_exit_code_1(run, prepare):
-    directory = prepare(lr=1e9)
+    directory = prepare(lr=1e6)
     for _ in range(2):  # the second time from its result
         outcome = run(directory, "--json", "-q")
         status, error = reply(outcome, directory)

@@ -136,7 +136,7 @@ def test_force_deletes_nothing_before_it_is_known_that_training_can_start(train,
 
 
 def test_diverged_run_is_one_line_with_its_remedy_and_the_other_arm_still_runs(train, tmp_path):
-    hot = ["--set", "lr=1e30", "-q"]
+    hot = ["--set", "lr=1e6", "-q"]
     outcome = train(*hot, command="pair")
     assert (outcome.code, len(outcome.lines)) == (1, 2)
     assert outcome.err.count("\n") == 1
@@ -251,7 +251,7 @@ def test_run_of_an_edited_recipe_is_one_line(train, cli, squares_root, tmp_path,
 
 
 def test_second_process_is_refused(train, tmp_path):
-    from ralr_viz.train.storage import lock_folder
+    from ralr_viz.train.lock import lock_folder
 
     directory = tmp_path / train("--prepare").lines[0]
     descriptor = lock_folder(directory)

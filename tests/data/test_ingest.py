@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ def progress(done, total, what):
 if moment == "publishing":
     ingest._publish = die
 if moment == "writing the manifest":
-    ingest.json.dump = lambda manifest, file, **_: (file.write('{"schema": 1, '), file.flush(), die())
+    ingest.write_synced = lambda path, data: (path.write_bytes(data[:14]), die())
 if moment == "full disk":
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
     try:
@@ -100,6 +101,25 @@ def test_import_on_a_full_disk_keeps_the_old_store_and_leaves_nothing(
     assert "raise the limit (`ulimit -f`)" in child.stdout
     assert not leftovers(root)
     assert load_dataset("pets", root).content_hash == old.content_hash
+
+
+def test_import_that_cannot_be_named_puts_the_old_store_back(
+    tmp_path: Path, root: Path, make_tree: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = import_dataset("pets", make_tree(tmp_path / "old", seed=1), root)
+    rename = Path.rename
+
+    def fail(folder: Path, target: Path) -> Path:
+        if target == root / "pets" and folder.parent == root:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(folder, target)
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError, match="input/output error"):
+        patch.setattr(Path, "rename", fail)
+        import_dataset("pets", make_tree(tmp_path / "new"), root, force=True)
+    assert load_dataset("pets", root).content_hash == old.content_hash
+    import_dataset("pets", tmp_path / "new", root, force=True)
+    assert not leftovers(root)
 
 
 def test_import_leaves_the_folder_of_a_living_process_alone(

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ralr_viz.errors import InputError, StorageError, UnknownNameError
-from ralr_viz.results import bundle
+from ralr_viz.results import bundle, storage
 from ralr_viz.results.bundle import Result, load_result, save_result, without_paths
 
 resource = pytest.importorskip("resource")
@@ -228,7 +228,7 @@ def test_save_result_keeps_a_whole_result_whatever_step_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(bundle, "write_synced", breaking(bundle.write_synced))
-        patch.setattr(bundle, "sync_directory", breaking(bundle.sync_directory))
+        patch.setattr(storage, "sync_directory", breaking(storage.sync_directory))
         patch.setattr(Path, "rename", breaking(Path.rename))
         patch.setattr(Path, "mkdir", breaking(Path.mkdir))
         with pytest.raises(StorageError):

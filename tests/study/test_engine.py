@@ -26,9 +26,9 @@ from ralr_viz.study.execute import ExecuteOptions, execute_run
 from ralr_viz.study.slots import LocalExecutor, Slot, find_slots, make_slots
 from ralr_viz.study.state import is_locked
 from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.storage import lock_folder
 
 CPU = Slot("cpu", 1)
 

@@ -31,8 +31,8 @@ from ralr_viz.study.attempt import (
 )
 from ralr_viz.study.execute import Children, ExecuteOptions, execute_run, is_taken, record_own_end
 from ralr_viz.study.state import is_locked, run_state
+from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.ranks import PeerError
-from ralr_viz.train.storage import lock_folder
 
 SAY = "import json, os, signal, sys; directory = sys.argv[1]\n"
 REPLY = "print('noise'); print(json.dumps({'directory': directory, 'status': '%s', 'error': '%s'}));"
@@ -310,7 +310,7 @@ WATCHED = textwrap.dedent(
     """
     import pathlib, time
     from ralr_viz.train.stop import watch_stdin
-    from ralr_viz.train.storage import lock_folder
+    from ralr_viz.train.lock import lock_folder
     lock = lock_folder(pathlib.Path(directory))
     def save(number, frame):
         open(directory + '/signals', 'a').write(str(number) + ' ')

@@ -155,7 +155,7 @@ def test_ray_executor_refuses_numbers_out_of_range(needs):
 CHILD = """
 import pathlib, signal, sys, time
 from ralr_viz.train.stop import watch_stdin
-from ralr_viz.train.storage import lock_folder
+from ralr_viz.train.lock import lock_folder
 
 def save(number, frame):
     (directory / "saved").touch()

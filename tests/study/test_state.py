@@ -6,7 +6,7 @@ import pytest
 
 from ralr_viz.study.attempt import read_attempts
 from ralr_viz.study.state import is_locked, last_record, run_state
-from ralr_viz.train import storage
+from ralr_viz.train import lock
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_damaged_lines_are_no_attempts(run):
 def test_run_that_starts_while_somebody_asks_for_its_state_waits_for_the_answer(run, monkeypatch):
     asking = os.open(run / "run.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(asking, fcntl.LOCK_SH)  # as `is_locked` has it for an instant
-    monkeypatch.setattr(storage.time, "sleep", lambda seconds: fcntl.flock(asking, fcntl.LOCK_UN))
-    own = storage.lock_folder(run)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: fcntl.flock(asking, fcntl.LOCK_UN))
+    own = lock.lock_folder(run)
     monkeypatch.undo()
     assert is_locked(run)
     os.close(own)

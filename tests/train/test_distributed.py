@@ -37,7 +37,8 @@ DRIVER = textwrap.dedent(
     torch.set_num_threads(1)
     from pathlib import Path
     from ralr_viz.cli import app
-    from ralr_viz.train import storage, training
+    from ralr_viz.results import storage
+    from ralr_viz.train import training
     import ralr_viz.train.distributed, ralr_viz.train.loop  # before the fork
     training.LOOK_EVERY = 2
 

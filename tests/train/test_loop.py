@@ -241,7 +241,7 @@ def test_drop_last_leaves_out_the_smaller_batch(prepare, squares_root):
 
 
 def test_train_run_stops_as_diverged_and_keeps_the_last_finite_state(prepare, squares_root):
-    directory = prepare("ralr", epochs=5, lr=1e30, milestones=())
+    directory = prepare("ralr", epochs=5, lr=1e6, milestones=())
     with pytest.raises(DivergedError, match=r"not finite in epoch \d at factor") as caught:
         train_run(directory, squares_root, device="cpu")
     assert "\n" not in str(caught.value)

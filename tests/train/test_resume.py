@@ -23,7 +23,8 @@ DRIVER = textwrap.dedent(
     torch.set_num_threads(1)
     from pathlib import Path
     from ralr_viz.errors import RalrVizError
-    from ralr_viz.train import run, storage, training
+    from ralr_viz.results import storage
+    from ralr_viz.train import run, training
     from ralr_viz.train.loop import train_run
 
     directory, data = Path(sys.argv[1]), Path(sys.argv[2])
