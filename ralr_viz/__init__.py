@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.calibration import compute_calibration
     from ralr_viz.analysis.cam import collect_cams, compute_cam
     from ralr_viz.analysis.collapse import compute_collapse
+    from ralr_viz.analysis.curves import compute_curves
     from ralr_viz.analysis.effect import compute_effect
     from ralr_viz.analysis.embedding import compute_embedding
     from ralr_viz.analysis.fork import compute_fork
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from ralr_viz.plots.style import save_figure, style
     from ralr_viz.plots.why import draw_why
     from ralr_viz.results.bundle import load_result, save_result
-    from ralr_viz.results.curves import compute_curves
     from ralr_viz.results.run import load_run
     from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, amplification_factors
     from ralr_viz.study.decision import compute_decision
@@ -79,7 +79,7 @@ _HOME = {
     "compute_calibration": "ralr_viz.analysis.calibration",
     "compute_cam": "ralr_viz.analysis.cam",
     "compute_collapse": "ralr_viz.analysis.collapse",
-    "compute_curves": "ralr_viz.results.curves",
+    "compute_curves": "ralr_viz.analysis.curves",
     "compute_decision": "ralr_viz.study.decision",
     "compute_effect": "ralr_viz.analysis.effect",
     "compute_embedding": "ralr_viz.analysis.embedding",

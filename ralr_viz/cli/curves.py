@@ -44,7 +44,7 @@ def curves(
 
     Example: ralr-viz curves --run runs/R/baseline --run runs/R/ralr --out out
     """
-    from ralr_viz.results.curves import compute_curves
+    from ralr_viz.analysis.curves import compute_curves
 
     prepare_out(out, "curves", style=style, force=force)
     records = [record for path in run for record in _read(path, column or [])]

@@ -214,7 +214,7 @@ def _check_sample(predictions: PredictionsResult, rows: Any) -> None:
 
 
 def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
-    from ralr_viz.results.curves import compute_curves
+    from ralr_viz.analysis.curves import compute_curves
 
     records = [record for side in sides for record in side.runs]
     if not records:

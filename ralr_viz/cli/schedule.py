@@ -36,7 +36,7 @@ def schedule(
 
     Example: ralr-viz schedule cifar100-resnet110 --seed 3
     """
-    from ralr_viz.results.schedule import compute_schedule
+    from ralr_viz.analysis.schedule import compute_schedule
     from ralr_viz.train.optim import preview_lr
     from ralr_viz.train.recipe import check_seed, load_recipe
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ralr_viz._version import __version__
-from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, OneOf
-from ralr_viz.results.names import group_runs, name_runs
-from ralr_viz.results.run import CONSTANT_METHODS, RunRecord
+from ralr_viz.results.run import CONSTANT_METHODS
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
-_DRAWN = (
+CURVES = (
     "base_lr",
     "factor",
     "lr",
@@ -87,7 +82,7 @@ class CurvesResult(Result):
             object.__setattr__(self, "group", named)
         super().__post_init__()
         num_runs, num_epochs = len(self.run), len(self.epoch)
-        for name in _DRAWN:
+        for name in CURVES:
             if getattr(self, name).shape != (num_runs, num_epochs):
                 raise ValueError(
                     f"`{name}` has shape {getattr(self, name).shape}, not {(num_runs, num_epochs)}"
@@ -142,7 +137,7 @@ class CurvesResult(Result):
         for i, run in enumerate(self.run):
             acc = self.acc[i][np.isfinite(self.acc[i])]
             best = self.acc[i][self.epoch == self.best_epoch[i]]
-            measured = np.isfinite([getattr(self, name)[i] for name in _DRAWN]).any(axis=0)
+            measured = np.isfinite([getattr(self, name)[i] for name in CURVES]).any(axis=0)
             rates = self.lr[i][np.isfinite(self.lr[i])]
             rows.append(
                 {
@@ -163,76 +158,6 @@ class CurvesResult(Result):
                 }
             )
         return rows
-
-
-def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
-    """Put runs on one axis of epochs and find each one's best epoch.
-
-    Args:
-        runs: At least one, in the order in which they are to be drawn.
-
-    Raises:
-        InputError: No run, or runs that share no split: some with validation only, others with test only.
-    """
-    if not runs:
-        raise InputError("no run was given: name at least one run directory or .csv log")
-    epoch = np.unique(np.concatenate([run.epoch for run in runs]))
-    arrays = {name: np.full((len(runs), len(epoch)), np.nan) for name in _DRAWN}
-    for i, run in enumerate(runs):
-        columns = np.searchsorted(epoch, run.epoch)
-        for name, array in arrays.items():
-            values = run.values(name)
-            array[i, columns] = np.where(np.isfinite(values), values, np.nan)
-    best = [_best(epoch, arrays["val_loss"][i], arrays["train_loss"][i]) for i in range(len(runs))]
-    return CurvesResult(
-        run=name_runs(runs),
-        recipe=tuple(run.recipe_name for run in runs),
-        method=tuple(run.method for run in runs),
-        seed=tuple(run.seed for run in runs),
-        status=tuple(run.status for run in runs),
-        split=_common_split(runs, arrays),
-        epoch=epoch,
-        best_epoch=np.array([number for number, _ in best], dtype=np.int64),
-        best_by=tuple(by for _, by in best),
-        group=group_runs(runs),
-        provenance=_provenance(runs),
-        **arrays,
-    )
-
-
-def _best(epoch: np.ndarray, val_loss: np.ndarray, train_loss: np.ndarray) -> tuple[int, str]:
-    for name, losses in (("val_loss", val_loss), ("train_loss", train_loss)):
-        if np.isfinite(losses).any():
-            return int(epoch[np.flatnonzero(losses == np.nanmin(losses))[-1]]), name
-    return 0, ""
-
-
-def _common_split(runs: Sequence[RunRecord], arrays: dict[str, np.ndarray]) -> str:
-    has = {
-        split: np.isfinite(arrays[f"{key}_loss"]).any(axis=1) | np.isfinite(arrays[f"{key}_acc"]).any(axis=1)
-        for split, key in (("validation", "val"), ("test", "test"))
-    }
-    evaluated = has["validation"] | has["test"]
-    if not evaluated.any():
-        return ""
-    for split, there in has.items():
-        if there[evaluated].all():
-            return split
-    lacking = [
-        next(run.label for run, there in zip(runs, has[split], strict=True) if not there) for split in has
-    ]
-    raise InputError(
-        f"`{lacking[0]}` has no validation values and `{lacking[1]}` no test values: draw them one by one"
-    )
-
-
-def _provenance(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    described = [
-        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env, "notes": run.notes}
-        for run in runs
-    ]
-    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
-    return json.loads(json.dumps({"ralr_viz": __version__, "runs": described}, default=str))
 
 
 def _last(values: np.ndarray) -> float:

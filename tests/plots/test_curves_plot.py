@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.plots.curves import curves_table, draw_curves
 from ralr_viz.plots.style import COLORS, PNG_DPI, save_figure, style
-from ralr_viz.results.curves import CurvesResult, compute_curves
+from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.run import RunRecord
 
 NAN = math.nan

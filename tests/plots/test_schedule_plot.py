@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
+from ralr_viz.analysis.schedule import compute_schedule
 from ralr_viz.plots.schedule import draw_schedule, schedule_table
 from ralr_viz.plots.style import COLORS, PNG_DPI, save_figure, style
-from ralr_viz.results.schedule import ScheduleResult, compute_schedule
+from ralr_viz.results.schedule import ScheduleResult
 
 
 @pytest.fixture(autouse=True)

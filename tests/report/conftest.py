@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.analysis.verdict import compute_verdict
 from ralr_viz.report.inputs import ReportInputs, Side
 from ralr_viz.results.activations import ActivationsResult
-from ralr_viz.results.curves import compute_curves
 from ralr_viz.results.embedding import METRICS, EmbeddingResult
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord

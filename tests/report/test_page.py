@@ -15,6 +15,7 @@ from bokeh.models import ColumnDataSource
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
+from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.plots.style import COLORS
 from ralr_viz.report.chart import new_chart
 from ralr_viz.report.inputs import SECTIONS, ReportInputs, Side, side_colors, whose_checkpoints
@@ -27,7 +28,6 @@ from ralr_viz.report.section import (
     missing_section,
     render_template,
 )
-from ralr_viz.results.curves import compute_curves
 
 EVIL = "<script>window.hurt = 1</script>"  # one of the classes
 

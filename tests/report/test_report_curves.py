@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from bokeh.models import GlyphRenderer, LogScale
 
+from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.report.curves import _QUANTITIES, build_curves, smooth, smoothing_window
-from ralr_viz.results.curves import compute_curves
 
 
 def lines(chart, name):

@@ -238,7 +238,7 @@ def test_save_result_keeps_a_whole_result_whatever_step_fails(
 
 
 def test_load_result_finds_the_class_without_an_import(tmp_path: Path) -> None:
-    from ralr_viz.results.schedule import compute_schedule
+    from ralr_viz.analysis.schedule import compute_schedule
 
     result = compute_schedule([0.1, 0.01], [("ralr", 0, [1.0, 3.0])])
     save_result(result, tmp_path / "r")

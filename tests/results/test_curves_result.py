@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.curves import CurvesResult, compute_curves
+from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.run import RunRecord
 
 NAN = math.nan

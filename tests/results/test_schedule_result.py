@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ralr_viz.analysis.schedule import compute_schedule
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.schedule import ScheduleResult, compute_schedule
+from ralr_viz.results.schedule import ScheduleResult
 
 
 def test_compute_schedule_adds_up_a_worked_example() -> None:
