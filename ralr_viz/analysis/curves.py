@@ -10,7 +10,8 @@ import numpy as np
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
-from ralr_viz.results.curves import CURVES, CurvesResult
+from ralr_viz.results.columns import CURVES, SELECTING
+from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.names import group_runs, name_runs
 from ralr_viz.results.run import RunRecord
 
@@ -33,7 +34,7 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
         for name, array in arrays.items():
             values = run.values(name)
             array[i, columns] = np.where(np.isfinite(values), values, np.nan)
-    best = [_best(epoch, arrays["val_loss"][i], arrays["train_loss"][i]) for i in range(len(runs))]
+    best = [_best(epoch, {name: arrays[name][i] for name in SELECTING}) for i in range(len(runs))]
     return CurvesResult(
         run=name_runs(runs),
         recipe=tuple(run.recipe_name for run in runs),
@@ -50,8 +51,8 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
     )
 
 
-def _best(epoch: np.ndarray, val_loss: np.ndarray, train_loss: np.ndarray) -> tuple[int, str]:
-    for name, losses in (("val_loss", val_loss), ("train_loss", train_loss)):
+def _best(epoch: np.ndarray, selecting: dict[str, np.ndarray]) -> tuple[int, str]:
+    for name, losses in selecting.items():
         if np.isfinite(losses).any():
             return int(epoch[np.flatnonzero(losses == np.nanmin(losses))[-1]]), name
     return 0, ""

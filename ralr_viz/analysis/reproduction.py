@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from ralr_viz.analysis.branch import BranchOutcome, digest_state
 from ralr_viz.errors import InputError
+from ralr_viz.results.columns import TIMES
 from ralr_viz.results.run import load_run
 from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
 
 SETTINGS = ("torch", "platform", "device", "threads", "precision", "deterministic", "compile", "world_size")
 """What the last bit of a training depends on, beside the recipe."""
-_TIMES = ("seconds", "images_per_second")
 
 
 class Reproduction(NamedTuple):
@@ -90,7 +90,7 @@ def _find_difference(
 ) -> str | None:
     for ours, theirs in zip(outcome.records[:epochs], recorded, strict=False):
         for name, value in theirs.items():
-            if name in _TIMES or name not in ours:
+            if name in TIMES or name not in ours:
                 continue
             if ours[name] != value and not (math.isnan(ours[name]) and math.isnan(value)):
                 return f"`{name}` of epoch {int(theirs['epoch'])} ({ours[name]:.9g}, not {value:.9g})"

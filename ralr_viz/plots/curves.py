@@ -24,6 +24,7 @@ from ralr_viz.plots.style import (
     method_looks,
     new_figure,
 )
+from ralr_viz.results.columns import BY_NAME, CURVES, SELECTING
 from ralr_viz.results.curves import CurvesResult
 
 _FINE = 0.4  # points: one run of several
@@ -31,7 +32,7 @@ _TRAINING = 0.7
 _MANY_EPOCHS = 100  # from here on the wide lines are narrower, or neighbouring epochs would run together
 _NARROW = 5.0  # inches: below this width the panels stand one above another
 _SPLIT_NAMES = {"validation": "validation", "test": "test", "": "evaluation"}
-_BEST_NAMES = {"val_loss": "validation", "train_loss": "training"}
+_BEST_NAMES = {name: BY_NAME[name].title.removesuffix(" loss") for name in SELECTING}
 _BEST: dict[str, Any] = {"marker": "*", "ms": 6.5, "mec": "white", "mew": 0.5, "ls": ""}
 _DIVERGED: dict[str, Any] = {"marker": "X", "ms": 5, "mec": "white", "mew": 0.5, "ls": ""}
 _SCHEDULED: dict[str, Any] = {"color": "#bbbbbb", "lw": 2.2}
@@ -74,14 +75,10 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
 
 def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
     """The drawn numbers, one row for each run and epoch (epochs that a run has not measured are left out)."""
-    quantities = (
-        *("base_lr", "factor", "lr", "train_loss", "train_loss_eval"),
-        *("val_loss", "val_acc", "test_loss", "test_acc"),
-    )
     rows = []
     for i, run in enumerate(result.run):
         for j, epoch in enumerate(result.epoch):
-            values = {name: float(getattr(result, name)[i, j]) for name in quantities}
+            values = {name: float(getattr(result, name)[i, j]) for name in CURVES}
             if not np.isnan(list(values.values())).all():
                 head: dict[str, Any] = {
                     "run": run,

@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.report.chart import new_chart
 from ralr_viz.report.inputs import ReportInputs, side_colors
 from ralr_viz.report.section import Section, missing_section, render_template
+from ralr_viz.results.columns import BY_NAME, CURVES
 from ralr_viz.results.curves import CurvesResult
 
 if TYPE_CHECKING:
@@ -23,17 +24,7 @@ DASHES = ("dashed", "solid")
 _RAW: dict[str, Any] = {"line_width": 1}  # paler ones would be lost on a light or on a dark page
 _GREY = "#8a9099"
 _DIGITS = 7  # significant, of the numbers that the page keeps
-_QUANTITIES = {
-    "base_lr": "scheduled LR",
-    "factor": "factor",
-    "lr": "LR",
-    "train_loss": "training loss (running)",
-    "train_loss_eval": "training loss (eval mode)",
-    "val_loss": "validation loss",
-    "val_acc": "validation accuracy (%)",
-    "test_loss": "test loss",
-    "test_acc": "test accuracy (%)",
-}
+_QUANTITIES = {name: BY_NAME[name].label for name in CURVES}
 
 
 class Panel(NamedTuple):

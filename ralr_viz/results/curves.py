@@ -8,21 +8,11 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.fields import Array, OneOf
 from ralr_viz.results.run import CONSTANT_METHODS
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
-CURVES = (
-    "base_lr",
-    "factor",
-    "lr",
-    "train_loss",
-    "train_loss_eval",
-    "val_loss",
-    "val_acc",
-    "test_loss",
-    "test_acc",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +61,7 @@ class CurvesResult(Result):
     test_loss: Annotated[np.ndarray, Array("float", 2)]
     test_acc: Annotated[np.ndarray, Array("float", 2)]
     best_epoch: Annotated[np.ndarray, Array("integer", 1)]
-    best_by: Annotated[tuple[str, ...], OneOf(("val_loss", "train_loss", ""))]
+    best_by: Annotated[tuple[str, ...], OneOf((*SELECTING, ""))]
     group: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.columns import BY_NAME
 from ralr_viz.results.fields import Array
 
 LEVEL = 0.95
@@ -26,13 +27,9 @@ class Outcome(NamedTuple):
     unit: str
 
 
-OUTCOMES = {
-    "train_loss_eval": Outcome("training loss", "nats"),
-    "val_loss": Outcome("validation loss", "nats"),
-    "test_loss": Outcome("test loss", "nats"),
-    "val_acc": Outcome("validation accuracy", "points"),
-    "test_acc": Outcome("test accuracy", "points"),
-    "step_length": Outcome("weight step", "ln"),
+_NAMES = ("train_loss_eval", "val_loss", "test_loss", "val_acc", "test_acc")
+OUTCOMES = {name: Outcome(BY_NAME[name].title, BY_NAME[name].difference_unit) for name in _NAMES} | {
+    "step_length": Outcome(BY_NAME["step_length"].title, "ln")
 }
 """The outcomes, named as in the metrics; losses in nats, accuracies in percentage points. Of the length of an
 epoch's weight step the natural logarithm is taken: it spans the decades that the base LR does."""

@@ -13,21 +13,11 @@ import numpy as np
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
-from ralr_viz.results.run import ACCURACIES, QUANTITIES, RunRecord, are_shares
+from ralr_viz.results.columns import ACCURACIES, ACCURACY_WORDS, COLUMNS, QUANTITIES, RATES
+from ralr_viz.results.run import RunRecord, are_shares
 
 _MISSING = {"", "nan", "none", "null", "na", "n/a", "-", "--"}
 _PLAIN_ACCURACY = "acc"  # a name that does not tell the split
-_ACCURACY_WORDS = (
-    "acc",
-    "accuracy",
-    "top1",
-    "top1acc",
-    "top1accuracy",
-    "acc1",
-    "acctop1",
-    "accuracytop1",
-    "prec1",
-)
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "eval", "dev"),
@@ -37,21 +27,19 @@ _SPLIT_WORDS = {
 
 def _known_names() -> dict[str, str]:
     """Column name, in lower case and only its letters and digits → quantity."""
-    names = {"epoch": "epoch", "epochs": "epoch", "loss": "train_loss", "trainlosseval": "train_loss_eval"}
-    names |= dict.fromkeys(("lr", "learningrate", "lrsgd", "lradam", "lradamw"), "lr")
-    names |= {"baselr": "base_lr", "baselearningrate": "base_lr", "factor": "factor"}
-    names |= dict.fromkeys(_ACCURACY_WORDS, _PLAIN_ACCURACY)
-    for split, split_words in _SPLIT_WORDS.items():
-        for quantity, words in ((f"{split}_loss", ("loss",)), (f"{split}_acc", _ACCURACY_WORDS)):
-            for name in (form for a in split_words for b in words for form in (a + b, b + a)):
-                names |= {name: quantity, f"{name}epoch": quantity}  # Lightning adds `_epoch`
+    names = {"epoch": "epoch", "epochs": "epoch"}
+    names |= dict.fromkeys(ACCURACY_WORDS, _PLAIN_ACCURACY)
+    for column in COLUMNS:
+        names |= dict.fromkeys(column.aliases, column.name)
+        pairs = [(a, b) for a in _SPLIT_WORDS.get(column.split, ()) for b in column.words]
+        for name in (form for a, b in pairs for form in (a + b, b + a)):
+            names |= {name: column.name, f"{name}epoch": column.name}  # Lightning adds `_epoch`
     return names
 
 
 _NAMES = _known_names()
 _RATE_NAME = re.compile(r"lr-[A-Za-z]+(-\d+)?(/pg\d+)?|lr/pg\d+", re.IGNORECASE)  # Lightning's, Ultralytics'
-_RATES = ("lr", "base_lr")
-_TRAINING = ("train_loss", "train_acc", *_RATES)
+_TRAINING = tuple(column.name for column in COLUMNS if column.whole_epoch)
 """Quantities of the epoch as a whole: logged batch by batch, their mean is the epoch's."""
 _TELLING = re.compile(r"acc|top-?\d|prec|score|loss", re.IGNORECASE)
 """Column names that a reader may expect to see drawn."""
@@ -128,7 +116,7 @@ def _read_epochs(
     """
     more = np.zeros(len(epoch), dtype=bool)
     for quantity, column in values.items():
-        more |= np.isfinite(column) & (quantity not in _RATES)
+        more |= np.isfinite(column) & (quantity not in RATES)
     bare = np.isnan(epoch)
     bad = np.flatnonzero(bare & (more | bare.all()))
     if len(bad):

@@ -14,24 +14,11 @@ import numpy as np
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.columns import ACCURACIES, QUANTITIES
 from ralr_viz.results.document import parse_json, parse_toml
 
 METRICS = "metrics.jsonl"
 RECIPE = "recipe.toml"
-# Losses in nats, accuracies in per cent, all after ``epoch`` epochs (1-based).
-QUANTITIES = (
-    "base_lr",
-    "factor",
-    "lr",
-    "train_loss",
-    "train_acc",
-    "train_loss_eval",
-    "val_loss",
-    "val_acc",
-    "test_loss",
-    "test_acc",
-)
-ACCURACIES = ("train_acc", "val_acc", "test_acc")
 # Methods whose factors are constants: nothing is drawn in them, even where their factor changes between pieces.
 CONSTANT_METHODS = ("scaled", "matched")
 _LONGEST_SHOWN = 40  # characters of a value in a message

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ralr_viz.errors import InputError
-from ralr_viz.results.run import ACCURACIES, are_shares
+from ralr_viz.results.columns import ACCURACIES
+from ralr_viz.results.run import are_shares
 
 _MANY_CLASSES = 20  # with more, a first epoch may be near one per cent by chance
 

@@ -22,6 +22,7 @@ from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.columns import EVALUATED, SELECTING
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
@@ -357,7 +358,7 @@ def _check_history(history: Any) -> list[dict[str, Any]]:
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
     """Epoch of the lowest validation loss, else training loss; the later one on ties."""
-    for name in ("val_loss", "train_loss"):
+    for name in SELECTING:
         losses = [(r[name], -r["epoch"]) for r in history if r.get(name) is not None]
         if losses:
             return -min(losses)[1]
@@ -366,7 +367,7 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Contract of ``result.json``: last and best epoch, median of the last five, final factor, Σ LR and Σ LR²."""
-    names = ("train_loss_eval", "val_loss", "val_acc", "test_loss", "test_acc")
+    names = ("train_loss_eval", *EVALUATED)
 
     def pick(record: Mapping[str, Any]) -> dict[str, Any]:
         return {"epoch": record["epoch"]} | {n: record.get(n) for n in names}

@@ -18,6 +18,7 @@ from ralr_viz.data.augment import BatchLoader, EpochPlan, pad_images, plan_epoch
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.models import build_model
+from ralr_viz.results.columns import EVALUATED
 from ralr_viz.train.conclude import final_sets, score_final
 from ralr_viz.train.evaluate import evaluate, evaluation_sets, place_images
 from ralr_viz.train.optim import build_optimizer, build_scheduler
@@ -155,7 +156,7 @@ class Training:
 
     def evaluate(self) -> dict[str, float | None]:
         """Loss (nats) and accuracy (per cent) of the network as it is, as they stand in a record."""
-        record: dict[str, float | None] = dict.fromkeys(("val_loss", "val_acc", "test_loss", "test_acc"))
+        record: dict[str, float | None] = dict.fromkeys(EVALUATED)
         for name, (images, labels) in self.eval_sets.items():
             result = evaluate(self.model, images, labels, self.mean, self.std, self.runtime)
             if name == "train":
