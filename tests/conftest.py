@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,5 +76,34 @@ def make_recipe() -> Callable[..., Recipe]:
             "name": "squares-resnet20",
         }
         return Recipe(**(values | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+MAKERS: dict[str, Callable[[ModuleType], Any]] = {
+    "curves": lambda tests: tests.compute_curves([tests.run("baseline"), tests.run("ralr")]),
+    "schedule": lambda tests: tests.schedule(),
+    "study": lambda tests: tests._result(),
+    "why": lambda tests: tests._why(4),
+}
+"""How the tests of a kind of result make one, where that is no function without arguments."""
+
+
+@pytest.fixture(scope="session")
+def make_result() -> Callable[[str], Any]:
+    """``make_result("cam")``: a result of any kind, the one that the tests of its own figure draw."""
+
+    def make(kind: str) -> Any:
+        folder = Path(__file__).parent
+        path = folder / "plots" / f"test_{kind}_plot.py"
+        if not path.exists():  # a kind without a figure
+            path = folder / "results" / f"test_{kind}_result.py"
+        spec = importlib.util.spec_from_file_location(f"_{kind}_tests", path)
+        assert spec is not None and spec.loader is not None
+        tests = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(tests)
+        names = ("make_result", "make", "result")
+        default = next(filter(None, (getattr(tests, name, None) for name in names)), None)
+        return MAKERS[kind](tests) if kind in MAKERS else default()
 
     return make

@@ -157,7 +157,7 @@ def _draw_accuracy(panel: Axes, result: CurvesResult, looks: Mapping[str, Look])
     marked = []
     for i, group in enumerate(result.group):
         at = (result.epoch == result.best_epoch[i]) & np.isfinite(result.acc[i])
-        if at.any():
+        if at.any() and result.best_by[i]:
             x, y = result.epoch[at], result.acc[i, at]
             panel.plot(x, y, color=looks[group].color, gid=f"best:{result.run[i]}", zorder=4, **_BEST)
             marked.append(_BEST_NAMES[result.best_by[i]])

@@ -83,7 +83,8 @@ def landscape_table(result: LandscapeResult) -> list[dict[str, Any]]:
 
 def _norm(result: LandscapeResult) -> LogNorm:
     shown = np.concatenate([result.losses.ravel(), result.path_loss])
-    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    shown = shown[np.isfinite(shown)]
+    low, high = (float(shown.min()), float(shown.max())) if shown.size else (1.0, 1.0)
     return LogNorm(max(low, 1e-6) * 0.98, max(high, 2e-6) * 1.02)
 
 

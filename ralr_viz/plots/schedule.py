@@ -79,9 +79,10 @@ def _draw_stairs(panel: Axes, result: ScheduleResult, labels: Sequence[str]) -> 
             panel.plot(result.epoch[at], lr[at], ls="", marker="o", ms=size, mew=0, color=color)
     panel.set_xlabel("epoch")
     panel.set_ylabel("learning rate")
-    panel.set_yscale("log")
     used = np.concatenate([result.base_lr, result.lr.ravel()])
-    panel.set_ylim(used[used > 0].min() / 1.3, used.max() * 1.3)
+    if (used > 0).any():  # of a schedule that never trains, a logarithm has nothing to show
+        panel.set_yscale("log")
+        panel.set_ylim(used[used > 0].min() / 1.3, used.max() * 1.3)
     panel.set_xlim(edges[0], edges[-1])
     panel.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 

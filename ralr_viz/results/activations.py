@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis
 
 MEASURES = ("distance", "distance_sd", "correlation", "relative_change")
 """What is measured of each row and layer, see `ActivationsResult.measure`."""
@@ -61,21 +61,21 @@ class ActivationsResult(Result):
     kind: ClassVar[str] = "activations"
     schema: ClassVar[int] = 1
 
-    rows: tuple[str, ...]
-    checkpoints: tuple[tuple[str, str], ...]
-    layers: tuple[tuple[str, ...], ...]
-    shapes: tuple[tuple[tuple[int, ...], ...], ...]
-    bin_widths: Annotated[np.ndarray, Array("float", 1)]
-    bin_starts: Annotated[np.ndarray, Array("integer", 1)]
-    bin_numbers: tuple[int, ...]
-    counts: Annotated[np.ndarray, Array("integer", 1)]
-    zeros: Annotated[np.ndarray, Array("integer", 3)]
-    group_images: Annotated[np.ndarray, Array("integer", 1)]
-    shifts: Annotated[np.ndarray, Array("float", 2)]
-    sums: Annotated[np.ndarray, Array("float", 4)]
-    distances_without: Annotated[np.ndarray, Array("float", 3)]
-    floors: Annotated[np.ndarray, Array("float", 3)]
-    dead_channels: Annotated[np.ndarray, Array("integer", 3)]
+    rows: Annotated[tuple[str, ...], Axis(("rows",), fewest=1)]
+    checkpoints: Annotated[tuple[tuple[str, str], ...], Axis(("rows",))]
+    layers: Annotated[tuple[tuple[str, ...], ...], Axis(("rows", "layers"))]
+    shapes: Annotated[tuple[tuple[tuple[int, ...], ...], ...], Axis(("rows", "layers"))]
+    bin_widths: Annotated[np.ndarray, Array("float", ("layers",))]
+    bin_starts: Annotated[np.ndarray, Array("integer", ("layers",))]
+    bin_numbers: Annotated[tuple[int, ...], Axis(("layers",), fewest=1)]
+    counts: Annotated[np.ndarray, Array("integer", ("bins",))]
+    zeros: Annotated[np.ndarray, Array("integer", ("rows", 2, "layers"))]
+    group_images: Annotated[np.ndarray, Array("integer", ("groups",), fewest=1)]
+    shifts: Annotated[np.ndarray, Array("float", ("rows", "layers"))]
+    sums: Annotated[np.ndarray, Array("float", ("rows", "layers", 5, "groups"))]
+    distances_without: Annotated[np.ndarray, Array("float", ("rows", "layers", "groups"))]
+    floors: Annotated[np.ndarray, Array("float", ("rows", 2, "layers"))]
+    dead_channels: Annotated[np.ndarray, Array("integer", ("rows", 2, "layers"))]
     selection: str
     dataset: str | None = None
     split: str | None = None
@@ -83,28 +83,11 @@ class ActivationsResult(Result):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        r, num_layers, g = len(self.rows), len(self.bin_numbers), len(self.group_images)
-        expected = {
-            "bin_widths": (num_layers,),
-            "bin_starts": (num_layers,),
-            "counts": (2 * r * sum(self.bin_numbers),),
-            "zeros": (r, 2, num_layers),
-            "shifts": (r, num_layers),
-            "sums": (r, num_layers, 5, g),
-            "distances_without": (r, num_layers, g),
-            "floors": (r, 2, num_layers),
-            "dead_channels": (r, 2, num_layers),
-        }
-        if not (r and num_layers and g):
-            raise ValueError(f"{r} rows, {num_layers} layers and {g} groups: expects one or more of each")
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        for name in ("checkpoints", "layers", "shapes"):
-            if len(getattr(self, name)) != r:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {r} rows")
-        if any(len(names) != num_layers for names in (*self.layers, *self.shapes)):
-            raise ValueError(f"`layers` or `shapes` has a row of another length than {num_layers}")
+        expected = 2 * len(self.rows) * sum(self.bin_numbers)
+        if len(self.counts) != expected:
+            raise ValueError(
+                f"`counts` has {len(self.counts)} bins, expects {expected}, two states of all rows"
+            )
 
     @property
     def num_images(self) -> int:

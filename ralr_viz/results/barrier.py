@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array, OneOf
+from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
@@ -46,31 +46,23 @@ class BarrierResult(Result):
     kind: ClassVar[str] = "barrier"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    states: tuple[tuple[str, str], ...]
-    alphas: Annotated[np.ndarray, Array("float", 1)]
-    losses: Annotated[np.ndarray, Array("float", 3)]
-    correct: Annotated[np.ndarray, Array("boolean", 3)]
-    distances: Annotated[np.ndarray, Array("float", 1)]
+    models: Annotated[tuple[str, ...], Axis(("models",), unique=True)]
+    states: Annotated[tuple[tuple[str, str], ...], Axis(("models",))]
+    alphas: Annotated[np.ndarray, Array("float", ("points",))]
+    losses: Annotated[np.ndarray, Array("float", ("models", "points", "images"), unit="nats")]
+    correct: Annotated[np.ndarray, Array("boolean", ("models", "points", "images"))]
+    distances: Annotated[np.ndarray, Array("float", ("models",))]
     statistics: Annotated[str, OneOf(("recomputed", "interpolated", ""))]
-    indices: Annotated[np.ndarray, Array("integer", 1)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
     dataset: str | None = None
     split: str | None = None
     augmentation: str = ""
     device: str = ""
     precision: str = ""
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shape = (len(self.models), len(self.alphas), len(self.indices))
-        for name in ("losses", "correct"):
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if self.distances.shape != shape[:1] or len(self.states) != shape[0]:
-            raise ValueError(f"`distances` and `states` must have an entry for each of {shape[0]} pairs")
-        if len(set(self.models)) != len(self.models):
-            raise ValueError(f"`models` {self.models} must be unique")
         if not {0.0, 0.5, 1.0} <= set(self.alphas.tolist()) or (np.diff(self.alphas) <= 0).any():
             raise ValueError("`alphas` must grow and hold 0, 1/2 and 1")
 

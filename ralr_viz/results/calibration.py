@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -62,50 +62,28 @@ class CalibrationResult(Result):
     kind: ClassVar[str] = "calibration"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    indices: Annotated[np.ndarray, Array("integer", 1)]
-    labels: Annotated[np.ndarray, Array("integer", 1)]
-    predicted: Annotated[np.ndarray, Array("integer", 2)]
-    values: Annotated[np.ndarray, Array("float", 2)]
-    draws: Annotated[np.ndarray, Array("float", 3)]
-    ece_ratio: Annotated[np.ndarray, Array("float", 1)]
-    ece_floor: Annotated[np.ndarray, Array("float", 2)]
-    bin_confidence: Annotated[np.ndarray, Array("float", 2)]
-    bin_accuracy: Annotated[np.ndarray, Array("float", 2)]
-    bin_low: Annotated[np.ndarray, Array("float", 2)]
-    bin_high: Annotated[np.ndarray, Array("float", 2)]
-    classes: Annotated[np.ndarray, Array("integer", 1)]
-    class_accuracy: Annotated[np.ndarray, Array("float", 2)]
-    class_difference: Annotated[np.ndarray, Array("float", 3)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1, unique=True)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
+    labels: Annotated[np.ndarray, Array("integer", ("images",), fewest=1)]
+    predicted: Annotated[np.ndarray, Array("integer", ("models", "images"))]
+    values: Annotated[np.ndarray, Array("float", ("models", len(METRICS)))]
+    draws: Annotated[np.ndarray, Array("float", ("models", len(METRICS), "resamples"))]
+    ece_ratio: Annotated[np.ndarray, Array("float", ("models",))]
+    ece_floor: Annotated[np.ndarray, Array("float", ("models", 2), unit="%")]
+    bin_confidence: Annotated[np.ndarray, Array("float", ("models", "bins"))]
+    bin_accuracy: Annotated[np.ndarray, Array("float", ("models", "bins"))]
+    bin_low: Annotated[np.ndarray, Array("float", ("models", "bins"))]
+    bin_high: Annotated[np.ndarray, Array("float", ("models", "bins"))]
+    classes: Annotated[np.ndarray, Array("integer", ("classes",))]
+    class_accuracy: Annotated[np.ndarray, Array("float", ("models", "classes"), unit="%")]
+    class_difference: Annotated[np.ndarray, Array("float", ("models", "classes", 3), unit="%")]
     class_names: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
     dataset: str | None = None
     split: str | None = None
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m, n, c = len(self.models), len(self.labels), len(self.classes)
-        if not m or not n:
-            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
-        bins = self.bin_confidence.shape[-1]
-        expected: dict[str, tuple[int, ...]] = {
-            "indices": (n,),
-            "predicted": (m, n),
-            "values": (m, len(METRICS)),
-            "ece_ratio": (m,),
-            "ece_floor": (m, 2),
-            **dict.fromkeys(("bin_confidence", "bin_accuracy", "bin_low", "bin_high"), (m, bins)),
-            "class_accuracy": (m, c),
-            "class_difference": (m, c, 3),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if self.draws.ndim != 3 or self.draws.shape[:2] != (m, len(METRICS)):
-            raise ValueError(f"`draws` is {self.draws.shape}, expects {(m, len(METRICS), 'R')}")
 
     def measures(self) -> tuple[Measure, ...]:
         """One measure for each of `METRICS`."""

@@ -15,7 +15,7 @@ from ralr_viz.results.box_metrics import (
     rank_accuracy,
 )
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis
 from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
 
 METHOD_NAMES = {
@@ -62,53 +62,34 @@ class CamResult(Result):
     kind: ClassVar[str] = "cam"
     schema: ClassVar[int] = 1
 
-    images: Annotated[np.ndarray, Array("integer", 4)]
-    indices: Annotated[np.ndarray, Array("integer", 1)]
-    labels: Annotated[np.ndarray, Array("integer", 1)]
-    boxes: Annotated[np.ndarray | None, Array("integer", 2)]
+    images: Annotated[np.ndarray, Array("integer", ("images", "height", "width", 3))]
+    indices: Annotated[np.ndarray, Array("integer", ("images",), fewest=1)]
+    labels: Annotated[np.ndarray, Array("integer", ("images",))]
+    boxes: Annotated[np.ndarray | None, Array("integer", ("images", 4), unit="pixels")]
     class_names: tuple[str, ...]
-    models: tuple[str, ...]
-    methods: tuple[str, ...]
-    layers: tuple[str, ...]
-    map_sizes: tuple[tuple[int, int], ...]
-    maps: Annotated[np.ndarray, Array("float", 1)]
-    targets: Annotated[np.ndarray, Array("integer", 2)]
-    target_probabilities: Annotated[np.ndarray, Array("float", 2)]
-    predictions: Annotated[np.ndarray, Array("integer", 2)]
-    prediction_probabilities: Annotated[np.ndarray, Array("float", 2)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1)]
+    methods: Annotated[tuple[str, ...], Axis(("models",))]
+    layers: Annotated[tuple[str, ...], Axis(("models",))]
+    map_sizes: Annotated[tuple[tuple[int, int], ...], Axis(("models",))]
+    maps: Annotated[np.ndarray, Array("float", ("positions",))]
+    targets: Annotated[np.ndarray, Array("integer", ("models", "images"))]
+    target_probabilities: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    predictions: Annotated[np.ndarray, Array("integer", ("models", "images"))]
+    prediction_probabilities: Annotated[np.ndarray, Array("float", ("models", "images"))]
     selection: str
     dataset: str | None = None
     split: str | None = None
-    image_names: tuple[str, ...] = ()
+    image_names: Annotated[tuple[str, ...], Axis(("images",), optional=True)] = ()
     notes: tuple[str, ...] = ()
     difference: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        m, n = len(self.models), len(self.images)
-        expected = {
-            "indices": (n,),
-            "labels": (n,),
-            "boxes": (n, 4),
-            "maps": (sum(n * h * w for h, w in self.map_sizes),),
-            "targets": (m, n),
-            "target_probabilities": (m, n),
-            "predictions": (m, n),
-            "prediction_probabilities": (m, n),
-        }
-        if self.images.ndim != 4 or self.images.shape[3] != 3 or n == 0 or m == 0:
+        expected = len(self.images) * sum(h * w for h, w in self.map_sizes)
+        if len(self.maps) != expected:
             raise ValueError(
-                f"`images` is {self.images.shape}, `models` has {m}: expects (n, H, W, 3) and one or more"
+                f"`maps` has {len(self.maps)} positions, expects {expected}, those of `map_sizes`"
             )
-        for name, shape in expected.items():
-            array = getattr(self, name)
-            if array is not None and array.shape != shape:
-                raise ValueError(f"`{name}` is {array.shape}, expects {shape}")
-        for name in ("methods", "layers", "map_sizes"):
-            if len(getattr(self, name)) != m:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {m} models")
-        if len(self.image_names) not in (0, n):
-            raise ValueError(f"`image_names` has {len(self.image_names)} entries for {n} images")
 
     @property
     def image_size(self) -> tuple[int, int]:

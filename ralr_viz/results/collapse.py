@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -79,38 +79,20 @@ class CollapseResult(Result):
     kind: ClassVar[str] = "collapse"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    values: Annotated[np.ndarray, Array("float", 3)]
-    draws: Annotated[np.ndarray, Array("float", 4)]
-    draw_ratio: Annotated[np.ndarray, Array("float", 3)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1, unique=True)]
+    values: Annotated[np.ndarray, Array("float", ("models", len(SPLITS), len(METRICS)))]
+    draws: Annotated[np.ndarray, Array("float", ("models", len(SPLITS), len(METRICS), "resamples"))]
+    draw_ratio: Annotated[np.ndarray, Array("float", ("models", len(SPLITS), len(METRICS)))]
     images: tuple[int, int]
     subset: tuple[int, int]
-    classes: Annotated[np.ndarray, Array("integer", 1)]
-    feature_widths: tuple[int, ...]
-    k: int
-    seed: int
+    classes: Annotated[np.ndarray, Array("integer", ("classes",))]
+    feature_widths: Annotated[tuple[int, ...], Axis(("models",))]
+    k: Annotated[int, Within(1)]
+    seed: Annotated[int, Within(0)]
     dataset: str | None = None
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        shape = (len(self.models), len(SPLITS), len(METRICS))
-        if not self.models:
-            raise ValueError("`models` is empty: expects one or more")
-        for name in ("values", "draw_ratio"):
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if self.draws.ndim != 4 or self.draws.shape[:3] != shape:
-            raise ValueError(f"`draws` is {self.draws.shape}, expects {(*shape, 'R')}")
-        for name, count in {
-            "images": len(SPLITS),
-            "subset": len(SPLITS),
-            "feature_widths": shape[0],
-        }.items():
-            if len(getattr(self, name)) != count:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries, expects {count}")
 
     def measures(self) -> tuple[Measure, ...]:
         """NC1 of the test images first, which the claim "tighter and further apart" is about, then the others."""

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.columns import CURVES, SELECTING
-from ralr_viz.results.fields import Array, OneOf
+from ralr_viz.results.columns import SELECTING
+from ralr_viz.results.fields import Array, Axis, OneOf
 from ralr_viz.results.run import CONSTANT_METHODS
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
@@ -44,42 +44,33 @@ class CurvesResult(Result):
     kind: ClassVar[str] = "curves"
     schema: ClassVar[int] = 1
 
-    run: tuple[str, ...]
-    recipe: tuple[str, ...]
-    method: tuple[str, ...]
-    seed: tuple[int | None, ...]
-    status: tuple[str, ...]
+    run: Annotated[tuple[str, ...], Axis(("runs",))]
+    recipe: Annotated[tuple[str, ...], Axis(("runs",))]
+    method: Annotated[tuple[str, ...], Axis(("runs",))]
+    seed: Annotated[tuple[int | None, ...], Axis(("runs",))]
+    status: Annotated[tuple[str, ...], Axis(("runs",))]
     split: Annotated[str, OneOf(("validation", "test", ""))]
-    epoch: Annotated[np.ndarray, Array("integer", 1)]
-    base_lr: Annotated[np.ndarray, Array("float", 2)]
-    factor: Annotated[np.ndarray, Array("float", 2)]
-    lr: Annotated[np.ndarray, Array("float", 2)]
-    train_loss: Annotated[np.ndarray, Array("float", 2)]
-    train_loss_eval: Annotated[np.ndarray, Array("float", 2)]
-    val_loss: Annotated[np.ndarray, Array("float", 2)]
-    val_acc: Annotated[np.ndarray, Array("float", 2)]
-    test_loss: Annotated[np.ndarray, Array("float", 2)]
-    test_acc: Annotated[np.ndarray, Array("float", 2)]
-    best_epoch: Annotated[np.ndarray, Array("integer", 1)]
-    best_by: Annotated[tuple[str, ...], OneOf((*SELECTING, ""))]
-    group: tuple[str, ...] = ()
+    epoch: Annotated[np.ndarray, Array("integer", ("epochs",))]
+    base_lr: Annotated[np.ndarray, Array("float", ("runs", "epochs"))]
+    factor: Annotated[np.ndarray, Array("float", ("runs", "epochs"))]
+    lr: Annotated[np.ndarray, Array("float", ("runs", "epochs"))]
+    train_loss: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="nats")]
+    train_loss_eval: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="nats")]
+    val_loss: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="nats")]
+    val_acc: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="%")]
+    test_loss: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="nats")]
+    test_acc: Annotated[np.ndarray, Array("float", ("runs", "epochs"), unit="%")]
+    best_epoch: Annotated[np.ndarray, Array("integer", ("runs",))]
+    best_by: Annotated[tuple[str, ...], OneOf((*SELECTING, "")), Axis(("runs",))]
+    group: Annotated[tuple[str, ...], Axis(("runs",), optional=True)] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.group:  # of a result that was saved before the settings decided
             several = len(set(self.recipe) - {""}) > 1
-            pairs = zip(self.recipe, self.method, strict=False)
+            pairs = zip(self.recipe, self.method, strict=True)
             named = tuple(f"{r} {m}".strip() for r, m in pairs) if several else self.method
             object.__setattr__(self, "group", named)
-        super().__post_init__()
-        num_runs, num_epochs = len(self.run), len(self.epoch)
-        for name in CURVES:
-            if getattr(self, name).shape != (num_runs, num_epochs):
-                raise ValueError(
-                    f"`{name}` has shape {getattr(self, name).shape}, not {(num_runs, num_epochs)}"
-                )
-        for name in ("recipe", "method", "seed", "status", "best_epoch", "best_by", "group"):
-            if len(getattr(self, name)) != num_runs:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {num_runs} runs")
 
     @property
     def has_validation(self) -> bool:

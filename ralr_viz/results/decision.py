@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Keys, OneOf, PlaceOn
 from ralr_viz.results.study import NOT_PLANNED, STATES
 
 MEASURED = (
@@ -31,6 +31,13 @@ ANSWERS = ("higher", "lower", "no difference shown", "not tested", "withheld")
 are missing."""
 
 DONE = ("finished", "diverged")
+
+
+RULE = {
+    "outcome": str, "baseline": str, "support": str, "collapse": float, "equivalence": float, "resolution": float,
+    "families": tuple[dict[str, Any], ...],
+}  # fmt: skip
+"""What is read of the rule, see `ralr_viz.study.rule.Rule`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,43 +71,26 @@ class DecisionResult(Result):
     name: str
     title: str
     note: str
-    rule: dict[str, Any]
-    arms: tuple[str, ...]
-    methods: tuple[str, ...]
-    main: Annotated[np.ndarray, Array("boolean", 1)]
-    seeds: tuple[int, ...]
-    states: Annotated[np.ndarray, Array("text", 2)]
-    measured: Annotated[np.ndarray, Array("float", 3)]
-    families: tuple[str, ...]
-    levels: Annotated[np.ndarray, Array("float", 1)]
-    contrasts: Annotated[np.ndarray, Array("integer", 2)]
-    estimates: Annotated[np.ndarray, Array("float", 2)]
-    answers: tuple[str, ...]
-    explored: Annotated[np.ndarray, Array("float", 2)]
+    rule: Annotated[dict[str, Any], Keys(RULE)]
+    arms: Annotated[tuple[str, ...], Axis(("arms",))]
+    methods: Annotated[tuple[str, ...], Axis(("arms",))]
+    main: Annotated[np.ndarray, Array("boolean", ("arms",))]
+    seeds: Annotated[tuple[int, ...], Axis(("seeds",))]
+    states: Annotated[np.ndarray, Array("text", ("arms", "seeds")), OneOf(STATES)]
+    measured: Annotated[np.ndarray, Array("float", ("arms", "seeds", len(MEASURED)))]
+    families: Annotated[tuple[str, ...], Axis(("tests",))]
+    levels: Annotated[np.ndarray, Array("float", ("tests",))]
+    contrasts: Annotated[np.ndarray, Array("integer", ("tests", 2)), PlaceOn("arms")]
+    estimates: Annotated[np.ndarray, Array("float", ("tests", len(ESTIMATE)))]
+    answers: Annotated[tuple[str, ...], Axis(("tests",)), OneOf(ANSWERS)]
+    explored: Annotated[np.ndarray, Array("float", ("arms", len(ESTIMATE)))]
     conditions: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        a, s, c = len(self.arms), len(self.seeds), len(self.families)
-        expected = {
-            "main": (a,),
-            "states": (a, s),
-            "measured": (a, s, len(MEASURED)),
-            "levels": (c,),
-            "contrasts": (c, 2),
-            "estimates": (c, len(ESTIMATE)),
-            "explored": (a, len(ESTIMATE)),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if len(self.methods) != a or len(self.answers) != c or not set(self.answers) <= set(ANSWERS):
-            raise ValueError(
-                f"expects a method for each of {a} arms and one of {ANSWERS} for each of {c} tests"
-            )
-        if not np.isin(self.states, STATES).all():
-            raise ValueError(f"`states` are {sorted(set(self.states.flat))}, must be of {STATES}")
+        if self.rule["baseline"] not in self.arms:
+            raise ValueError(f"`rule` has the baseline {self.rule['baseline']!r}, must be one of `arms`")
 
     @property
     def baseline(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.columns import BY_NAME
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Keys, OneOf, Within
 
 LEVEL = 0.95
 """Of the simultaneous bands; 1 − LEVEL is the level of the tests."""
@@ -33,6 +33,10 @@ OUTCOMES = {name: Outcome(BY_NAME[name].title, BY_NAME[name].difference_unit) fo
 }
 """The outcomes, named as in the metrics; losses in nats, accuracies in percentage points. Of the length of an
 epoch's weight step the natural logarithm is taken: it spans the decades that the base LR does."""
+
+
+LAW = {"low": float, "high": float, "probability": float, "draw": str, "interval": int}
+"""Of the draws of the amplification."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,44 +74,26 @@ class EffectResult(Result):
     kind: ClassVar[str] = "effect"
     schema: ClassVar[int] = 1
 
-    outcomes: tuple[str, ...]
-    lag: Annotated[np.ndarray, Array("integer", 1)]
-    estimate: Annotated[np.ndarray, Array("float", 2)]
-    error: Annotated[np.ndarray, Array("float", 2)]
-    low: Annotated[np.ndarray, Array("float", 2)]
-    high: Annotated[np.ndarray, Array("float", 2)]
-    mde: Annotated[np.ndarray, Array("float", 2)]
-    p: Annotated[np.ndarray, Array("float", 2)]
-    rows: Annotated[np.ndarray, Array("integer", 2)]
-    parameters: Annotated[np.ndarray, Array("integer", 2)]
-    critical: Annotated[np.ndarray, Array("float", 1)]
-    overall_p: Annotated[np.ndarray, Array("float", 1)]
-    runs: tuple[str, ...]
-    draws: Annotated[np.ndarray, Array("integer", 1)]
-    amplified: Annotated[np.ndarray, Array("integer", 1)]
-    law: dict[str, Any]
+    outcomes: Annotated[tuple[str, ...], Axis(("outcomes",)), OneOf(tuple(OUTCOMES))]
+    lag: Annotated[np.ndarray, Array("integer", ("lags",), unit="epochs")]
+    estimate: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    error: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    low: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    high: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    mde: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    p: Annotated[np.ndarray, Array("float", ("outcomes", "lags"))]
+    rows: Annotated[np.ndarray, Array("integer", ("outcomes", "lags"))]
+    parameters: Annotated[np.ndarray, Array("integer", ("outcomes", "lags"))]
+    critical: Annotated[np.ndarray, Array("float", ("outcomes",))]
+    overall_p: Annotated[np.ndarray, Array("float", ("outcomes",))]
+    runs: Annotated[tuple[str, ...], Axis(("runs",))]
+    draws: Annotated[np.ndarray, Array("integer", ("runs",))]
+    amplified: Annotated[np.ndarray, Array("integer", ("runs",))]
+    law: Annotated[dict[str, Any], Keys(LAW)]
     schedule: str
-    resamples: int
-    seed: int
+    resamples: Annotated[int, Within(1, MOST_DRAWS)]
+    seed: Annotated[int, Within(0)]
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        shape = (len(self.outcomes), len(self.lag))
-        expected = dict.fromkeys(
-            ("estimate", "error", "low", "high", "mde", "p", "rows", "parameters"), shape
-        ) | {
-            "critical": shape[:1],
-            "overall_p": shape[:1],
-            "draws": (len(self.runs),),
-            "amplified": (len(self.runs),),
-        }
-        for name, wanted in expected.items():
-            if getattr(self, name).shape != wanted:
-                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {wanted}")
-        unknown = set(self.outcomes) - set(OUTCOMES)
-        if unknown:
-            raise ValueError(f"`outcomes` holds {sorted(unknown)}, not among {sorted(OUTCOMES)}")
 
     @property
     def estimable(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
 
 METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_accuracy", "map_recall")
 """The numbers of `EmbeddingResult.metrics`, in their order."""
@@ -75,55 +75,34 @@ class EmbeddingResult(Result):
     kind: ClassVar[str] = "embedding"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    indices: Annotated[np.ndarray, Array("integer", 1)]
-    labels: Annotated[np.ndarray, Array("integer", 1)]
-    predicted: Annotated[np.ndarray, Array("integer", 2)]
-    coordinates: Annotated[np.ndarray, Array("float", 3)]
-    silhouette: Annotated[np.ndarray, Array("float", 2)]
-    knn_label: Annotated[np.ndarray, Array("integer", 2)]
-    kept: Annotated[np.ndarray, Array("float", 2)]
-    recall: Annotated[np.ndarray, Array("float", 2)]
-    metrics: Annotated[np.ndarray, Array("float", 3)]
-    differences: Annotated[np.ndarray, Array("float", 3)]
-    mean_kept: Annotated[np.ndarray, Array("float", 2)]
-    trustworthiness: Annotated[np.ndarray, Array("float", 1)]
-    displacement: Annotated[np.ndarray, Array("float", 1)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
+    labels: Annotated[np.ndarray, Array("integer", ("images",), fewest=1)]
+    predicted: Annotated[np.ndarray, Array("integer", ("models", "images"))]
+    coordinates: Annotated[np.ndarray, Array("float", ("models", "images", 2))]
+    silhouette: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    knn_label: Annotated[np.ndarray, Array("integer", ("models", "images"))]
+    kept: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    recall: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    metrics: Annotated[np.ndarray, Array("float", ("models", len(METRICS), 3))]
+    differences: Annotated[np.ndarray, Array("float", ("models", len(METRICS), 3))]
+    mean_kept: Annotated[np.ndarray, Array("float", ("models", 3))]
+    trustworthiness: Annotated[np.ndarray, Array("float", ("models",))]
+    displacement: Annotated[np.ndarray, Array("float", ("models",))]
     noise_floor: float
     method: str
     align: str
     perplexity: float | None
     neighbours: int | None
-    k: int
-    seed: int
-    resamples: int
-    trust_images: int
-    feature_widths: tuple[int, ...]
+    k: Annotated[int, Within(1)]
+    seed: Annotated[int, Within(0)]
+    resamples: Annotated[int, Within(1, MOST_DRAWS)]
+    trust_images: Annotated[int, Within(1)]
+    feature_widths: Annotated[tuple[int, ...], Axis(("models",))]
     class_names: tuple[str, ...] = ()
     dataset: str | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m, n, numbers = len(self.models), len(self.labels), len(METRICS)
-        if not m or not n:
-            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
-        expected: dict[str, tuple[int, ...]] = {
-            "indices": (n,),
-            "coordinates": (m, n, 2),
-            **dict.fromkeys(("predicted", "silhouette", "knn_label", "kept", "recall"), (m, n)),
-            "metrics": (m, numbers, 3),
-            "differences": (m, numbers, 3),
-            "mean_kept": (m, 3),
-            "trustworthiness": (m,),
-            "displacement": (m,),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if len(self.feature_widths) != m:
-            raise ValueError(f"`feature_widths` has {len(self.feature_widths)} entries for {m} models")
 
     @property
     def classes(self) -> np.ndarray:

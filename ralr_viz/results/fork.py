@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis
 
 CURVES = (
     "lr",
@@ -76,21 +76,21 @@ class ForkResult(Result):
     run: str
     start_epoch: int
     amplified_epochs: int
-    factor: Annotated[np.ndarray, Array("float", 1)]
-    repeat: Annotated[np.ndarray, Array("integer", 1)]
-    status: tuple[str, ...]
-    base_lr: Annotated[np.ndarray, Array("float", 1)]
-    lr: Annotated[np.ndarray, Array("float", 2)]
-    sum_lr: Annotated[np.ndarray, Array("float", 2)]
-    train_loss: Annotated[np.ndarray, Array("float", 2)]
-    val_loss: Annotated[np.ndarray, Array("float", 2)]
-    val_acc: Annotated[np.ndarray, Array("float", 2)]
-    test_loss: Annotated[np.ndarray, Array("float", 2)]
-    test_acc: Annotated[np.ndarray, Array("float", 2)]
-    distance: Annotated[np.ndarray, Array("float", 2)]
-    step_length: Annotated[np.ndarray, Array("float", 2)]
-    sharpness: Annotated[np.ndarray, Array("float", 2)]
-    barrier: Annotated[np.ndarray, Array("float", 2)]
+    factor: Annotated[np.ndarray, Array("float", ("branches",))]
+    repeat: Annotated[np.ndarray, Array("integer", ("branches",))]
+    status: Annotated[tuple[str, ...], Axis(("branches",))]
+    base_lr: Annotated[np.ndarray, Array("float", ("epochs",))]
+    lr: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"))]
+    sum_lr: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"))]
+    train_loss: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"), unit="nats")]
+    val_loss: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"), unit="nats")]
+    val_acc: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"), unit="%")]
+    test_loss: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"), unit="nats")]
+    test_acc: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"), unit="%")]
+    distance: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"))]
+    step_length: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"))]
+    sharpness: Annotated[np.ndarray, Array("float", ("branches", (0, 2)), unit="nats")]
+    barrier: Annotated[np.ndarray, Array("float", ("branches", (0, 2)), unit="nats")]
     start_sharpness: float
     probe: tuple[str, ...]
     images: dict[str, int]
@@ -101,17 +101,6 @@ class ForkResult(Result):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        branches, epochs = len(self.factor), len(self.base_lr)
-        for name in CURVES:
-            if getattr(self, name).shape != (branches, epochs + 1):
-                raise ValueError(
-                    f"`{name}` has shape {getattr(self, name).shape}, not {(branches, epochs + 1)}"
-                )
-        for name in ("sharpness", "barrier"):
-            if getattr(self, name).shape not in ((branches, 2), (branches, 0)):
-                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {(branches, 2)}")
-        if not len(self.repeat) == len(self.status) == branches:
-            raise ValueError(f"`repeat` and `status` must have {branches} entries, one a branch")
         if 1.0 not in self.factors:
             raise ValueError("`factor` must contain 1, which the others are compared with")
 

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.sharpness import BATCHNORM
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +42,21 @@ class LandscapeResult(Result):
     kind: ClassVar[str] = "landscape"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    x: Annotated[np.ndarray, Array("float", 1)]
-    y: Annotated[np.ndarray, Array("float", 1)]
-    losses: Annotated[np.ndarray, Array("float", 3)]
-    centre_loss: Annotated[np.ndarray, Array("float", 1)]
-    batchnorm: str
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1)]
+    x: Annotated[np.ndarray, Array("float", ("columns",), fewest=1)]
+    y: Annotated[np.ndarray, Array("float", ("rows",), fewest=1)]
+    losses: Annotated[np.ndarray, Array("float", ("models", "rows", "columns"), unit="nats")]
+    centre_loss: Annotated[np.ndarray, Array("float", ("models",), unit="nats")]
+    batchnorm: Annotated[str, OneOf((*BATCHNORM, "none"))]
     common: bool
-    num_images: int
-    batch: int
-    seed: int
-    epochs: Annotated[np.ndarray, Array("integer", 1)]
-    path: Annotated[np.ndarray, Array("float", 2)]
-    path_loss: Annotated[np.ndarray, Array("float", 1)]
-    explained: Annotated[np.ndarray, Array("float", 1)]
-    walk_explained: Annotated[np.ndarray, Array("float", 1)]
+    num_images: Annotated[int, Within(1)]
+    batch: Annotated[int, Within(1)]
+    seed: Annotated[int, Within(0)]
+    epochs: Annotated[np.ndarray, Array("integer", ("points",))]
+    path: Annotated[np.ndarray, Array("float", ("points", 2))]
+    path_loss: Annotated[np.ndarray, Array("float", ("points",), unit="nats")]
+    explained: Annotated[np.ndarray, Array("float", ((0, 2),))]
+    walk_explained: Annotated[np.ndarray, Array("float", ((0, 2),))]
     dataset: str | None = None
     split: str | None = None
     augmentation: str = ""
@@ -64,22 +65,11 @@ class LandscapeResult(Result):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        m, t = len(self.models), len(self.epochs)
-        expected = {
-            "losses": (m, len(self.y), len(self.x)),
-            "centre_loss": (m,),
-            "path": (t, 2),
-            "path_loss": (t,),
-            "explained": (2 if t else 0,),
-            "walk_explained": (2 if t else 0,),
-        }
-        if m == 0 or not len(self.x) or not len(self.y) or (t and m > 1):
-            raise ValueError(
-                f"{m} models, x {self.x.shape}, y {self.y.shape}: expects one or more, one with a path"
-            )
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
+        if len(self.epochs) and len(self.models) > 1:
+            raise ValueError(f"`models` has {len(self.models)} names, expects one where there is a path")
+        for name in ("explained", "walk_explained"):
+            if bool(len(getattr(self, name))) != bool(len(self.epochs)):
+                raise ValueError(f"`{name}` must be given with `epochs` of a path, and only then")
 
     def measures(self) -> tuple[Measure, ...]:
         """None: a surface is an illustration, `SharpnessResult` has the numbers."""

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 METRICS = {
@@ -96,65 +96,41 @@ class LocalisationResult(Result):
     kind: ClassVar[str] = "localisation"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    indices: Annotated[np.ndarray, Array("integer", 1)]
-    labels: Annotated[np.ndarray, Array("integer", 1)]
-    boxes: Annotated[np.ndarray, Array("integer", 2)]
-    area: Annotated[np.ndarray, Array("float", 1)]
-    correct: Annotated[np.ndarray, Array("boolean", 2)]
-    rank: Annotated[np.ndarray, Array("float", 2)]
-    energy: Annotated[np.ndarray, Array("float", 2)]
-    pointing: Annotated[np.ndarray, Array("float", 2)]
-    overlap: Annotated[np.ndarray, Array("float", 2)]
-    values: Annotated[np.ndarray, Array("float", 3)]
-    baselines: Annotated[np.ndarray, Array("float", 3)]
-    counts: Annotated[np.ndarray, Array("integer", 2)]
-    draws: Annotated[np.ndarray, Array("float", 4)]
-    thresholds: Annotated[np.ndarray, Array("float", 1)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1, unique=True)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
+    labels: Annotated[np.ndarray, Array("integer", ("images",), fewest=1)]
+    boxes: Annotated[np.ndarray, Array("integer", ("images", 4), unit="pixels")]
+    area: Annotated[np.ndarray, Array("float", ("images",))]
+    correct: Annotated[np.ndarray, Array("boolean", ("models", "images"))]
+    rank: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    energy: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    pointing: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    overlap: Annotated[np.ndarray, Array("float", ("models", "images"))]
+    values: Annotated[np.ndarray, Array("float", ("models", len(STRATA), len(METRICS)))]
+    baselines: Annotated[np.ndarray, Array("float", (len(BASELINES), len(STRATA), len(METRICS)))]
+    counts: Annotated[np.ndarray, Array("integer", (len(STRATA), len(METRICS)))]
+    draws: Annotated[np.ndarray, Array("float", ("models", len(STRATA), len(METRICS), "resamples"))]
+    thresholds: Annotated[np.ndarray, Array("float", ("models",))]
     centre_side: float
-    zero_maps: Annotated[np.ndarray, Array("integer", 1)]
+    zero_maps: Annotated[np.ndarray, Array("integer", ("models",))]
     dropped: int
     image_size: tuple[int, int]
-    map_sizes: tuple[tuple[int, int], ...]
-    sanity: Annotated[np.ndarray, Array("float", 3)]
-    sanity_stages: tuple[tuple[str, ...], ...]
+    map_sizes: Annotated[tuple[tuple[int, int], ...], Axis(("models",))]
+    sanity: Annotated[np.ndarray, Array("float", ("models", "stages", 3))]
+    sanity_stages: Annotated[tuple[tuple[str, ...], ...], Axis(("models",))]
     sanity_images: int
-    faithfulness: Annotated[np.ndarray, Array("float", 3)]
-    faithfulness_draws: Annotated[np.ndarray, Array("float", 4)]
+    faithfulness: Annotated[np.ndarray, Array("float", ("models", len(FAITHFULNESS), len(CONTROLS)))]
+    faithfulness_draws: Annotated[
+        np.ndarray, Array("float", ("models", len(FAITHFULNESS), len(CONTROLS), "gain_resamples"))
+    ]
     faithfulness_images: int
     class_names: tuple[str, ...] = ()
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
     dataset: str | None = None
     split: str | None = None
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m, n, strata, numbers = len(self.models), len(self.labels), len(STRATA), len(METRICS)
-        if not m or not n:
-            raise ValueError(f"`models` has {m} and `labels` {n} entries: expects one or more")
-        gains = (m, len(FAITHFULNESS), len(CONTROLS))
-        expected: dict[str, tuple[int, ...]] = {
-            **dict.fromkeys(("indices", "area"), (n,)),
-            "boxes": (n, 4),
-            **dict.fromkeys(("correct", "rank", "energy", "pointing", "overlap"), (m, n)),
-            "values": (m, strata, numbers),
-            "baselines": (len(BASELINES), strata, numbers),
-            "counts": (strata, numbers),
-            "draws": (m, strata, numbers, self.draws.shape[-1]),
-            **dict.fromkeys(("thresholds", "zero_maps"), (m,)),
-            "sanity": (m, self.sanity.shape[1], 3),
-            "faithfulness": gains,
-            "faithfulness_draws": (*gains, self.faithfulness_draws.shape[-1]),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        for name in ("map_sizes", "sanity_stages"):
-            if len(getattr(self, name)) != m:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {m} models")
 
     def measures(self) -> tuple[Measure, ...]:
         """Rank accuracy of small boxes first, which the claim "more precise" is about; then all others."""

@@ -8,13 +8,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
 """Bootstrap resamples of the images for the churn."""
 _CHUNK = 1 << 22  # numbers of a chunk of resamples
-_CURVES = ("step_length", "distance", "weight_norm", "lr", "angle")
 
 
 def late_start(epochs: int) -> int:
@@ -60,41 +59,28 @@ class MovementResult(Result):
     kind: ClassVar[str] = "movement"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    methods: tuple[str, ...]
-    epoch: Annotated[np.ndarray, Array("integer", 1)]
-    step_length: Annotated[np.ndarray, Array("float", 2)]
-    distance: Annotated[np.ndarray, Array("float", 2)]
-    weight_norm: Annotated[np.ndarray, Array("float", 2)]
-    lr: Annotated[np.ndarray, Array("float", 2)]
-    angle: Annotated[np.ndarray, Array("float", 2)]
-    late_after: Annotated[np.ndarray, Array("integer", 1)]
-    last_epoch: Annotated[np.ndarray, Array("integer", 1)]
-    late_net: Annotated[np.ndarray, Array("float", 1)]
-    late_norm: Annotated[np.ndarray, Array("float", 1)]
-    layers: tuple[str, ...]
-    layer_net: Annotated[np.ndarray, Array("float", 2)]
-    layer_norm: Annotated[np.ndarray, Array("float", 2)]
-    filter_angle: Annotated[np.ndarray, Array("float", 2)]
-    filter_layer: Annotated[np.ndarray, Array("integer", 1)]
-    changed: Annotated[np.ndarray, Array("integer", 2)]
+    models: Annotated[tuple[str, ...], Axis(("models",), unique=True)]
+    methods: Annotated[tuple[str, ...], Axis(("models",))]
+    epoch: Annotated[np.ndarray, Array("integer", ("epochs",))]
+    step_length: Annotated[np.ndarray, Array("float", ("models", "epochs"))]
+    distance: Annotated[np.ndarray, Array("float", ("models", "epochs"))]
+    weight_norm: Annotated[np.ndarray, Array("float", ("models", "epochs"))]
+    lr: Annotated[np.ndarray, Array("float", ("models", "epochs"))]
+    angle: Annotated[np.ndarray, Array("float", ("models", "epochs"), unit="degrees")]
+    late_after: Annotated[np.ndarray, Array("integer", ("models",))]
+    last_epoch: Annotated[np.ndarray, Array("integer", ("models",))]
+    late_net: Annotated[np.ndarray, Array("float", ("models",))]
+    late_norm: Annotated[np.ndarray, Array("float", ("models",))]
+    layers: Annotated[tuple[str, ...], Axis(("layers",))]
+    layer_net: Annotated[np.ndarray, Array("float", ("models", "layers"))]
+    layer_norm: Annotated[np.ndarray, Array("float", ("models", "layers"))]
+    filter_angle: Annotated[np.ndarray, Array("float", ("models", "filters"), unit="degrees")]
+    filter_layer: Annotated[np.ndarray, Array("integer", ("filters",))]
+    changed: Annotated[np.ndarray, Array("integer", ("models", "images"))]
     dataset: str | None = None
     split: str | None = None
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m, layers, filters = len(self.models), len(self.layers), len(self.filter_layer)
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(_CURVES, (m, len(self.epoch)))
-        shapes |= dict.fromkeys(("late_after", "last_epoch", "late_net", "late_norm"), (m,))
-        shapes |= {"layer_net": (m, layers), "layer_norm": (m, layers), "filter_angle": (m, filters)}
-        shapes["changed"] = (m, self.num_images)
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if len(self.methods) != m or len(set(self.models)) != m:
-            raise ValueError(f"`models` {self.models} must be unique, with a method each")
 
     @property
     def num_images(self) -> int:

@@ -36,29 +36,18 @@ class PredictionsResult(Result):
     schema: ClassVar[int] = 1
 
     model: str
-    indices: Annotated[np.ndarray, Array("integer", 1)]
-    labels: Annotated[np.ndarray, Array("integer", 1)]
-    logits: Annotated[np.ndarray, Array("float", 2)]
-    features: Annotated[np.ndarray, Array("float", 2)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
+    labels: Annotated[np.ndarray, Array("integer", ("images",))]
+    logits: Annotated[np.ndarray, Array("float", ("images", "classes"))]
+    features: Annotated[np.ndarray, Array("float", ("images", "width"))]
     feature_layer: str
-    true_maps: Annotated[np.ndarray, Array("float", 3)]
-    predicted_maps: Annotated[np.ndarray, Array("float", 3)]
+    true_maps: Annotated[np.ndarray, Array("float", ("images", "map_height", "map_width"))]
+    predicted_maps: Annotated[np.ndarray, Array("float", ("images", "map_height", "map_width"))]
     map_layer: str
     class_names: tuple[str, ...] = ()
     dataset: str | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        n = len(self.indices)
-        ranks = {"labels": 1, "logits": 2, "features": 2, "true_maps": 3, "predicted_maps": 3}
-        for name, rank in ranks.items():
-            array = getattr(self, name)
-            if array.ndim != rank or len(array) != n:
-                raise ValueError(f"`{name}` is {array.shape}, expects {rank} axes, the first of {n} images")
-        if self.true_maps.shape != self.predicted_maps.shape:
-            raise ValueError(f"`true_maps` is {self.true_maps.shape}, not {self.predicted_maps.shape}")
 
     @property
     def has_maps(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +31,11 @@ class ScheduleResult(Result):
     schema: ClassVar[int] = 1
 
     recipe: str
-    method: tuple[str, ...]
-    seed: tuple[int | None, ...]
-    epoch: Annotated[np.ndarray, Array("integer", 1)]
-    base_lr: Annotated[np.ndarray, Array("float", 1, finite=True)]
-    factor: Annotated[np.ndarray, Array("float", 2, finite=True)]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        expected = {"base_lr": self.epoch.shape, "factor": (len(self.method), *self.epoch.shape)}
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` has shape {getattr(self, name).shape}, not {shape}")
-        if len(self.seed) != len(self.method):
-            raise ValueError(f"`seed` has {len(self.seed)} entries for {len(self.method)} methods")
+    method: Annotated[tuple[str, ...], Axis(("arms",))]
+    seed: Annotated[tuple[int | None, ...], Axis(("arms",))]
+    epoch: Annotated[np.ndarray, Array("integer", ("epochs",))]
+    base_lr: Annotated[np.ndarray, Array("float", ("epochs",), fewest=1, finite=True), Within(0)]
+    factor: Annotated[np.ndarray, Array("float", ("arms", "epochs"), finite=True), Within(0)]
 
     @property
     def lr(self) -> np.ndarray:

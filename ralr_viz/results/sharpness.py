@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array, OneOf
+from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure, student_interval
 
 BATCHNORM = ("batch", "frozen")
@@ -47,46 +47,28 @@ class SharpnessResult(Result):
     kind: ClassVar[str] = "sharpness"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    radii: Annotated[np.ndarray, Array("float", 1)]
-    losses: Annotated[np.ndarray, Array("float", 4)]
-    accuracies: Annotated[np.ndarray, Array("float", 4)]
-    centre_loss: Annotated[np.ndarray, Array("float", 1, finite=True)]
-    centre_accuracy: Annotated[np.ndarray, Array("float", 1)]
-    given_loss: Annotated[np.ndarray, Array("float", 1)]
-    worst_radii: Annotated[np.ndarray, Array("float", 1)]
-    worst_losses: Annotated[np.ndarray, Array("float", 3)]
-    worst_accuracies: Annotated[np.ndarray, Array("float", 2)]
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1, unique=True)]
+    radii: Annotated[np.ndarray, Array("float", ("radii",))]
+    losses: Annotated[np.ndarray, Array("float", ("models", "radii", "directions", 2), unit="nats", fewest=1)]
+    accuracies: Annotated[np.ndarray, Array("float", ("models", "radii", "directions", 2), unit="%")]
+    centre_loss: Annotated[np.ndarray, Array("float", ("models",), unit="nats", finite=True)]
+    centre_accuracy: Annotated[np.ndarray, Array("float", ("models",), unit="%")]
+    given_loss: Annotated[np.ndarray, Array("float", ("models",), unit="nats")]
+    worst_radii: Annotated[np.ndarray, Array("float", ("worst_radii",))]
+    worst_losses: Annotated[np.ndarray, Array("float", ("models", "worst_radii", "starts"), unit="nats")]
+    worst_accuracies: Annotated[np.ndarray, Array("float", ("models", "worst_radii"), unit="%")]
     worst_steps: int
     batchnorm: Annotated[str, OneOf((*BATCHNORM, "none"))]
     common: bool
-    num_images: int
-    batch: int
-    seed: int
-    resamples: int
+    num_images: Annotated[int, Within(1)]
+    batch: Annotated[int, Within(1)]
+    seed: Annotated[int, Within(0)]
+    resamples: Annotated[int, Within(1, MOST_DRAWS)]
     dataset: str | None = None
     split: str | None = None
     augmentation: str = ""
     device: str = "cpu"
     precision: str = "fp32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m, r, w = len(self.models), len(self.radii), len(self.worst_radii)
-        if m == 0 or self.losses.ndim != 4 or 0 in self.losses.shape or self.worst_losses.ndim != 3:
-            raise ValueError(f"`losses` is {self.losses.shape}: expects (models, radii, directions, 2)")
-        expected = {
-            "losses": (m, r, self.losses.shape[2], 2),
-            "accuracies": self.losses.shape,
-            "centre_loss": (m,),
-            "centre_accuracy": (m,),
-            "given_loss": (m,),
-            "worst_losses": (m, w, self.worst_losses.shape[2]),
-            "worst_accuracies": (m, w),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
 
     @property
     def headline(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 DRAWS = 1000
@@ -46,32 +46,27 @@ class SimilarityResult(Result):
     kind: ClassVar[str] = "similarity"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    states: tuple[tuple[str, str], ...]
-    null: tuple[bool, ...]
-    layers: tuple[str, ...]
-    cross: Annotated[np.ndarray, Array("float", 4)]
-    first_self: Annotated[np.ndarray, Array("float", 3)]
-    second_self: Annotated[np.ndarray, Array("float", 3)]
-    minibatch: int
-    indices: Annotated[np.ndarray, Array("integer", 1)]
+    models: Annotated[tuple[str, ...], Axis(("models",), unique=True)]
+    states: Annotated[tuple[tuple[str, str], ...], Axis(("models",))]
+    null: Annotated[tuple[bool, ...], Axis(("models",))]
+    layers: Annotated[tuple[str, ...], Axis(("layers",))]
+    cross: Annotated[np.ndarray, Array("float", ("models", "minibatches", "layers", "layers"))]
+    first_self: Annotated[np.ndarray, Array("float", ("models", "minibatches", "layers"))]
+    second_self: Annotated[np.ndarray, Array("float", ("models", "minibatches", "layers"))]
+    minibatch: Annotated[int, Within(1)]
+    indices: Annotated[np.ndarray, Array("integer", ("images",))]
     dataset: str | None = None
     split: str | None = None
     device: str = ""
     precision: str = ""
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shape = (len(self.models), self.cross.shape[1], len(self.layers))
-        expected = {"cross": (*shape, shape[2]), "first_self": shape, "second_self": shape}
-        for name, wanted in expected.items():
-            if getattr(self, name).shape != wanted:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {wanted}")
-        if len(self.states) != shape[0] or len(self.null) != shape[0] or len(set(self.models)) != shape[0]:
-            raise ValueError(f"`models` {self.models} must be unique, with `states` and `null` for each")
-        if len(self.indices) != shape[1] * self.minibatch:
-            raise ValueError(f"`indices` has {len(self.indices)} images for {shape[1]} of {self.minibatch}")
+        if len(self.indices) != self.cross.shape[1] * self.minibatch:
+            raise ValueError(
+                f"`indices` has {len(self.indices)} images for {self.cross.shape[1]} of `minibatch` {self.minibatch}"
+            )
 
     @property
     def num_images(self) -> int:

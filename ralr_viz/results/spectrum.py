@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
 from ralr_viz.results.measure import Measure
 
 CONVERGED = 0.1
@@ -47,45 +47,31 @@ class SpectrumResult(Result):
     kind: ClassVar[str] = "spectrum"
     schema: ClassVar[int] = 1
 
-    models: tuple[str, ...]
-    num_parameters: Annotated[np.ndarray, Array("integer", 1)]
-    loss: Annotated[np.ndarray, Array("float", 1)]
-    gradient_norm: Annotated[np.ndarray, Array("float", 1)]
-    lambda_max: Annotated[np.ndarray, Array("float", 1)]
-    lambda_min: Annotated[np.ndarray, Array("float", 1)]
-    residual_max: Annotated[np.ndarray, Array("float", 1)]
-    residual_min: Annotated[np.ndarray, Array("float", 1)]
-    scaled_max: Annotated[np.ndarray, Array("float", 1)]
-    scaled_residual: Annotated[np.ndarray, Array("float", 1)]
-    overlap_max: Annotated[np.ndarray, Array("float", 1)]
-    overlap_min: Annotated[np.ndarray, Array("float", 1)]
-    learning_rate: Annotated[np.ndarray, Array("float", 1)]
-    trace_samples: Annotated[np.ndarray, Array("float", 2)]
-    nodes: Annotated[np.ndarray, Array("float", 3)]
-    weights: Annotated[np.ndarray, Array("float", 3)]
-    products: Annotated[np.ndarray, Array("integer", 1)]
-    num_images: int
-    batch: int
-    seed: int
-    resamples: int
+    models: Annotated[tuple[str, ...], Axis(("models",), fewest=1, unique=True)]
+    num_parameters: Annotated[np.ndarray, Array("integer", ("models",)), Within(1)]
+    loss: Annotated[np.ndarray, Array("float", ("models",), unit="nats")]
+    gradient_norm: Annotated[np.ndarray, Array("float", ("models",))]
+    lambda_max: Annotated[np.ndarray, Array("float", ("models",), unit="nats")]
+    lambda_min: Annotated[np.ndarray, Array("float", ("models",), unit="nats")]
+    residual_max: Annotated[np.ndarray, Array("float", ("models",))]
+    residual_min: Annotated[np.ndarray, Array("float", ("models",))]
+    scaled_max: Annotated[np.ndarray, Array("float", ("models",))]
+    scaled_residual: Annotated[np.ndarray, Array("float", ("models",))]
+    overlap_max: Annotated[np.ndarray, Array("float", ("models",)), Within(0)]
+    overlap_min: Annotated[np.ndarray, Array("float", ("models",)), Within(0)]
+    learning_rate: Annotated[np.ndarray, Array("float", ("models",))]
+    trace_samples: Annotated[np.ndarray, Array("float", ("models", "trace_probes"), fewest=1)]
+    nodes: Annotated[np.ndarray, Array("float", ("models", "probes", "steps"), fewest=1, finite=True)]
+    weights: Annotated[np.ndarray, Array("float", ("models", "probes", "steps"))]
+    products: Annotated[np.ndarray, Array("integer", ("models",))]
+    num_images: Annotated[int, Within(1)]
+    batch: Annotated[int, Within(1)]
+    seed: Annotated[int, Within(0)]
+    resamples: Annotated[int, Within(1, MOST_DRAWS)]
     dataset: str | None = None
     split: str | None = None
     device: str = "cpu"
     precision: str = "fp32"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        m = len(self.models)
-        if m == 0:
-            raise ValueError("`models` is empty: expects one or more")
-        for name, value in vars(self).items():
-            if not isinstance(value, np.ndarray):
-                continue
-            axes = {"trace_samples": 2, "nodes": 3, "weights": 3}.get(name, 1)
-            if value.ndim != axes or len(value) != m or 0 in value.shape:
-                raise ValueError(f"`{name}` is {value.shape}, expects {axes} axes, the first of {m} models")
-        if self.nodes.shape != self.weights.shape:
-            raise ValueError(f"`weights` is {self.weights.shape}, expects {self.nodes.shape}")
 
     @property
     def trace(self) -> np.ndarray:

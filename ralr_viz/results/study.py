@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import LARGEST, Array, Axis, OneOf, PlaceOn, Within
 
 METRICS = ("last", "median_last5", "best")
 """Test accuracy in per cent after the last epoch, its median over the last five, and at the epoch of the lowest
@@ -65,45 +65,31 @@ class StudyResult(Result):
     name: str
     title: str
     note: str
-    axes: tuple[str, ...]
-    labels: tuple[tuple[str, ...], ...]
+    axes: Annotated[tuple[str, ...], Axis(("axes",))]
+    labels: Annotated[tuple[tuple[str, ...], ...], Axis(("cells", "axes"))]
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    values: Annotated[np.ndarray, Array("float", 3)]
-    states: Annotated[np.ndarray, Array("text", 2)]
-    references: Annotated[np.ndarray, Array("integer", 1)]
-    paper: Annotated[np.ndarray, Array("float", 2)]
-    summaries: Annotated[np.ndarray, Array("float", 3)]
-    comparisons: Annotated[np.ndarray, Array("float", 3)]
+    methods: Annotated[tuple[str, ...], Axis(("cells",))]
+    seeds: Annotated[tuple[int, ...], Axis(("seeds",))]
+    values: Annotated[np.ndarray, Array("float", ("cells", "seeds", len(METRICS)), unit="%")]
+    states: Annotated[np.ndarray, Array("text", ("cells", "seeds")), OneOf(STATES)]
+    references: Annotated[np.ndarray, Array("integer", ("cells",)), PlaceOn("cells", lowest=-1)]
+    paper: Annotated[np.ndarray, Array("float", ("cells", 2), unit="%")]
+    summaries: Annotated[np.ndarray, Array("float", ("cells", len(METRICS), len(SUMMARY)))]
+    comparisons: Annotated[
+        np.ndarray, Array("float", ("cells", len(METRICS), len(COMPARISON))), Within(-LARGEST, LARGEST)
+    ]
     conditions: dict[str, tuple[Any, ...]]
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        c, s, m = len(self.labels), len(self.seeds), len(METRICS)
-        expected = {
-            "values": (c, s, m),
-            "states": (c, s),
-            "references": (c,),
-            "paper": (c, 2),
-            "summaries": (c, m, len(SUMMARY)),
-            "comparisons": (c, m, len(COMPARISON)),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        if len(self.methods) != c or any(len(labels) != len(self.axes) for labels in self.labels):
-            raise ValueError(f"expects a method and {len(self.axes)} labels for each of {c} cells")
+        if not np.isfinite(self.summaries[..., SUMMARY.index("n")]).all():
+            raise ValueError("`summaries` holds a number of runs that is not finite")
         if sorted(self.rows + self.columns) != sorted(self.axes):
             raise ValueError(
-                f"rows {self.rows} and columns {self.columns} must name each axis of {self.axes} once"
+                f"`rows` {self.rows} and `columns` {self.columns} must name each of `axes` {self.axes} once"
             )
-        if not np.isin(self.states, STATES).all():
-            raise ValueError(f"`states` are {sorted(set(self.states.flat))}, must be of {STATES}")
-        if ((self.references < -1) | (self.references >= c)).any():
-            raise ValueError(f"`references` must be -1 or an index of one of {c} cells")
 
     @property
     def num_compared(self) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array
+from ralr_viz.results.fields import Array, Axis
 
 
 class Claim(NamedTuple):
@@ -66,47 +66,31 @@ class WhyResult(Result):
     kind: ClassVar[str] = "why"
     schema: ClassVar[int] = 1
 
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    diagnostics: tuple[str, ...]
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    units: tuple[str, ...]
-    resampled: tuple[str, ...]
-    values: Annotated[np.ndarray, Array("float", 3)]
-    within: Annotated[np.ndarray, Array("float", 4)]
-    differences: Annotated[np.ndarray, Array("float", 3)]
-    p: Annotated[np.ndarray, Array("float", 2)]
-    sign_flip_p: Annotated[np.ndarray, Array("float", 2)]
+    arms: Annotated[tuple[str, ...], Axis(("arms",))]
+    seeds: Annotated[tuple[int, ...], Axis(("seeds",), fewest=1)]
+    diagnostics: Annotated[tuple[str, ...], Axis(("measures",))]
+    names: Annotated[tuple[str, ...], Axis(("measures",))]
+    labels: Annotated[tuple[str, ...], Axis(("measures",))]
+    units: Annotated[tuple[str, ...], Axis(("measures",))]
+    resampled: Annotated[tuple[str, ...], Axis(("measures",))]
+    values: Annotated[np.ndarray, Array("float", ("measures", "arms", "seeds"))]
+    within: Annotated[np.ndarray, Array("float", ("measures", "comparisons", "seeds", 2))]
+    differences: Annotated[np.ndarray, Array("float", ("measures", "comparisons", 3))]
+    p: Annotated[np.ndarray, Array("float", ("measures", "comparisons"))]
+    sign_flip_p: Annotated[np.ndarray, Array("float", ("measures", "comparisons"))]
     sign_flip_floor: float
-    bootstrap: Annotated[np.ndarray, Array("float", 3)]
-    corrected_p: Annotated[np.ndarray, Array("float", 1)]
-    verdicts: tuple[str, ...]
+    bootstrap: Annotated[np.ndarray, Array("float", ("measures", "comparisons", 2))]
+    corrected_p: Annotated[np.ndarray, Array("float", (len(CLAIMS),))]
+    verdicts: Annotated[tuple[str, ...], Axis((len(CLAIMS),))]
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        m, s = len(self.names), len(self.seeds)
-        c = len(self.comparisons)
-        expected = {
-            "values": (m, len(self.arms), s),
-            "within": (m, c, s, 2),
-            "differences": (m, c, 3),
-            "p": (m, c),
-            "sign_flip_p": (m, c),
-            "bootstrap": (m, c, 2),
-            "corrected_p": (len(CLAIMS),),
-        }
-        if len(self.arms) not in (2, 3) or not s:
-            raise ValueError(f"{len(self.arms)} arms and {s} seeds: expects 2 or 3 arms and a seed or more")
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"`{name}` is {getattr(self, name).shape}, expects {shape}")
-        for name in ("diagnostics", "labels", "units", "resampled"):
-            if len(getattr(self, name)) != m:
-                raise ValueError(f"`{name}` has {len(getattr(self, name))} entries for {m} measures")
-        if len(self.verdicts) != len(CLAIMS):
-            raise ValueError(f"`verdicts` has {len(self.verdicts)} entries for {len(CLAIMS)} claims")
+        if len(self.arms) not in (2, 3) or self.p.shape[1] != len(self.comparisons):
+            raise ValueError(
+                f"`arms` has {len(self.arms)} names for {self.p.shape[1]} comparisons, expects 2 for 1 or 3 for "
+                f"{len(COMPARISONS)}"
+            )
 
     @property
     def comparisons(self) -> tuple[str, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -50,25 +48,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "study": ("title", "labels", "note"),
     "why": ("arms", "labels", "notes"),
 }
-MAKERS: dict[str, Callable[[ModuleType], Any]] = {
-    "curves": lambda tests: tests.compute_curves([tests.run("baseline"), tests.run("ralr")]),
-    "schedule": lambda tests: tests.schedule(),
-    "study": lambda tests: tests._result(),
-    "why": lambda tests: tests._why(4),
-}
-
-
-def make(kind: str) -> Any:
-    """The result that the tests of its own figure draw."""
-    path = Path(__file__).with_name(f"test_{kind}_plot.py")
-    spec = importlib.util.spec_from_file_location(f"_letters_{kind}", path)
-    assert spec is not None and spec.loader is not None
-    tests = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tests)
-    default = next(
-        filter(None, (getattr(tests, name, None) for name in ("make_result", "make", "result"))), None
-    )
-    return MAKERS[kind](tests) if kind in MAKERS else default()
 
 
 def rename(value: Any, names: dict[str, str]) -> Any:
@@ -77,11 +56,11 @@ def rename(value: Any, names: dict[str, str]) -> Any:
     return tuple(rename(item, names) for item in value) if isinstance(value, tuple) else value
 
 
-def name_badly(kind: str) -> Any:
-    result, names = make(kind), {"": ""}
+def name_badly(result: Any) -> Any:
+    names = {"": ""}
     known = {field.name for field in fields(result)}
-    assert set(KINDS[kind]) <= known
-    wanted = known & {*NAMES, *KINDS[kind]} - ({"rows"} if kind == "study" else set())
+    assert set(KINDS[result.kind]) <= known
+    wanted = known & {*NAMES, *KINDS[result.kind]} - ({"rows"} if result.kind == "study" else set())
     return replace(result, **{field: rename(getattr(result, field), names) for field in sorted(wanted)})
 
 
@@ -104,8 +83,8 @@ def check_texts(figure: Figure) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_draw_takes_every_name(kind: str, no_fonts: None) -> None:
-    result = name_badly(kind)
+def test_draw_takes_every_name(kind: str, no_fonts: None, make_result: Callable[[str], Any]) -> None:
+    result = name_badly(make_result(kind))
     with style(), warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = find_drawing(result).draw(result)
@@ -115,8 +94,8 @@ def test_draw_takes_every_name(kind: str, no_fonts: None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_save_figure_takes_every_name(kind: str, tmp_path: Path) -> None:
-    result = name_badly(kind)
+def test_save_figure_takes_every_name(kind: str, tmp_path: Path, make_result: Callable[[str], Any]) -> None:
+    result = name_badly(make_result(kind))
     save_result(result, tmp_path / "saved")
     drawing = find_drawing(result)
     with style(), warnings.catch_warnings():
@@ -175,9 +154,11 @@ def test_save_figure_names_the_letters_that_no_font_has(no_fonts: None, tmp_path
     ]
 
 
-def test_draw_into_the_callers_axes_leaves_no_formula_to_their_legend() -> None:
+def test_draw_into_the_callers_axes_leaves_no_formula_to_their_legend(
+    make_result: Callable[[str], Any],
+) -> None:
     panel = Figure().subplots()
-    result = replace(make("schedule"), method=("$a$", "$x_{$ $", "b"))
+    result = replace(make_result("schedule"), method=("$a$", "$x_{$ $", "b"))
     assert find_drawing(result).draw(result, panel) is panel.figure
     texts = [text._preprocess_math(text.get_text()) for text in panel.legend().get_texts()]
     assert [(words.partition(":")[0], math) for words, math in texts[1:3]] == [

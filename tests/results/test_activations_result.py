@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ralr_viz.errors import InputError
 from ralr_viz.results.activations import (
     MEASURES,
     ActivationsResult,
@@ -308,35 +306,3 @@ def test_histogram_and_edges_belong_together(result: ActivationsResult, raw: lis
 
 def test_activations_result_survives_saving(result: ActivationsResult, tmp_path: Path) -> None:
     assert load_result(save_result(result, tmp_path / "activations")) == result
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("bin_widths", np.ones(3)),
-        ("counts", np.zeros(7, np.int64)),
-        ("zeros", np.zeros((2, 2), np.int64)),
-        ("sums", np.zeros((2, 2, 4, 5))),
-        ("distances_without", np.zeros((2, 2, 4))),
-        ("checkpoints", (("a", "b"),)),
-        ("layers", (("layer1",), ("layer1",))),
-    ],
-)
-def test_activations_result_refuses_shapes_that_do_not_fit(
-    result: ActivationsResult, field: str, value: object
-) -> None:
-    with pytest.raises(ValueError, match=f"`{field}`"):
-        replace(result, **{field: value})
-
-
-def test_activations_result_refuses_to_be_empty(result: ActivationsResult) -> None:
-    with pytest.raises(ValueError, match="0 rows, 2 layers and 5 groups: expects one or more of each"):
-        replace(result, rows=())
-
-
-def test_load_result_calls_other_shapes_damaged(result: ActivationsResult, tmp_path: Path) -> None:
-    saved = save_result(result, tmp_path / "activations")
-    manifest = saved / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"layer2"', '"layer2", "layer3"', 1))
-    with pytest.raises(InputError, match="is damaged: `layers` or `shapes` has a row of another length than"):
-        load_result(saved)

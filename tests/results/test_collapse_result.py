@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
@@ -42,20 +41,3 @@ def test_collapse_measures_are_all_numbers_headline_first():
     assert by_name["nc4_train"].unit == by_name["knn_accuracy_test"].unit == "%"
     np.testing.assert_array_equal(by_name["nc3_train"].values, result.values[:, 1, 3])
     np.testing.assert_array_equal(by_name["nc3_train"].draws, result.draws[:, 1, 3])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"models": ()},
-        {"models": ("a",)},
-        {"values": np.zeros((2, 8))},
-        {"draws": np.zeros((2, 2, 8))},
-        {"draw_ratio": np.ones((2, 2, 7))},
-        {"images": (1,)},
-        {"feature_widths": (64,)},
-    ],
-)
-def test_collapse_result_refuses_other_shapes(changes):
-    with pytest.raises(ValueError):
-        make(**changes)

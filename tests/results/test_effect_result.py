@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.effect import EffectResult
@@ -42,15 +41,6 @@ def make_result(**changes: Any) -> EffectResult:
 def test_result_survives_saving(tmp_path: Path) -> None:
     result = make_result(notes=("left out",))
     assert load_result(save_result(result, tmp_path / "effect")) == result
-
-
-def test_result_rejects_shapes_and_outcomes() -> None:
-    with pytest.raises(ValueError, match=r"`rows` has shape \(1, 3\), not \(2, 3\)"):
-        make_result(rows=np.zeros((1, 3), dtype=int))
-    with pytest.raises(ValueError, match=r"`draws` has shape"):
-        make_result(draws=np.array([20, 20]))
-    with pytest.raises(ValueError, match=r"`outcomes` holds \['loss'\]"):
-        make_result(outcomes=("val_loss", "loss"))
 
 
 def test_summary_has_a_row_for_each_outcome_and_lag() -> None:

@@ -67,20 +67,3 @@ def test_chance_kept_is_the_overlap_of_random_sets() -> None:
     sets = [(set(rng.choice(n - 1, k, False)), set(rng.choice(n - 1, k, False))) for _ in range(4000)]
     overlap = np.mean([len(a & b) / len(a | b) for a, b in sets])
     assert found.chance_kept == pytest.approx(overlap, rel=0.05)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("indices", "predicted", "coordinates", "silhouette", "knn_label", "kept", "recall"),
-        *("metrics", "differences", "mean_kept", "trustworthiness", "displacement", "feature_widths"),
-    ],
-)
-def test_embedding_result_refuses_other_shapes(name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}`"):
-        make(**{name: getattr(make(), name)[:-1]})
-
-
-def test_embedding_result_refuses_no_networks() -> None:
-    with pytest.raises(ValueError, match="`models` has 0"):
-        make(m=0)

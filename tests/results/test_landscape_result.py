@@ -38,16 +38,8 @@ def test_landscape_is_saved_and_loaded(tmp_path):
         assert result.measures() == ()
 
 
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"losses": np.zeros((2, 5, 4))}, "`losses` is"),
-        ({"path": np.zeros((1, 2))}, "`path` is"),
-        ({"models": ()}, "0 models"),
-    ],
-)
-def test_landscape_refuses_other_shapes(changes, match):
-    with pytest.raises(ValueError, match=match):
-        make(**changes)
-    with pytest.raises(ValueError, match="one with a path"):
+def test_landscape_with_a_path_is_of_one_network():
+    with pytest.raises(ValueError, match="`models` has 2 names, expects one where there is a path"):
         make(2, 4)
+    with pytest.raises(ValueError, match="`explained` must be given with `epochs`"):
+        make(1, 4, explained=np.zeros(0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.predictions import PredictionsResult
@@ -38,12 +37,3 @@ def test_probabilities_losses_and_accuracy_follow_from_the_logits() -> None:
 def test_predictions_are_saved_and_loaded(tmp_path) -> None:
     found = make()
     assert load_result(save_result(found, tmp_path / "p")) == found
-
-
-@pytest.mark.parametrize("name", ["labels", "logits", "features", "true_maps"])
-def test_predictions_of_another_number_of_images_are_refused(name: str) -> None:
-    array = getattr(make(), name)
-    with pytest.raises(ValueError, match=f"`{name}` is"):
-        make(**{name: array[:2]})
-    with pytest.raises(ValueError, match="true_maps"):
-        make(predicted_maps=np.ones((3, 1, 1), np.float32))

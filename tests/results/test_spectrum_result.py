@@ -68,17 +68,3 @@ def test_measures_lead_with_the_one_that_rescaling_cannot_move():
 
 def test_spectrum_is_saved_and_loaded(tmp_path):
     assert load_result(save_result(make(), tmp_path / "spectrum")) == make()
-
-
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"loss": np.zeros(3)}, "`loss` is"),
-        ({"weights": np.zeros((2, 2, 4))}, "`weights` is"),
-        ({"trace_samples": np.zeros((2, 0))}, "`trace_samples` is"),
-        ({"models": ()}, "empty"),
-    ],
-)
-def test_spectrum_refuses_other_shapes(changes, match):
-    with pytest.raises(ValueError, match=match):
-        make(**changes)
