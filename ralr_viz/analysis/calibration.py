@@ -14,11 +14,11 @@ from ralr_viz.analysis.comparison import (
     describe_runtime,
     order_by_class,
 )
-from ralr_viz.analysis.separation import bootstrap_weights
 from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.errors import InputError
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.uncertainty import bootstrap_weights
 
 _RESAMPLES_AT_ONCE = 64
 _ECE = list(METRICS).index("ece")

@@ -22,7 +22,6 @@ from ralr_viz.analysis.neural_collapse import (
     whitening,
 )
 from ralr_viz.analysis.separation import (
-    bootstrap_weights,
     group_by_class,
     nearest_neighbours,
     silhouette_influence,
@@ -31,6 +30,7 @@ from ralr_viz.analysis.separation import (
 from ralr_viz.errors import InputError
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.uncertainty import bootstrap_weights
 
 _SUBSET = 5000
 """Images of the silhouette and the nearest neighbours, whose cost grows with the square of their number."""

@@ -15,7 +15,6 @@ from ralr_viz.analysis.comparison import (
 )
 from ralr_viz.analysis.faithfulness import Faithfulness
 from ralr_viz.analysis.localisation_sanity import Cascade
-from ralr_viz.analysis.separation import bootstrap_weights
 from ralr_viz.errors import InputError
 from ralr_viz.results.box_metrics import (
     box_area,
@@ -38,6 +37,7 @@ from ralr_viz.results.localisation import (
     LocalisationResult,
 )
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.uncertainty import bootstrap_weights
 
 OVERLAPS = (0.3, 0.5, 0.7)
 """Of box accuracy, those of MaxBoxAccV2; how the box of a map is found is not (`LocalisationResult`)."""

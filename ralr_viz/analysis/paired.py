@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
+
+from ralr_viz.results.uncertainty import (
+    bootstrap_places,
+    percentile_interval,
+    student_interval,
+    t_quantile,
+)
 
 _LEVEL = 0.95
 _EXACT = 16  # seeds up to which all 2ⁿ flips are tried
@@ -55,7 +62,7 @@ def compare_paired(differences: Sequence[float] | np.ndarray) -> PairedCompariso
         return PairedComparison(mean, np.nan, np.nan, np.nan, _sign_flip_p(d), floor)
     # as stats.ttest_1samp, whose half millisecond is too long for the thousands of comparisons of a study
     error = float(d.std(ddof=1)) / math.sqrt(n)
-    half = float(stdtrit(n - 1, (1 + _LEVEL) / 2)) * error
+    half = t_quantile(n - 1, _LEVEL) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
     return PairedComparison(mean, mean - half, mean + half, p, _sign_flip_p(d), floor)
 
@@ -71,11 +78,10 @@ def paired_interval(differences: Sequence[float] | np.ndarray, level: float = _L
         NaN where n < 2, or where all differences are equal: that says nothing of their spread.
     """
     d = np.asarray(differences, dtype=np.float64)
-    n = len(d)
-    if n < 2 or np.ptp(d) == 0:
+    if len(d) < 2 or np.ptp(d) == 0:
         return np.nan, np.nan
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * float(d.std(ddof=1)) / math.sqrt(n)
-    return float(d.mean()) - half, float(d.mean()) + half
+    low, high = student_interval(d, level)
+    return float(low), float(high)
 
 
 class HodgesLehmann(NamedTuple):
@@ -153,9 +159,9 @@ def seed_image_interval(draws: np.ndarray, *, seed: int = 0) -> tuple[float, flo
     n, count = draws.shape
     if count < 2 or not np.isfinite(draws).all():
         return np.nan, np.nan
-    chosen = np.random.default_rng(seed).integers(n, size=(count, n))
+    (chosen,) = bootstrap_places(n, count, seed)
     means = draws[chosen, np.arange(count)[:, None]].mean(axis=1)
-    low, high = np.percentile(means, [50 * (1 - _LEVEL), 50 * (1 + _LEVEL)])
+    low, high = percentile_interval(means, tail=(1 - _LEVEL) / 2)
     return float(low), float(high)
 
 

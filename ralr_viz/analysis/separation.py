@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from ralr_viz.errors import InputError
-from ralr_viz.results.measure import bootstrap_interval, describe_refusal, error_interval
+from ralr_viz.results.measure import describe_refusal
+from ralr_viz.results.uncertainty import bootstrap_interval, bootstrap_weights, error_interval
 
 _BY_MEANS = 3  # quantities that are made of the means of the classes, before those that are means over images
 _CHUNK = 2**22  # numbers in the largest array of a chunk of resamples
@@ -184,34 +185,6 @@ def silhouette_influence(unit: np.ndarray, labels: np.ndarray, silhouette: np.nd
     from_near = by_class(by_b * (1 - b), near)[codes]
     from_near -= (unit * by_class(by_b[:, None] * unit, near)[codes]).sum(axis=1)
     return silhouette + from_own / others + from_near / counts[codes]
-
-
-def bootstrap_weights(
-    bounds: Sequence[tuple[int, int]], resamples: int, size: int, seed: int
-) -> Iterator[np.ndarray]:
-    """How much each image counts in a resample, float64 (at most ``size``, n) at a time, ``resamples`` in all.
-
-    Of a group of k images k − 1 are drawn with replacement, each counting k / (k − 1) times: then the mean of
-    even two images varies as much as its standard error says, where k draws would give half the variance.
-
-    Args:
-        bounds: Start and end of each group among the images: of each class, in the order of their class, for
-            what is made of the means of the classes; of all images for what is a mean over these, which within
-            classes of one or two images would hardly vary.
-
-    References:
-        Rao & Wu, Resampling inference with complex survey data, JASA 83, 1988.
-    """
-    rng = np.random.default_rng(seed)
-    for start in range(0, resamples, size):
-        rows = min(size, resamples - start)
-        parts = []
-        for first, last in bounds:
-            n = last - first
-            drawn = rng.integers(n, size=(rows, max(n - 1, 1))) + n * np.arange(rows)[:, None]
-            counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-            parts.append(counts * (n / max(n - 1, 1)))
-        yield np.concatenate(parts, axis=1)
 
 
 def group_by_class(labels: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:

@@ -10,9 +10,15 @@ from scipy import stats
 from ralr_viz.analysis.comparison import check_same_images_and_classes
 from ralr_viz.analysis.paired import compare_paired
 from ralr_viz.errors import InputError
-from ralr_viz.results.measure import bootstrap_interval, describe_refusal, error_interval
+from ralr_viz.results.measure import describe_refusal
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
+from ralr_viz.results.uncertainty import (
+    bootstrap_interval,
+    bootstrap_places,
+    error_interval,
+    mcnemar_p,
+)
 from ralr_viz.results.verdict import ClassScores, Score, Verdict
 
 _Z = float(stats.norm.ppf(0.975))
@@ -69,7 +75,13 @@ def _over_images(predictions: Sequence[PredictionsResult], resamples: int, seed:
         np.add.at(both, (correct[0].astype(int), correct[1].astype(int)), 1)
     return {
         "images": (
-            _image_score("accuracy", "%", 100.0 * correct, draws[:m], mcnemar_p(both) if m == 2 else np.nan),
+            _image_score(
+                "accuracy",
+                "%",
+                100.0 * correct,
+                draws[:m],
+                mcnemar_p(int(both[0, 1]), int(both[1, 0])) if m == 2 else np.nan,
+            ),
             _image_score("loss", "nats", losses, draws[m:], np.nan),
         ),
         "num_images": len(first.labels),
@@ -119,12 +131,6 @@ def paired_proportions_interval(gained: int, lost: int, n: int) -> tuple[float, 
     return float(max(up - down - width, -1.0)), float(min(up - down + width, 1.0))
 
 
-def mcnemar_p(agreement: np.ndarray) -> float:
-    """Exact two-sided p that as many images are fixed as broken, given how many changed; 1 where none did."""
-    changed = int(agreement[0, 1] + agreement[1, 0])
-    return float(stats.binomtest(int(agreement[0, 1]), changed).pvalue) if changed else 1.0
-
-
 def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p: float) -> Score:
     """Values (m, n) of the images and their resampled means (m, R) as a score."""
     means = values.mean(axis=1)
@@ -141,14 +147,9 @@ def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p:
 
 def _bootstrap_means(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Means (q, R) of q quantities (q, n) over R resamples of the n images, common to all."""
-    rng, n = np.random.default_rng(seed), values.shape[1]
-    means = np.empty((len(values), resamples))
-    step = max(1, _CHUNK // n)
-    for start in range(0, resamples, step):
-        chosen = rng.integers(n, size=(min(step, resamples - start), n))
-        for q, row in enumerate(values):
-            means[q, start : start + step] = row[chosen].mean(axis=1)
-    return means
+    n = values.shape[1]
+    places = bootstrap_places(n, resamples, seed, size=max(1, _CHUNK // n))
+    return np.concatenate([[row[chosen].mean(axis=1) for row in values] for chosen in places], axis=1)
 
 
 def _over_seeds(

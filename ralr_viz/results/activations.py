@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis
+from ralr_viz.results.uncertainty import t_quantile
 
 MEASURES = ("distance", "distance_sd", "correlation", "relative_change")
 """What is measured of each row and layer, see `ActivationsResult.measure`."""
@@ -286,7 +286,7 @@ def jackknife_interval(replicates: np.ndarray, sizes: np.ndarray) -> Estimate:
     pseudo = ratio * value[..., None] - (ratio - 1) * replicates[..., 1:]
     centre = pseudo @ (1 / ratio)
     variance = ((pseudo - centre[..., None]) ** 2 / (ratio - 1)).mean(axis=-1)
-    half = stdtrit(groups - 1, 0.975) * np.sqrt(variance)
+    half = t_quantile(groups - 1) * np.sqrt(variance)
     return Estimate(value, value - half, value + half)
 
 

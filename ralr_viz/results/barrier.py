@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import bootstrap_counts, percentile_interval
 
 DRAWS = 1000
 """Bootstrap resamples of the images."""
@@ -93,8 +94,7 @@ class BarrierResult(Result):
     def gap_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the pointwise percentile interval of the gap, each (m, A)."""
         draws = line_gap(self.alphas, self.loss_draws().swapaxes(1, 2))
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=1)
-        return low, high
+        return percentile_interval(draws, tail=(1 - level) / 2, axis=1)
 
     def selection_bias(self) -> np.ndarray:
         """By how much the maximum over α lies above the height at a fixed α through sampling alone, (m,) nats.
@@ -152,8 +152,8 @@ class BarrierResult(Result):
 
     def _weights(self) -> np.ndarray:
         """Share of each image in each draw, float64 (DRAWS, n)."""
-        n, rng = self.num_images, np.random.default_rng(self.seed)
-        return np.stack([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(DRAWS)]) / n
+        n = self.num_images
+        return np.concatenate(list(bootstrap_counts(n, DRAWS, self.seed, size=1))) / n
 
 
 def line_gap(alphas: np.ndarray, values: np.ndarray) -> np.ndarray:

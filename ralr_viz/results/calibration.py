@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-from scipy.stats import binomtest
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import mcnemar_p
 
 METRICS = {
     "nll": ("negative log-likelihood", "nats"),
@@ -111,8 +111,7 @@ class CalibrationResult(Result):
         It is about this pair of checkpoints on images like these; another training of either may differ by
         more. 1 where no image changed hands.
         """
-        fixed, broken = len(self.fixed(model)), len(self.broken(model))
-        return float(binomtest(fixed, fixed + broken, 0.5).pvalue) if fixed + broken else 1.0
+        return mcnemar_p(len(self.fixed(model)), len(self.broken(model)))
 
     def class_name(self, label: int) -> str:
         """Name of a class, or its number where it has none."""

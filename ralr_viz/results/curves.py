@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.columns import SELECTING
+from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.fields import Array, Axis, OneOf
 from ralr_viz.results.run import CONSTANT_METHODS
 

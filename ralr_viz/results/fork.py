@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis
+from ralr_viz.results.uncertainty import student_interval
 
 CURVES = (
     "lr",
@@ -23,7 +23,6 @@ CURVES = (
     "step_length",
 )
 """Quantities that are measured after each epoch since the fork."""
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,11 +223,11 @@ class ForkResult(Result):
 
 def t_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean of (n,) values and the ends of its 95 % t interval; NaN ends for one value, NaN for a NaN."""
-    mean, n = float(values.mean()), len(values)
-    if n < 2:
+    mean = float(values.mean())
+    if len(values) < 2:
         return mean, np.nan, np.nan
-    half = float(stats.t.ppf(0.5 + _LEVEL / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half
+    low, high = student_interval(values)
+    return mean, float(low), float(high)
 
 
 def _interpolate(x: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:

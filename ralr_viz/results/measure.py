@@ -6,13 +6,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
 
-_TAIL = 0.025
+from ralr_viz.results.uncertainty import bootstrap_interval, error_interval, student_interval
+
 _NO_ENDS = (np.nan, np.nan)
 _LONGEST = 1e12  # beyond, all digits are harder to read than an exponent
-_STEEPEST = 0.1
-"""Of the correction for skewness: beyond, as where half of the draws are 0, it is not one of a mean."""
 FEWEST_IMAGES = 50
 """Of fewer, intervals by resampling cover less than 90 % where they say 95 %: a share of few images has few values."""
 
@@ -113,84 +111,6 @@ def describe_refusal(count: int | None) -> str:
     if count is None or count >= FEWEST_IMAGES:
         return ""
     return f"no interval of {count} images, which would be too narrow: take {FEWEST_IMAGES} or more"
-
-
-def student_interval(each: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % t interval of the mean of n ≥ 2 independent numbers.
-
-    Args:
-        each: (..., n) float64.
-
-    Returns:
-        Two arrays (...); equal ends where all numbers are equal.
-    """
-    count, mean = each.shape[-1], each.mean(axis=-1)
-    half = _quantile(count) * each.std(axis=-1, ddof=1) / math.sqrt(count)
-    return mean - half, mean + half
-
-
-def bootstrap_interval(draws: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    r"""Ends of the 95 % percentile interval of a number over resamples of ``count`` images.
-
-    Plain percentiles are those of a normal law: too narrow for few images, and of a mean of skewed values, such
-    as losses, too low. So they are taken at :math:`\Phi\left(a + \frac{a + z}{1 - a(a + z)}\right)` with
-    :math:`z = \pm\sqrt{n/(n-1)}\,t_{n-1}` for Student's width, and :math:`a` a sixth of the draws' skewness,
-    which is both the acceleration and the median bias of a mean. The ends stay in the range of the draws.
-
-    Args:
-        draws: (..., R) float64, R ≥ 2.
-        count: n ≥ 2 resampled units; plain percentiles where it is not known.
-
-    Returns:
-        Two arrays (...).
-
-    References:
-        Efron, Better bootstrap confidence intervals, JASA 82, 1987 (BCa). Hesterberg, What teachers should know
-        about the bootstrap, The American Statistician 69, 2015 (expanded percentiles).
-    """
-    if count is None:
-        low, high = np.quantile(draws, [_TAIL, 1 - _TAIL], axis=-1)
-        return low, high
-    centred = draws - draws.mean(axis=-1, keepdims=True)
-    spread = np.sqrt(np.square(centred).mean(axis=-1))
-    # equal draws are off their mean by rounding: that is no skew
-    varies = spread > 1e-12 * np.abs(draws).max(axis=-1)
-    skew = np.divide((centred**3).mean(axis=-1), spread**3, out=np.zeros_like(spread), where=varies)
-    a = np.clip(skew / 6, -_STEEPEST, _STEEPEST)
-    z = math.sqrt(count / (count - 1)) * _quantile(count)
-    ranked, last = np.sort(draws, axis=-1), draws.shape[-1] - 1
-    ends = []
-    for side in (-z, z):
-        rank = np.rint(ndtr(a + (a + side) / (1 - a * (a + side))) * last).astype(np.int64)
-        ends.append(np.take_along_axis(ranked, rank[..., None], axis=-1)[..., 0])
-    return ends[0], ends[1]
-
-
-def error_interval(
-    value: np.ndarray, draws: np.ndarray, count: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % t interval of a number whose standard error is the standard deviation of its draws.
-
-    Few images decide a paired difference, and their skew in a sample says little of the law: percentiles, which
-    follow it, cover less than Student's interval does.
-
-    Args:
-        value: (...), such as differences.
-        draws: (..., R) float64 of them, R ≥ 2.
-        count: n ≥ 2 resampled units; plain percentiles where it is not known.
-
-    Returns:
-        Two arrays (...).
-    """
-    if count is None:
-        return bootstrap_interval(draws)
-    half = _quantile(count) * draws.std(axis=-1, ddof=1)
-    return value - half, value + half
-
-
-def _quantile(count: int) -> float:
-    """Student's upper 2.5 % point of ``count`` − 1 degrees of freedom."""
-    return float(stdtrit(count - 1, 1 - _TAIL))
 
 
 def _around(value: float, low: float | np.ndarray, high: float | np.ndarray) -> tuple[float, float, float]:

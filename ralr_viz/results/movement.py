@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import bootstrap_counts
 
 DRAWS = 1000
 """Bootstrap resamples of the images for the churn."""
@@ -115,14 +116,9 @@ class MovementResult(Result):
 
     def churn_draws(self) -> np.ndarray:
         """Churn in per cent on resampled images, (m, DRAWS), the same images for all; NaN where not measured."""
-        n, rng = self.num_images, np.random.default_rng(self.seed)
-        draws = np.empty((len(self.models), DRAWS))
-        size = max(_CHUNK // max(n, 1), 1)
-        for first in range(0, DRAWS, size):
-            rows = min(size, DRAWS - first)
-            chosen = rng.integers(n, size=(rows, n))
-            counts = np.bincount((chosen + n * np.arange(rows)[:, None]).ravel(), minlength=rows * n)
-            draws[:, first : first + rows] = self.changed @ counts.reshape(rows, n).T.astype(np.float64)
+        n = self.num_images
+        counts = bootstrap_counts(n, DRAWS, self.seed, size=max(_CHUNK // max(n, 1), 1))
+        draws = np.concatenate([self.changed @ rows.T.astype(np.float64) for rows in counts], axis=1)
         unknown = np.any(self.changed < 0, axis=1)
         return np.where(unknown[:, None], np.nan, 100 * draws / n)
 

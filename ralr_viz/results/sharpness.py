@@ -9,7 +9,8 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
-from ralr_viz.results.measure import Measure, student_interval
+from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import multinomial_counts, student_interval
 
 BATCHNORM = ("batch", "frozen")
 """Statistics of each batch at the moved weights, or the running ones that the network came with."""
@@ -148,8 +149,7 @@ class SharpnessResult(Result):
     def _weights(self) -> np.ndarray:
         """Share (resamples, K) of each direction in each draw, common to networks, radii and quantities."""
         count = self.losses.shape[2]
-        rng = np.random.default_rng([self.seed, count])
-        return rng.multinomial(count, np.full(count, 1 / count), size=self.resamples) / count
+        return multinomial_counts(count, self.resamples, (self.seed, count)) / count
 
 
 def _snake(radius: float) -> str:

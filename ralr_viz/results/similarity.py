@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import multinomial_counts, percentile_interval
 
 DRAWS = 1000
 """Bootstrap resamples of the minibatches."""
@@ -90,8 +91,7 @@ class SimilarityResult(Result):
 
     def diagonal_draws(self) -> np.ndarray:
         """`diagonal` on resampled minibatches, (m, DRAWS, L); the same minibatches for all pairs."""
-        count, rng = self.num_batches, np.random.default_rng(self.seed)
-        weights = rng.multinomial(count, np.full(count, 1 / count), size=DRAWS).astype(np.float64)
+        weights = multinomial_counts(self.num_batches, DRAWS, self.seed).astype(np.float64)
         same = np.diagonal(self.cross, axis1=2, axis2=3)
         sums = [
             np.einsum("rb,mbl->mrl", weights, values) for values in (same, self.first_self, self.second_self)
@@ -103,8 +103,7 @@ class SimilarityResult(Result):
         draws = self.diagonal_draws()
         if self.num_batches < 2:
             draws = np.full_like(draws, np.nan)
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=1)
-        return low, high
+        return percentile_interval(draws, tail=(1 - level) / 2, axis=1)
 
     def measures(self) -> tuple[Measure, ...]:
         """Mean similarity of same layers, then that of the last and of the first layer."""

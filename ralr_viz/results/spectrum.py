@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.uncertainty import bootstrap_places
 
 CONVERGED = 0.1
 """Largest residual, over the eigenvalue, of one that is called converged."""
@@ -105,7 +106,7 @@ class SpectrumResult(Result):
     def measures(self) -> tuple[Measure, ...]:
         """First the number that a rescaling before BatchNorm cannot move; the trace is a mean over probes."""
         count = self.trace_samples.shape[1]
-        picks = np.random.default_rng([self.seed, count]).integers(count, size=(self.resamples, count))
+        (picks,) = bootstrap_places(count, self.resamples, (self.seed, count))
         draws = self.trace_samples[:, picks].mean(axis=2) if count > 1 else np.zeros((0, 0))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.abs(self.lambda_min) / self.lambda_max

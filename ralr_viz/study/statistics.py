@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln, nctdtrinc, stdtr, stdtrit
+from scipy.special import gammaln, nctdtrinc, stdtr
 
 from ralr_viz.analysis.paired import PairedComparison, compare_paired
+from ralr_viz.results.uncertainty import t_quantile
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -86,7 +87,7 @@ def summarise(values: Iterable[float]) -> Summary:
     """
     x = _finite(values)
     n, mean, std = _moments(x)
-    half = stdtrit(n - 1, (1 + LEVEL) / 2) * std / math.sqrt(n) if n > 1 else math.nan
+    half = t_quantile(n - 1, LEVEL) * std / math.sqrt(n) if n > 1 else math.nan
     return Summary(n, mean, std, mean - half, mean + half, tuple(x.tolist()))
 
 
@@ -140,7 +141,7 @@ def _welch(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
     of_x, of_y = std_x**2 / n, std_y**2 / m
     df = (of_x + of_y) ** 2 / (of_x**2 / (n - 1) + of_y**2 / (m - 1))
     error, difference = math.sqrt(of_x + of_y), mean_y - mean_x
-    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error
+    half = t_quantile(df, LEVEL) * error
     return difference - half, difference + half, df, 2 * float(stdtr(df, -abs(difference) / error))
 
 

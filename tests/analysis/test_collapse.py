@@ -150,7 +150,8 @@ def test_collapse_separation_equals_scikit_learn():
 
 
 def test_collapse_draws_are_the_numbers_of_the_resampled_images():
-    from ralr_viz.analysis.separation import bootstrap_weights, group_by_class
+    from ralr_viz.analysis.separation import group_by_class
+    from ralr_viz.results.uncertainty import bootstrap_weights
 
     features, labels = blobs(3, noise=1.0)
     weight = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)

@@ -11,7 +11,6 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from ralr_viz.analysis.separation import (
     _class_numbers,
-    bootstrap_weights,
     compute_separation,
     jaccard,
     nearest_neighbours,
@@ -19,6 +18,7 @@ from ralr_viz.analysis.separation import (
     vote,
 )
 from ralr_viz.errors import InputError
+from ralr_viz.results.uncertainty import bootstrap_weights
 
 COMPACTNESS, SEPARABILITY, SCATTER, SILHOUETTE, KNN = range(5)
 

@@ -11,7 +11,6 @@ from scipy import stats
 from ralr_viz.analysis.verdict import (
     compute_class_scores,
     compute_verdict,
-    mcnemar_p,
     paired_proportions_interval,
 )
 from ralr_viz.errors import InputError
@@ -86,14 +85,6 @@ def test_agreement_counts_fixed_and_broken_images():
     # rows: A wrong, A right; columns: B wrong, B right
     assert verdict.agreement.tolist() == [[1, 2], [1, 2]]
     assert verdict.images[0].p == 1.0
-
-
-@pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (5, 5), (1, 9), (30, 12)])
-def test_mcnemar_p_is_the_exact_binomial_test(fixed, broken):
-    p = mcnemar_p(np.array([[3, fixed], [broken, 4]]))
-    n, k = fixed + broken, min(fixed, broken)
-    literal = min(1.0, 2 * sum(stats.binom.pmf(i, n, 0.5) for i in range(k + 1)))
-    assert p == pytest.approx(literal)
 
 
 def test_paired_proportions_interval_follows_bonett_and_price():

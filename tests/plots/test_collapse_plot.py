@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from ralr_viz.plots.collapse import collapse_table, draw_collapse
 from ralr_viz.plots.style import COLORS, style
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
-from ralr_viz.results.measure import bootstrap_interval
+from ralr_viz.results.uncertainty import bootstrap_interval
 
 
 def make(models: tuple[str, ...] = ("baseline", "RALR"), **changes: object) -> CollapseResult:

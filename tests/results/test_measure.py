@@ -8,12 +8,10 @@ from scipy import stats
 
 from ralr_viz.results.measure import (
     Measure,
-    bootstrap_interval,
-    error_interval,
     format_interval,
     format_number,
-    student_interval,
 )
+from ralr_viz.results.uncertainty import bootstrap_interval, error_interval, student_interval
 
 
 def _measure(values, draws):
