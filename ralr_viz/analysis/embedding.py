@@ -21,11 +21,8 @@ from ralr_viz.analysis.separation import (
     nearest_neighbours,
 )
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.results.embedding import EmbeddingResult
+from ralr_viz.results.embedding import ALIGNS, METHODS, EmbeddingResult
 from ralr_viz.results.predictions import PredictionsResult
-
-METHODS = ("tsne", "umap")
-ALIGNS = ("none", "init", "aligned-umap")
 
 _MOST_DIMENSIONS = 50
 _TRUST_IMAGES = 3000

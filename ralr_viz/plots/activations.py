@@ -294,7 +294,7 @@ def _note(result: ActivationsResult) -> str:
     groups = len(result.group_images)
     cut = any(drawn_bins(result, layer).cut for layer in range(result.num_layers))
     sentences = [
-        f"{result.selection[0].upper()}{result.selection[1:]}.",
+        f"{result.selection[:1].upper()}{result.selection[1:]}.",
         "Exact zeros are counted, not drawn"
         + (f"; the axis covers {100 * SHOWN:g} % of the other values." if cut else "."),
         "W₁: Wasserstein-1 distance of the two distributions ± bound of the binning error",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array, Axis
+from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.uncertainty import t_quantile
 
 MEASURES = ("distance", "distance_sd", "correlation", "relative_change")
@@ -24,6 +24,10 @@ class Estimate(NamedTuple):
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+
+
+MOST_BINS = 1 << 20
+"""Of a layer on either side of zero, and channels or pixels of what it returns: beyond, figures run out of memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +68,13 @@ class ActivationsResult(Result):
     rows: Annotated[tuple[str, ...], Axis(("rows",), fewest=1)]
     checkpoints: Annotated[tuple[tuple[str, str], ...], Axis(("rows",))]
     layers: Annotated[tuple[tuple[str, ...], ...], Axis(("rows", "layers"))]
-    shapes: Annotated[tuple[tuple[tuple[int, ...], ...], ...], Axis(("rows", "layers"))]
-    bin_widths: Annotated[np.ndarray, Array("float", ("layers",))]
-    bin_starts: Annotated[np.ndarray, Array("integer", ("layers",))]
-    bin_numbers: Annotated[tuple[int, ...], Axis(("layers",), fewest=1)]
+    shapes: Annotated[tuple[tuple[tuple[int, ...], ...], ...], Axis(("rows", "layers")), Within(1, MOST_BINS)]
+    bin_widths: Annotated[np.ndarray, Array("float", ("layers",), finite=True), Within(2.0**-200, 2.0**200)]
+    bin_starts: Annotated[np.ndarray, Array("integer", ("layers",)), Within(-MOST_BINS, MOST_BINS)]
+    bin_numbers: Annotated[tuple[int, ...], Axis(("layers",), fewest=1), Within(1, MOST_BINS)]
     counts: Annotated[np.ndarray, Array("integer", ("bins",))]
     zeros: Annotated[np.ndarray, Array("integer", ("rows", 2, "layers"))]
-    group_images: Annotated[np.ndarray, Array("integer", ("groups",), fewest=1)]
+    group_images: Annotated[np.ndarray, Array("integer", ("groups",), fewest=1), Within(1, 2**40)]
     shifts: Annotated[np.ndarray, Array("float", ("rows", "layers"))]
     sums: Annotated[np.ndarray, Array("float", ("rows", "layers", 5, "groups"))]
     distances_without: Annotated[np.ndarray, Array("float", ("rows", "layers", "groups"))]

@@ -8,10 +8,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
+from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
 
 METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_accuracy", "map_recall")
 """The numbers of `EmbeddingResult.metrics`, in their order."""
+
+METHODS = ("tsne", "umap")
+ALIGNS = ("none", "init", "aligned-umap")
 
 INTERVALS = (
     "intervals: 95 % bootstrap over the images, within each class for what class means give, the same for all networks; they cover "
@@ -79,7 +82,7 @@ class EmbeddingResult(Result):
     indices: Annotated[np.ndarray, Array("integer", ("images",))]
     labels: Annotated[np.ndarray, Array("integer", ("images",), fewest=1)]
     predicted: Annotated[np.ndarray, Array("integer", ("models", "images"))]
-    coordinates: Annotated[np.ndarray, Array("float", ("models", "images", 2))]
+    coordinates: Annotated[np.ndarray, Array("float", ("models", "images", 2), finite=True)]
     silhouette: Annotated[np.ndarray, Array("float", ("models", "images"))]
     knn_label: Annotated[np.ndarray, Array("integer", ("models", "images"))]
     kept: Annotated[np.ndarray, Array("float", ("models", "images"))]
@@ -90,8 +93,8 @@ class EmbeddingResult(Result):
     trustworthiness: Annotated[np.ndarray, Array("float", ("models",))]
     displacement: Annotated[np.ndarray, Array("float", ("models",))]
     noise_floor: float
-    method: str
-    align: str
+    method: Annotated[str, OneOf(METHODS)]
+    align: Annotated[str, OneOf(ALIGNS)]
     perplexity: float | None
     neighbours: int | None
     k: Annotated[int, Within(1)]
@@ -103,6 +106,11 @@ class EmbeddingResult(Result):
     dataset: str | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.perplexity if self.method == "tsne" else self.neighbours) is None:
+            raise ValueError("`perplexity` must be given where `method` is 'tsne', else `neighbours`")
 
     @property
     def classes(self) -> np.ndarray:

@@ -203,10 +203,10 @@ def _check_range(name: str, value: Any, low: float, high: float, what: str = "")
 
 
 def _items(value: Any) -> Any:
-    """The single values of a plain value, a tuple or an array."""
+    """The single values of a plain value, a tuple of tuples or an array."""
     if isinstance(value, np.ndarray):
         return value.ravel().tolist() if value.dtype.kind == "U" else value.ravel()
-    return value if isinstance(value, tuple) else (value,)
+    return [single for item in value for single in _items(item)] if isinstance(value, tuple) else [value]
 
 
 def _pattern(axes: tuple[Size, ...]) -> str:
