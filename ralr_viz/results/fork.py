@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array, Axis
+from ralr_viz.results.fields import Array, Axis, PlaceOn
 from ralr_viz.results.uncertainty import student_interval
 
 CURVES = (
@@ -76,7 +76,7 @@ class ForkResult(Result):
     start_epoch: int
     amplified_epochs: int
     factor: Annotated[np.ndarray, Array("float", ("branches",))]
-    repeat: Annotated[np.ndarray, Array("integer", ("branches",))]
+    repeat: Annotated[np.ndarray, Array("integer", ("branches",)), PlaceOn("branches")]
     status: Annotated[tuple[str, ...], Axis(("branches",))]
     base_lr: Annotated[np.ndarray, Array("float", ("epochs",))]
     lr: Annotated[np.ndarray, Array("float", ("branches", "epochs+1"))]
@@ -102,6 +102,12 @@ class ForkResult(Result):
         super().__post_init__()
         if 1.0 not in self.factors:
             raise ValueError("`factor` must contain 1, which the others are compared with")
+        if any(self.row(f, r) is None for f in self.factors for r in range(self.repeats)):
+            raise ValueError("`repeat` must have each number up to its largest for each `factor`")
+        if not 0 <= self.amplified_epochs <= len(self.base_lr):
+            raise ValueError(
+                f"`amplified_epochs` is {self.amplified_epochs}, must be from 0 to {len(self.base_lr)}"
+            )
 
     @property
     def factors(self) -> tuple[float, ...]:
