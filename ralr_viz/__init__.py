@@ -3,6 +3,7 @@
 Importing the package loads neither torch nor matplotlib; the names below are loaded when first used.
 
     Train       RALR, MatchedRALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
+    Compare     compare: networks side by side on the same samples, which the diagnostics take
     Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.analysis.spectrum import compute_spectrum
     from ralr_viz.analysis.why import compute_why
+    from ralr_viz.comparison import Comparison, compare
     from ralr_viz.plots.activations import draw_activations
     from ralr_viz.plots.barrier import draw_barrier
     from ralr_viz.plots.calibration import draw_calibration
@@ -68,11 +70,13 @@ if TYPE_CHECKING:
     from ralr_viz.train import RunWriter, load_checkpoint
 
 _HOME = {
+    "Comparison": "ralr_viz.comparison",
     "LRNoise": "ralr_viz.schedule",
     "MatchedRALR": "ralr_viz.schedule",
     "RALR": "ralr_viz.schedule",
     "RunWriter": "ralr_viz.train",
     "amplification_factors": "ralr_viz.schedule",
+    "compare": "ralr_viz.comparison",
     "collect_cams": "ralr_viz.analysis.cam",
     "compute_activations": "ralr_viz.analysis.activations",
     "compute_barrier": "ralr_viz.analysis.barrier",
@@ -124,12 +128,14 @@ _HOME = {
 
 __all__ = [
     "RALR",
+    "Comparison",
     "LRNoise",
     "MatchedRALR",
     "RunWriter",
     "__version__",
     "amplification_factors",
     "collect_cams",
+    "compare",
     "compute_activations",
     "compute_barrier",
     "compute_calibration",

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import Call, capture
 from ralr_viz.analysis.histogram import HALF, StreamingHistogram, align
 from ralr_viz.analysis.maps import Shape
-from ralr_viz.analysis.network import plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.results.activations import ActivationsResult, wasserstein_distance
 from ralr_viz.train.evaluate import eval_mode

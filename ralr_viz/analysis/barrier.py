@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.network import plain_network
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import Objective, objective_of
+from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.network import plain_network
+from ralr_viz.comparison.pairs import describe_pairs, pair_networks
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.barrier import STATISTICS, BarrierResult, line_gap
-from ralr_viz.train.runtime import resolve_runtime
 
 POINTS = 11
 """Points of the line, both ends among them."""
@@ -97,50 +97,26 @@ def measure_barrier(
 
 
 def compute_barrier(
-    pairs: Sequence[tuple[nn.Module, nn.Module]],
-    images: np.ndarray,
-    labels: np.ndarray,
+    comparison: Comparison,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    names: Sequence[str] | None = None,
-    states: Sequence[tuple[str, str]] | None = None,
     points: int = POINTS,
     statistics: str = "recomputed",
-    augmentation: str = "",
-    indices: np.ndarray | None = None,
-    dataset: str | None = None,
-    split: str | None = None,
-    batch: int = 500,
-    device: str = "cpu",
-    precision: str = "fp32",
     seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> BarrierResult:
     r"""Loss barriers :math:`\max_\alpha L((1-\alpha)w_1 + \alpha w_2) - (1-\alpha)L_1 - \alpha L_2`.
 
     Args:
-        pairs: (first, second) networks, each pair of one architecture; they are left as they were.
-        images: (n, H, W, 3) uint8 training images, best in one draw of training's augmentation
-            (`augment_once`), whose statistics the networks know.
-        labels: (n,) integer ground truth.
-        mean, std: Per channel, in units of [0, 1], as in training; of all networks.
-        names: Of the pairs, unique; ``pair 1`` and so on when left out.
-        states: What the two ends of each are.
+        comparison: Every two networks are a pair of one architecture. Best on training images in one draw of
+            training's augmentation (`Comparison.augmented`), whose statistics the networks know. Statistics
+            are the mean over the full batches, of 500 images where the comparison says none: give no less
+            than training's.
         points, statistics: As in `measure_barrier`.
-        augmentation: Of the images, in words.
-        indices: Positions of the images in the split; 0 … n − 1 when left out.
-        dataset, split: As in `BarrierResult`.
-        batch: Images per forward pass; statistics are the mean over the full batches, so give no less than
-            training's.
-        device, precision: As ``--device``, ``--precision``.
         seed: Of the bootstrap over images.
-        progress: Called as ``progress(done, total)`` with the number of points.
-        provenance: As in `Result`.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        InputError: No pair, one of two architectures, images or labels of another shape or range, or a loss
+        InputError: An odd number of networks, a pair of two architectures, images or labels of another shape or range, or a loss
             that is not finite.
         UnknownNameError: No such ``statistics``.
 
@@ -148,38 +124,34 @@ def compute_barrier(
         Garipov et al. 2018, section 3; Frankle et al. 2020, section 2. Jordan et al. 2023 (REPAIR) on why
         statistics have to be recomputed.
     """
-    if not pairs:
-        raise InputError("no pair of networks was given: name two checkpoints")
     _check_points(points)
-    runtime = resolve_runtime(device, precision)
-    rows = tuple(names) if names is not None else tuple(f"pair {i}" for i in range(1, len(pairs) + 1))
+    pairs, samples = pair_networks(comparison), comparison.samples
     found, has_statistics = [], False
-    for i, (row, (first, second)) in enumerate(zip(rows, pairs, strict=True)):
-        objective = Objective(first, images, labels, mean=mean, std=std, runtime=runtime, batch=batch)
+    for i, pair in enumerate(pairs):
+        objective = objective_of(comparison, pair.first, comparison.batch or 500)
         has_statistics |= objective.has_statistics
         report = None if progress is None else _shift(progress, i * points, len(pairs) * points)
+        first, second = comparison.build(pair.first), comparison.build(pair.second)
         one = measure_barrier(objective, first, second, points=points, statistics=statistics, progress=report)
         if not np.isfinite(one.losses).all():
             raise InputError(
-                f"the loss of `{row}` is not finite on the line: a checkpoint has diverged, choose an earlier one"
+                f"the loss of `{pair.name}` is not finite on the line: a checkpoint has diverged, choose an earlier one"
             )
         found.append(one)
     return BarrierResult(
-        models=rows,
-        states=tuple(states or [("first", "second")] * len(rows)),
+        models=tuple(pair.name for pair in pairs),
+        states=tuple(pair.states for pair in pairs),
         alphas=found[0].alphas,
         losses=np.stack([one.losses for one in found]),
         correct=np.stack([one.correct for one in found]),
         distances=np.array([one.distance for one in found]),
         statistics=statistics if has_statistics else "",
-        augmentation=augmentation,
-        indices=np.arange(len(images)) if indices is None else indices,
-        dataset=dataset,
-        split=split,
-        device=str(runtime.device),
-        precision=runtime.precision,
+        **samples.describe(),
+        indices=samples.indices,
+        device=str(comparison.runtime.device),
+        precision=comparison.runtime.precision,
         seed=seed,
-        provenance=provenance or {},
+        provenance={"checkpoints": describe_pairs(comparison, pairs)},
     )
 
 
@@ -221,5 +193,5 @@ def _check_points(points: int) -> None:
         raise InputError(f"`points` = {points} must be odd and at least 3, so that the middle is one of them")
 
 
-def _shift(progress: Callable[[int, int], object], before: int, total: int) -> Callable[[int, int], object]:
-    return lambda done, _: progress(before + done, total)
+def _shift(progress: Progress, before: int, total: int) -> Callable[[int, int], object]:
+    return lambda done, _: progress(before + done, total, "points of the line")

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.barrier import measure_barrier
-from ralr_viz.analysis.objective import Objective, augment_once
+from ralr_viz.analysis.objective import Objective
 from ralr_viz.analysis.sharpness import compute_sharpness
+from ralr_viz.comparison import compare
+from ralr_viz.comparison.augmentation import augment_once
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
 from ralr_viz.train.training import Training
@@ -67,19 +69,18 @@ class BranchProbe:
         """Average filter-normalised sharpness in nats; NaN where the network's outputs are not finite."""
         runtime = self.training.runtime
         try:
-            found = compute_sharpness(
+            branch = compare(
                 [self._build(state)],
-                self.augmented,
-                self.labels,
+                images=self.augmented,
+                labels=self.labels,
                 mean=self.mean,
                 std=self.std,
-                radii=(RADIUS,),
-                directions=DIRECTIONS,
-                worst_radii=(),
-                batch=BATCH,
                 device=str(runtime.device),
                 precision=runtime.precision,
-                resamples=1,
+                batch=BATCH,
+            )
+            found = compute_sharpness(
+                branch, radii=(RADIUS,), directions=DIRECTIONS, worst_radii=(), resamples=1
             )
         except InputError:
             return math.nan

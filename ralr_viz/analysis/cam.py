@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer, package_batch, package_step
 from ralr_viz.analysis.head import CamHead, classify, find_cam_head, rounding_tolerance
-from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.cam import METHOD_NAMES, CamResult

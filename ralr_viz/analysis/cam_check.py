@@ -15,8 +15,9 @@ from ralr_viz.analysis.cam import Cam, compute_cam
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, draw_with_package, package_batch
 from ralr_viz.analysis.head import CamHead, find_cam_head
-from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.cam import METHOD_NAMES, normalise_cam

@@ -11,8 +11,9 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
-from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.interpolation import interpolate_maps

@@ -7,81 +7,62 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ralr_viz.analysis.directions import random_direction
-from ralr_viz.analysis.objective import Objective, Weights
+from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.analysis.sharpness import even_batch
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.landscape import LandscapeResult
 from ralr_viz.results.sharpness import BATCHNORM
-from ralr_viz.train.runtime import Runtime, resolve_runtime
 
-Progress = Callable[[int, int], object]
 _WALKS = 200
 _MARGIN = 0.15
 """Of the plane around a path, on each side, as a share of its extent."""
 
 
 def compute_landscape(
-    models: Sequence[nn.Module],
-    images: np.ndarray,
-    labels: np.ndarray,
+    comparison: Comparison,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    names: Sequence[str] | None = None,
     epochs: Sequence[int] | None = None,
     radius: float = 0.6,
     points: int = 13,
     line: bool = False,
     batchnorm: str = "batch",
-    batch: int = 500,
-    device: str = "auto",
-    precision: str = "fp32",
     seed: int = 0,
-    dataset: str | None = None,
-    split: str | None = None,
-    augmentation: str = "",
     progress: Progress | None = None,
-    provenance: dict[str, Any] | None = None,
 ) -> LandscapeResult:
     """Loss of several networks in planes of the same two random directions, or of one run around its path.
 
-    The random directions are filter-normalised, as in `compute_sharpness`. With ``epochs``, the models are
+    The random directions are filter-normalised, as in `compute_sharpness`. With ``epochs``, the networks are
     states of one run in that order: the plane goes through the last one along the first two principal
     components of all of them, and each state also gets the loss at its own weights, which is not that of its
     place in the plane. Of a random walk in many dimensions, too, most variance is in the first components, and
     its projection is a Lissajous curve: the share explained says little, so that of random walks is given.
 
     Args:
-        models: One classifier or more; private copies are moved.
-        images, labels, mean, std, batchnorm, batch, device, precision: As in `compute_sharpness`.
-        names: Of the networks, or the one name of the run; numbered when left out.
-        epochs: t ≥ 3 growing, one for each model; None for planes around each.
+        comparison, batchnorm: As in `compute_sharpness`.
+        epochs: t ≥ 3 growing, one for each network; None for planes around each.
         radius: Half the side of a random plane, > 0, in shares of the filters' norms.
         points: A side of the grid, odd, 3 or more.
         line: Only along the first random direction.
         seed: Of directions and random walks.
-        dataset, split, augmentation: For the figure.
-        progress: Called as ``progress(done, total)``.
-        provenance: Kept with the result.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        InputError: No network, shapes that differ within a run, or an option out of its range.
+        InputError: Shapes that differ within a run, or an option out of its range.
         UnknownNameError: No such ``batchnorm``.
 
     References:
         Li et al., Visualizing the loss landscape of neural nets, NeurIPS 2018.
         Antognini and Sohl-Dickstein, PCA of high dimensional random walks, NeurIPS 2018 (1806.08805).
     """
-    _check(models, names, epochs, radius, points, line, batchnorm)
-    runtime = resolve_runtime(device, precision)
-    size = even_batch(len(images), batch)
+    _check(len(comparison), epochs, radius, points, line, batchnorm)
+    size = even_batch(len(comparison.samples), comparison.batch or 500)
 
-    def look(model: nn.Module) -> _Plane:
-        objective = Objective(model, images, labels, mean=mean, std=std, runtime=runtime, batch=size)
-        return _Plane(objective, batchnorm)
+    def look(i: int) -> _Plane:
+        return _Plane(objective_of(comparison, i, size), batchnorm)
 
     grid = np.linspace(-radius, radius, points)
     grid[points // 2] = 0
@@ -93,21 +74,21 @@ def compute_landscape(
         "walk_explained": np.zeros(0),
     }
     if epochs is None:
-        shown = tuple(names) if names else tuple(f"network {i}" for i in range(1, len(models) + 1))
+        shown = comparison.names
         x, y = grid, np.zeros(1) if line else grid
         losses, shapes = [], set()
-        for i, model in enumerate(models):
-            plane = look(model)
+        for i in range(len(comparison)):
+            plane = look(i)
             start = plane.objective.start
             shapes.add(tuple(p.shape for p in start))
             axes = [random_direction(start, seed, k) for k in (0, 1)]
-            report = _shifted(progress, i * len(x) * len(y), len(models) * len(x) * len(y))
+            report = _shifted(progress, i * len(x) * len(y), len(comparison) * len(x) * len(y))
             losses.append(plane.losses(start, axes, x, y, report))
         fields, kind = empty, plane.kind
         common = len(shapes) == 1
     else:
-        shown, common = tuple(names) if names else ("run",), True
-        fields, x, y, surface, kind = _along_run(models, look, epochs, points, runtime, seed, progress)
+        shown, common = (_run_name(comparison),), True
+        fields, x, y, surface, kind = _along_run(comparison, look, epochs, points, seed, progress)
         losses = [surface]
     stacked = np.stack(losses)
     middle = stacked[:, len(y) // 2, len(x) // 2]
@@ -119,15 +100,13 @@ def compute_landscape(
         centre_loss=middle if epochs is None else fields["path_loss"][-1:],
         batchnorm=kind,
         common=common,
-        num_images=len(images),
+        num_images=len(comparison.samples),
         batch=size,
         seed=seed,
-        dataset=dataset,
-        split=split,
-        augmentation=augmentation,
-        device=runtime.device.type,
-        precision=runtime.precision,
-        provenance=dict(provenance or {}),
+        **comparison.samples.describe(),
+        device=comparison.runtime.device.type,
+        precision=comparison.runtime.precision,
+        provenance=comparison.facts(),
         **fields,
     )
 
@@ -167,29 +146,39 @@ class _Plane:
 def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int], object]:
     if progress is None:
         return lambda count: None
-    return lambda count: progress(done + count, total)
+    return lambda count: progress(done + count, total, "losses in the planes")
+
+
+def _run_name(comparison: Comparison) -> str:
+    """Of the run whose states these are."""
+    checkpoint = comparison.networks[-1].checkpoint
+    if checkpoint is None:
+        return "run"
+    return checkpoint.label.rpartition(", epoch")[0] or checkpoint.label
 
 
 def _along_run(
-    models: Sequence[nn.Module],
-    look: Callable[[nn.Module], _Plane],
+    comparison: Comparison,
+    look: Callable[[int], _Plane],
     epochs: Sequence[int],
     points: int,
-    runtime: Runtime,
     seed: int,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray, str]:
     """Path, its own losses, and the surface in its plane."""
-    flat = [torch.cat([p.detach().flatten().double().cpu() for p in m.parameters()]) for m in models]
+    flat = [
+        torch.cat([p.detach().flatten().double().cpu() for p in comparison.build(i).parameters()])
+        for i in range(len(comparison))
+    ]
     if len({len(f) for f in flat}) > 1:
         raise InputError(
             "the states of a run have different numbers of weights: give checkpoints of one network"
         )
     path, axes, explained = principal_plane(torch.stack(flat).numpy())
-    total = len(models) + points**2
+    total = len(comparison) + points**2
     own = []
-    for i, model in enumerate(models):
-        plane = look(model)
+    for i in range(len(comparison)):
+        plane = look(i)
         own.append(plane.loss(plane.objective.start))
         _shifted(progress, i + 1, total)(0)
     x, y = (_axis(path[:, k], points) for k in (0, 1))
@@ -200,14 +189,14 @@ def _along_run(
         return [part.reshape(w.shape).to(w.device, w.dtype) for part, w in zip(parts, start, strict=True)]
 
     surface = plane.losses(
-        start, [split(axis) for axis in axes], x, y, _shifted(progress, len(models), total)
+        start, [split(axis) for axis in axes], x, y, _shifted(progress, len(comparison), total)
     )
     fields = {
         "epochs": np.array(epochs, dtype=np.int64),
         "path": path,
         "path_loss": np.array(own),
         "explained": explained,
-        "walk_explained": random_walk_explained(len(models), seed),
+        "walk_explained": random_walk_explained(len(comparison), seed),
     }
     return fields, x, y, surface, plane.kind
 
@@ -253,16 +242,13 @@ def _axis(places: np.ndarray, points: int) -> np.ndarray:
 
 
 def _check(
-    models: Sequence[nn.Module],
-    names: Sequence[str] | None,
+    networks: int,
     epochs: Sequence[int] | None,
     radius: float,
     points: int,
     line: bool,
     batchnorm: str,
 ) -> None:
-    if not models:
-        raise InputError("`models` is empty: a landscape needs one network or more")
     if batchnorm not in BATCHNORM:
         raise UnknownNameError("BatchNorm mode", batchnorm, BATCHNORM)
     if points < 3 or points % 2 == 0:
@@ -272,15 +258,11 @@ def _check(
     if not 0 < radius < np.inf:
         raise InputError(f"`radius` = {radius:g} must be a positive share of the filters' norms, e.g. 0.6")
     if epochs is None:
-        if names and len(names) != len(models):
-            raise InputError(f"`names` has {len(names)} entries for {len(models)} models: one for each")
         return
     if line:
         raise InputError("`line` is along a random direction, a path has a plane: leave one of them out")
-    if len(epochs) != len(models) or len(epochs) < 3 or list(epochs) != sorted(set(epochs)):
+    if len(epochs) != networks or len(epochs) < 3 or list(epochs) != sorted(set(epochs)):
         raise InputError(
-            f"`epochs` has {len(epochs)} entries for {len(models)} models: a path takes 3 or more states, growing, "
+            f"`epochs` has {len(epochs)} entries for {networks} networks: a path takes 3 or more states, growing, "
             "one epoch each"
         )
-    if names and len(names) != 1:
-        raise InputError(f"`names` has {len(names)} entries: a path is of one run")

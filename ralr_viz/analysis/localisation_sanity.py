@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
-from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 

@@ -15,24 +15,6 @@ from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
 from ralr_viz.train.evaluate import eval_mode
 
 
-def plain_network(model: nn.Module) -> nn.Module:
-    """The network itself, where it is the wrapper of `torch.compile`.
-
-    What was compiled does not see hooks that come later, so that the same call would answer differently the
-    second time; `capture` has parts that were compiled run as they are written.
-
-    Raises:
-        InputError: It is TorchScript, whose modules return nothing to hooks.
-    """
-    model = getattr(model, "_orig_mod", model)
-    if isinstance(model, torch.jit.ScriptModule):
-        raise InputError(
-            "the network is TorchScript, whose layers cannot be looked into: pass the `nn.Module` that it was made "
-            "from, with its state dict"
-        )
-    return model
-
-
 @contextmanager
 def classifying(
     model: nn.Module, probe: Tensor, targets: np.ndarray, classes: int | None = None

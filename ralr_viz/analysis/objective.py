@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import update_bn
 
-from ralr_viz.analysis.network import check_outputs, plain_network
+from ralr_viz.analysis.network import check_outputs
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
-from ralr_viz.data.augment import crop_batch, pad_images, plan_epoch
+from ralr_viz.comparison import Comparison
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
 from ralr_viz.train.runtime import Runtime
@@ -181,23 +181,16 @@ class Objective:
         return [b for m in self._norms for b in (m.running_mean, m.running_var) if b is not None]
 
 
-def augment_once(images: np.ndarray, *, padding: int, flip: bool, seed: int = 0) -> np.ndarray:
-    """One fixed draw of training's augmentation: (n, H, W, 3) uint8, each image cropped and mirrored at random.
-
-    A network normalises by the statistics of what it was trained on. Statistics measured on images without
-    the black borders of padded crops are others: of the published CIFAR-10 baseline they raise the training
-    loss from 0.29 to 0.39 nats at the very same weights.
-
-    Cutout, Mixup and CutMix are left out, also where a network was trained with them: the images and labels
-    stay whole, so that the loss is the plain one.
-
-    Args:
-        images: (n, H, W, 3) uint8.
-        padding: Of the random crop, in pixels.
-        flip: Whether half of the images are mirrored.
-        seed: Of the draw; equal for networks that are compared.
-    """
-    plan = plan_epoch(seed, 0, len(images), padding=padding, flip=flip)
-    plan = replace(plan, order=torch.arange(len(images)))
-    padded = pad_images(torch.from_numpy(np.array(images)), padding)
-    return crop_batch(padded, plan, 0, len(images), padding).numpy()
+def objective_of(comparison: Comparison, i: int, batch: int) -> Objective:
+    """The training loss of network ``i`` on the samples; arguments and errors of `Objective`."""
+    mean, std = comparison.common_scale()
+    samples = comparison.samples
+    return Objective(
+        comparison.build(i),
+        samples.images,
+        samples.labels,
+        mean=mean,
+        std=std,
+        runtime=comparison.runtime,
+        batch=batch,
+    )

@@ -15,8 +15,9 @@ from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
 from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier
 from ralr_viz.analysis.maps import FIRST, MapAxes
-from ralr_viz.analysis.network import classifying, plain_network
+from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult

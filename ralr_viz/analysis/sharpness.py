@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ralr_viz.analysis.directions import filter_norms, normalise_filters, random_direction, step
-from ralr_viz.analysis.objective import Objective, Weights
+from ralr_viz.analysis.objective import Objective, Weights, objective_of
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.sharpness import BATCHNORM, SharpnessResult
-from ralr_viz.train.runtime import resolve_runtime
 
 RADII = (0.1, 0.2, 0.4)
 """Chosen on the published CIFAR-10 baseline alone: at the middle one its loss of 0.3 rises by about 0.1."""
 WORST_RADII = (0.005,)
 """Chosen on the same network alone: the worst direction is so much worse that the ball must be smaller."""
-
-Progress = Callable[[int, int], object]
 
 
 class _Found(NamedTuple):
@@ -34,29 +32,17 @@ class _Found(NamedTuple):
 
 
 def compute_sharpness(
-    models: Sequence[nn.Module],
-    images: np.ndarray,
-    labels: np.ndarray,
+    comparison: Comparison,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    names: Sequence[str] | None = None,
     radii: Sequence[float] = RADII,
     directions: int = 8,
     worst_radii: Sequence[float] = WORST_RADII,
     worst_starts: int = 2,
     worst_steps: int = 3,
     batchnorm: str = "batch",
-    batch: int = 500,
-    device: str = "auto",
-    precision: str = "fp32",
     seed: int = 0,
     resamples: int = 1000,
-    dataset: str | None = None,
-    split: str | None = None,
-    augmentation: str = "",
     progress: Progress | None = None,
-    provenance: dict[str, Any] | None = None,
 ) -> SharpnessResult:
     r"""Average and worst-case rise of the loss around several networks, in units of their own filters.
 
@@ -74,30 +60,24 @@ def compute_sharpness(
     means are, that is on the learning rate. Therefore each batch is normalised by its own statistics, as in
     training, also at the centre (``batch``); ``frozen`` keeps the running ones. Since statistics belong to the
     images that a network was trained on, give images with the augmentation of training
-    (`objective.augment_once`). Both depend on the scale of the logits: compare networks at matched loss, too.
+    (`Comparison.augmented`). Both depend on the scale of the logits: compare networks at matched loss, too.
 
     Args:
-        models: One classifier or more; private copies are moved.
-        images: (n, H, W, 3) uint8, common to the networks.
-        labels: (n,) classes.
-        mean, std: Per channel, in units of [0, 1].
-        names: Of the networks; numbered when left out.
+        comparison: Classifiers on labelled images that they see alike; private copies are moved. All batches get
+            about the same size, of at most 500 images where the comparison says none; with ``bf16`` single
+            rises are off by some 1e-4 nats.
         radii: Of the average, each > 0; the middle one is the headline.
         directions: K ≥ 2, common to networks and radii; each costs two passes a radius.
         worst_radii: Of the worst case, each > 0; may be empty.
         worst_starts: 1 or more, the first from the network itself.
         worst_steps: 1 or more gradients a start.
         batchnorm: ``batch`` or ``frozen``.
-        batch: Most images a forward pass; all batches get about the same size.
-        device, precision: As everywhere; with ``bf16`` single rises are off by some 1e-4 nats.
         seed: Of directions and bootstrap.
         resamples: Of the bootstrap over the directions.
-        dataset, split, augmentation: For the figure.
-        progress: Called as ``progress(done, total)``.
-        provenance: Kept with the result.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
-        InputError: No network, images or labels that do not fit, or an option out of its range.
+        InputError: Images or labels that do not fit, or an option out of its range.
         UnknownNameError: No such ``batchnorm``.
 
     References:
@@ -105,12 +85,7 @@ def compute_sharpness(
         Kwon et al., ASAM, ICML 2021 (adaptive worst case). Dinh et al., Sharp minima can generalize, ICML 2017.
         Andriushchenko et al., A modern look at the relationship between sharpness and generalization, ICML 2023.
     """
-    names = tuple(names) if names else tuple(f"network {i}" for i in range(1, len(models) + 1))
     radii, worst_radii = sorted(set(map(float, radii))), sorted(set(map(float, worst_radii)))
-    if not models:
-        raise InputError("`models` is empty: sharpness needs one network or more")
-    if len(names) != len(models):
-        raise InputError(f"`names` has {len(names)} entries for {len(models)} models: one for each")
     check_options(radii, worst_radii, batchnorm)
     counts = {
         "directions": (directions, 2),
@@ -120,8 +95,7 @@ def compute_sharpness(
     for option, (value, least) in (counts | {"resamples": (resamples, 1)}).items():
         if value < least:
             raise InputError(f"`{option}` = {value} must be {least} or more")
-    runtime = resolve_runtime(device, precision)
-    size = even_batch(len(images), batch)
+    size = even_batch(len(comparison.samples), comparison.batch or 500)
     each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
     done, found, shapes, kinds = 0, [], set(), set()
 
@@ -129,10 +103,10 @@ def compute_sharpness(
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, each * len(models))
+            progress(done, each * len(comparison), "losses at moved weights")
 
-    for model in models:
-        objective = Objective(model, images, labels, mean=mean, std=std, runtime=runtime, batch=size)
+    for i in range(len(comparison)):
+        objective = objective_of(comparison, i, size)
         shapes.add(tuple(p.shape for p in objective.parameters))
         kinds.add(batchnorm if objective.has_statistics else "none")
         given = objective.evaluate()[0]
@@ -151,7 +125,7 @@ def compute_sharpness(
             )
         )
     return SharpnessResult(
-        models=names,
+        models=comparison.names,
         radii=np.array(radii),
         losses=np.stack([f.losses for f in found]),
         accuracies=np.stack([f.accuracies for f in found]),
@@ -164,16 +138,14 @@ def compute_sharpness(
         worst_steps=worst_steps,
         batchnorm=batchnorm if batchnorm in kinds else "none",
         common=len(shapes) == 1,
-        num_images=len(images),
+        num_images=len(comparison.samples),
         batch=size,
         seed=seed,
         resamples=resamples,
-        dataset=dataset,
-        split=split,
-        augmentation=augmentation,
-        device=runtime.device.type,
-        precision=runtime.precision,
-        provenance=dict(provenance or {}),
+        **comparison.samples.describe(),
+        device=comparison.runtime.device.type,
+        precision=comparison.runtime.precision,
+        provenance=comparison.facts(),
     )
 
 

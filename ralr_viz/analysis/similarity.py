@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.network import plain_network
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages, find_stages
+from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.results.similarity import SimilarityResult
 from ralr_viz.train.evaluate import eval_mode

@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ralr_viz.analysis.directions import filter_norms
 from ralr_viz.analysis.hessian import (
-    GRAPH_MEMORY,
     HessianOperator,
     extreme_eigenpair,
     rademacher,
     run_lanczos,
 )
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import Objective, objective_of
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.results.spectrum import SpectrumResult
-from ralr_viz.train.runtime import Runtime, resolve_runtime
-
-Progress = Callable[[int, int], object]
 
 
 def compute_spectrum(
-    models: Sequence[nn.Module],
-    images: np.ndarray,
-    labels: np.ndarray,
+    comparison: Comparison,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    names: Sequence[str] | None = None,
     learning_rates: Sequence[float] | None = None,
     probes: int = 6,
     density_probes: int = 2,
     steps: int = 12,
     basis: int = 10,
     restarts: int = 2,
-    batch: int = 128,
-    device: str = "auto",
-    precision: str = "fp32",
-    graph_memory: int = GRAPH_MEMORY,
     seed: int = 0,
     resamples: int = 1000,
-    dataset: str | None = None,
-    split: str | None = None,
     progress: Progress | None = None,
-    provenance: dict[str, Any] | None = None,
 ) -> SpectrumResult:
     r"""Eigenvalues, trace and density of the Hessian of the mean loss, from Hessian-vector products alone.
 
@@ -63,72 +48,61 @@ def compute_spectrum(
       curvature per relative change, which no rescaling of a filter before BatchNorm can move.
 
     Args:
-        models: One classifier or more; private copies are used.
-        images: (n, H, W, 3) uint8; below some thousand the largest eigenvalue depends on which they are.
-        labels: (n,) classes.
-        mean, std: Per channel, in units of [0, 1].
-        names: Of the networks; numbered when left out.
+        comparison: Classifiers on labelled images that they see alike; below some thousand images the largest
+            eigenvalue depends on which they are. The batch (128 where it says none) changes memory and
+            rounding. In ``fp32``: autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
         learning_rates: In use at each, for η·λ_max; NaN or left out where not known.
         probes: T ≥ 1 of the trace.
         density_probes: 1 to ``probes`` of the density.
         steps: S ≥ 2 of Lanczos.
         basis: 3 or more Lanczos vectors of each search for an eigenvalue.
         restarts: Of each search, 0 or more, about as many products each.
-        batch: Images a pass; it changes memory and rounding.
-        device: As everywhere.
-        precision: ``fp32``; autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
-        graph_memory: Bytes that may be kept to spare the first half of each product.
         seed: Of probes and bootstrap.
         resamples: Of the bootstrap over the probes.
-        dataset, split: For the figure.
-        progress: Called as ``progress(done, total)`` in products; the total is an upper bound until the end.
-        provenance: Kept with the result.
+        progress: Called as ``progress(done, total, what)``; the total is an upper bound until the end.
 
     Raises:
-        InputError: No network, images or labels that do not fit, or an option out of its range.
+        InputError: Images or labels that do not fit, or an option out of its range.
 
     References:
         Pearlmutter, Fast exact multiplication by the Hessian, Neural Comput. 1994.
         Hutchinson 1990 (trace). Ghorbani et al., An investigation into neural net optimization via Hessian
         eigenvalue density, ICML 2019 (density). Dinh et al., Sharp minima can generalize, ICML 2017.
     """
-    names = tuple(names) if names else tuple(f"network {i}" for i in range(1, len(models) + 1))
-    rates = [np.nan] * len(models) if learning_rates is None else list(learning_rates)
-    if not models:
-        raise InputError("`models` is empty: a spectrum needs one network or more")
-    for option, values in (("names", names), ("learning_rates", rates)):
-        if len(values) != len(models):
-            raise InputError(f"`{option}` has {len(values)} entries for {len(models)} models: one for each")
+    rates = [np.nan] * len(comparison) if learning_rates is None else list(learning_rates)
+    if len(rates) != len(comparison):
+        raise InputError(
+            f"`learning_rates` has {len(rates)} entries for {len(comparison)} networks: one for each"
+        )
     _check(probes, density_probes, steps, basis, restarts)
-    runtime = resolve_runtime(device, "fp32" if precision == "auto" else precision)
-    if runtime.precision == "bf16":
+    if comparison.runtime.precision == "bf16":
         raise InputError("`precision` = bf16 is too coarse for second derivatives: use fp32")
+    batch = comparison.batch or 128
     # each search: its vectors, its restarts of at most as many, and the product of the residual
     each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
-    total, found = each * len(models), []
-    for i, model in enumerate(models):
+    total, found = each * len(comparison), []
+    for i in range(len(comparison)):
         ticker = _Ticker(i * each, total, progress)
         found.append(
             _measure(
-                model, images, labels, mean, std, runtime, batch, graph_memory, ticker,
-                probes=probes, density_probes=density_probes, steps=steps, basis=basis, restarts=restarts,
-                seed=seed,
+                objective_of(comparison, i, batch), ticker, probes=probes, density_probes=density_probes,
+                steps=steps, basis=basis, restarts=restarts, seed=seed,
             )
         )  # fmt: skip
         ticker.finish((i + 1) * each)
     return SpectrumResult(
-        models=names,
+        models=comparison.names,
         **{name: np.stack([f[name] for f in found]) for name in found[0]},
         learning_rate=np.array(rates, dtype=np.float64),
-        num_images=len(images),
-        batch=min(batch, len(images)),
+        num_images=len(comparison.samples),
+        batch=min(batch, len(comparison.samples)),
         seed=seed,
         resamples=resamples,
-        dataset=dataset,
-        split=split,
-        device=runtime.device.type,
-        precision=runtime.precision,
-        provenance=dict(provenance or {}),
+        dataset=comparison.samples.dataset,
+        split=comparison.samples.split,
+        device=comparison.runtime.device.type,
+        precision=comparison.runtime.precision,
+        provenance=comparison.facts(),
     )
 
 
@@ -144,18 +118,11 @@ class _Ticker:
     def finish(self, done: int) -> None:
         self.done = done
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(self.done, self.total, "Hessian-vector products")
 
 
 def _measure(
-    model: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
-    mean: Sequence[float],
-    std: Sequence[float],
-    runtime: Runtime,
-    batch: int,
-    graph_memory: int,
+    objective: Objective,
     tick: _Ticker,
     *,
     probes: int,
@@ -166,8 +133,7 @@ def _measure(
     seed: int,
 ) -> dict[str, Any]:
     """The arrays of one network, by the names of `SpectrumResult`."""
-    objective = Objective(model, images, labels, mean=mean, std=std, runtime=runtime, batch=batch)
-    operator = HessianOperator(objective, graph_memory=graph_memory)
+    operator = HessianOperator(objective)
     n = operator.size
     vectors = operator.from_numpy(rademacher(n, probes, seed))
     lanczos = run_lanczos(operator, vectors[:, :density_probes], steps, tick)

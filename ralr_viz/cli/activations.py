@@ -87,6 +87,8 @@ def activations(
     pairs = list(zip(checkpoints[::2], checkpoints[1::2], strict=True))
     part, scales, selection = _choose_images(checkpoints, data, split, limit, image, quiet)
     chosen = part.images if image is None else part.images[image : image + 1]
+    from ralr_viz.comparison.pairs import name_pairs
+
     rows, states = name_pairs(pairs)
     with show_progress(quiet) as progress:
         result = compute_activations(
@@ -156,40 +158,6 @@ def _choose_images(
     if image is not None:
         selection = f"image {image} of the {n:,} {called}"
     return part, np.array(scales).reshape(-1, 2, 2, 3), selection
-
-
-def name_pairs(pairs: Sequence[Pair]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Names of the rows, as short as tells them apart, and of the two states of each."""
-    described = [_name_pair(earlier, later) for earlier, later in pairs]
-    states = [names for _, _, names in described]
-    for rows in ([short for short, _, _ in described], [long for _, long, _ in described]):
-        if len(set(rows)) == len(rows):
-            return rows, states
-    return [f"{long} ({i})" for i, (_, long, _) in enumerate(described, 1)], states
-
-
-def _name_pair(earlier: Checkpoint, later: Checkpoint) -> tuple[str, str, tuple[str, str]]:
-    """Short name, long name and states: epochs of one training, else what the two trainings differ in."""
-    from ralr_viz.cli.inputs import label_checkpoints
-    from ralr_viz.results.names import method_name
-
-    pair = (earlier, later)
-    who = [method_name(c.method) if c.method else c.path.stem for c in pair]
-    when = [f"epoch {c.epoch}" if c.epoch is not None else c.path.stem for c in pair]
-    if any(c.method is None for c in pair):
-        names = label_checkpoints(pair, [c.label for c in pair])
-        return " → ".join(names), " → ".join(names), (names[0], names[1])
-    if who[0] != who[1]:
-        short, when = " → ".join(who), [f"{w}, {e}" for w, e in zip(who, when, strict=True)]
-    elif earlier.seed != later.seed:
-        short, when = who[0], [f"seed {c.seed}, {e}" for c, e in zip(pair, when, strict=True)]
-    else:
-        short = who[0]
-    seeds = "seed " if earlier.seed == later.seed else "seeds "
-    seeds += " → ".join(dict.fromkeys(str(c.seed) for c in pair))
-    if earlier.path != later.path:  # two trainings of one method, seed and epoch
-        when = label_checkpoints(pair, when)
-    return short, f"{short}, {seeds}", (when[0], when[1])
 
 
 def _describe(row: dict[str, Any]) -> str:

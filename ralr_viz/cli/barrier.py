@@ -10,8 +10,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.measures import list_measures
-from ralr_viz.cli.output import describe_command, prepare_out, save_all
-from ralr_viz.cli.pairs import describe_pairs, load_pairs
+from ralr_viz.cli.output import prepare_out, save_all, with_command
 from ralr_viz.cli.progress import show_progress
 
 
@@ -66,41 +65,20 @@ def barrier(
     Example: ralr-viz barrier --ckpt runs/R/ralr/seed0@200 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.barrier import compute_barrier
-    from ralr_viz.cli.inputs import check_common_scale, select_common
-    from ralr_viz.cli.training_loss import augment_images
-    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.cli.inputs import open_comparison
 
     prepare_out(out, "barrier", style=style, force=force)
-    resolve_runtime(device, precision)  # refuse early what is not there
-    pairs, names, states = load_pairs(
-        ckpt, arch=arch, num_classes=num_classes, mean=mean, std=std, dataset=dataset
-    )
-    checkpoints = [c for pair in pairs for c in pair]
-    parts = select_common(checkpoints, data, split, limit, quiet=quiet)
-    check_common_scale(checkpoints, parts)
-    images, augmentation = augment_images(checkpoints, parts[0].images, augment=augment, seed=seed)
+    comparison = open_comparison(
+        ckpt, data=data, split=split, limit=limit, device=device, precision=precision, batch=batch, quiet=quiet,
+        arch=arch, num_classes=num_classes, mean=mean, std=std, dataset=dataset,
+    )  # fmt: skip
+    if augment:
+        comparison = comparison.augmented(seed)
     with show_progress(quiet) as progress:
         result = compute_barrier(
-            [(first.build(), second.build()) for first, second in pairs],
-            images,
-            parts[0].labels,
-            mean=parts[0].mean,
-            std=parts[0].std,
-            names=names,
-            states=states,
-            points=points,
-            statistics=statistics,
-            augmentation=augmentation,
-            indices=parts[0].indices,
-            dataset=parts[0].dataset,
-            split=split,
-            batch=batch,
-            device=device,
-            precision=precision,
-            seed=seed,
-            progress=lambda done, total: progress(done, total, "points of the line"),
-            provenance=describe_command() | {"checkpoints": describe_pairs(pairs, names, states)},
+            comparison, points=points, statistics=statistics, seed=seed, progress=progress
         )
+    result = with_command(result)
     for line in list_measures(result.models, result.measures()):
         print_line(line)
     save_all(result, out, "barrier", style=style, force=force, quiet=quiet)

@@ -46,8 +46,9 @@ def calibration(
     Example: ralr-viz calibration --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.calibration import compute_calibration
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints, select_common
+    from ralr_viz.cli.inputs import load_checkpoints, select_common
     from ralr_viz.cli.predictions import cached_predictions
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "calibration", style=style, force=force)

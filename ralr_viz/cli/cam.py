@@ -86,8 +86,9 @@ def cam(
     Example: ralr-viz cam --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.cam import check_method, collect_cams
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints
+    from ralr_viz.cli.inputs import load_checkpoints
     from ralr_viz.cli.pictures import check_rule, choose_pictures, read_pictures
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.plots.cam_layout import check_pictures
     from ralr_viz.train.runtime import resolve_runtime
 

@@ -48,8 +48,9 @@ def collapse(
     Example: ralr-viz collapse --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.collapse import compute_collapse, read_classifier
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints, select_common
+    from ralr_viz.cli.inputs import load_checkpoints, select_common
     from ralr_viz.cli.predictions import cached_predictions
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "collapse", style=style, force=force)

@@ -57,8 +57,9 @@ def embed(
     Example: ralr-viz embed --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.embedding import check_options, compute_embedding
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints, select_common
+    from ralr_viz.cli.inputs import load_checkpoints, select_common
     from ralr_viz.cli.predictions import cached_predictions
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "embedding", style=style, force=force)

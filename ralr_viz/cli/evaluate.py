@@ -30,7 +30,8 @@ def evaluate(
     """
     import torch
 
-    from ralr_viz.cli.inputs import load_checkpoints, open_dataset, select_split
+    from ralr_viz.cli.inputs import load_checkpoints, select_split
+    from ralr_viz.comparison.samples import open_dataset
     from ralr_viz.train.evaluate import evaluate as evaluate_network
     from ralr_viz.train.runtime import configure, resolve_runtime
 

@@ -9,7 +9,7 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line
-from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.cli.output import prepare_out, save_all, with_command
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
 
@@ -78,42 +78,30 @@ def landscape(
     Example: ralr-viz landscape --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.landscape import compute_landscape
-    from ralr_viz.cli.training_loss import load_training_loss
-    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.cli.inputs import open_comparison
 
     if (run is None) == (not ckpt):
         raise InputError("give the networks by --ckpt, or one run by --run")
     prepare_out(out, "landscape", style=style, force=force)
-    resolve_runtime(device, precision)  # refuse early what is not there
     specs, epochs = (list(ckpt or []), None) if run is None else _states(run)
-    loss = load_training_loss(
-        specs, data, split, limit, augment=augment, seed=seed, quiet=quiet,
+    comparison = open_comparison(
+        specs, data=data, split=split, limit=limit, device=device, precision=precision, batch=batch, quiet=quiet,
         arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset,
     )  # fmt: skip
-    names = loss.names if epochs is None else [_run_name(loss.checkpoints[-1].label)]
+    if augment:
+        comparison = comparison.augmented(seed)
     with show_progress(quiet) as progress:
         result = compute_landscape(
-            loss.models(),
-            loss.images,
-            loss.part.labels,
-            mean=loss.part.mean,
-            std=loss.part.std,
-            names=names,
+            comparison,
             epochs=epochs,
             radius=radius,
             points=points,
             line=line,
             batchnorm=batchnorm,
-            batch=batch,
-            device=device,
-            precision=precision,
             seed=seed,
-            dataset=loss.part.dataset,
-            split=split,
-            augmentation=loss.augmentation,
-            progress=lambda done, total: progress(done, total, "losses in the planes"),
-            provenance=describe_command() | loss.describe(),
+            progress=progress,
         )
+    result = with_command(result)
     for text in _describe(result):
         print_line(text)
     save_all(result, out, "landscape", style=style, force=force, quiet=quiet)
@@ -140,10 +128,6 @@ def _states(run: Path) -> tuple[list[str], list[int]]:
     for spec in specs:
         resolve_checkpoint(spec)
     return specs, epochs
-
-
-def _run_name(label: str) -> str:
-    return label.rpartition(", epoch")[0] or label
 
 
 def _describe(result: LandscapeResult) -> list[str]:

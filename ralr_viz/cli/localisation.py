@@ -69,8 +69,9 @@ def localisation(
     Example: ralr-viz localisation --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.localisation import compute_localisation
-    from ralr_viz.cli.inputs import load_checkpoints, name_checkpoints, select_common
+    from ralr_viz.cli.inputs import load_checkpoints, select_common
     from ralr_viz.cli.predictions import cached_predictions
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "localisation", style=style, force=force)

@@ -54,7 +54,7 @@ def movement(
     import numpy as np
 
     from ralr_viz.analysis.movement import compute_movement
-    from ralr_viz.cli.inputs import SPLITS
+    from ralr_viz.comparison.samples import SPLITS
     from ralr_viz.results.run import find_runs, load_run
 
     if split not in SPLITS:

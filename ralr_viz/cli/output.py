@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -9,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ralr_viz._version import __version__
 from ralr_viz.cli.lines import print_line, print_note
@@ -18,6 +19,7 @@ from ralr_viz.errors import InputError, StorageError
 if TYPE_CHECKING:
     from ralr_viz.results.bundle import Result
 
+AnyResult = TypeVar("AnyResult", bound="Result")
 _FIGURE = ("pdf", "png", "csv")
 
 
@@ -148,6 +150,11 @@ def save_drawing(
     for note in dict.fromkeys(str(note.message) for note in notes if issubclass(note.category, UserWarning)):
         if not quiet:
             print_note(f"{stem.name}: {note}")
+
+
+def with_command(result: AnyResult) -> AnyResult:
+    """A result that names this command, before what it was computed from."""
+    return dataclasses.replace(result, provenance=describe_command() | dict(result.provenance))
 
 
 def describe_command() -> dict[str, str]:

@@ -27,8 +27,8 @@ def load_pairs(
         InputError: An odd number.
         CheckpointError: One that cannot be used.
     """
-    from ralr_viz.cli.activations import name_pairs
     from ralr_viz.cli.inputs import load_checkpoints
+    from ralr_viz.comparison.pairs import name_pairs
 
     if len(specs) % 2:
         raise InputError(

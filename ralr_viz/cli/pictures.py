@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ralr_viz.analysis.selection import OUTCOME_RULES, RULES, select_by_outcome, select_images
-from ralr_viz.cli.inputs import open_dataset, select_common
+from ralr_viz.cli.inputs import select_common
 from ralr_viz.cli.predictions import cached_predictions
+from ralr_viz.comparison.samples import open_dataset
 from ralr_viz.data import read_image_files
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.results.cam import distinct_parts

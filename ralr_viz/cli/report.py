@@ -66,10 +66,10 @@ def report(
 
     Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --out report.html
     """
-    from ralr_viz.cli.inputs import SPLITS
     from ralr_viz.cli.report_gathering import Options
     from ralr_viz.cli.report_inputs import gather_inputs
     from ralr_viz.cli.report_sides import find_sources
+    from ralr_viz.comparison.samples import SPLITS
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
     from ralr_viz.train.runtime import resolve_runtime

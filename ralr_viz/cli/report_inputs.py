@@ -150,7 +150,7 @@ def _make_sides(
 
 def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
     """``baseline`` and ``RALR`` where that tells the sides apart, else what does."""
-    from ralr_viz.cli.inputs import name_checkpoints
+    from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.results.names import method_name
 
     if checkpoints:

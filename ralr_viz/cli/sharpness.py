@@ -10,7 +10,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.measures import list_measures
-from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.cli.output import prepare_out, save_all, with_command
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
 
@@ -74,42 +74,31 @@ def sharpness(
     Example: ralr-viz sharpness --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.sharpness import check_options, compute_sharpness
-    from ralr_viz.cli.training_loss import load_training_loss
-    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.cli.inputs import open_comparison
 
     prepare_out(out, "sharpness", style=style, force=force)
-    resolve_runtime(device, precision)  # refuse early what is not there
     shares = parse_radii(radii, "--radii")
     worst_shares = [] if worst_radii == "none" else parse_radii(worst_radii, "--worst-radii")
     check_options(shares, worst_shares, batchnorm)
-    loss = load_training_loss(
-        ckpt, data, split, limit, augment=augment, seed=seed, quiet=quiet,
+    comparison = open_comparison(
+        ckpt, data=data, split=split, limit=limit, device=device, precision=precision, batch=batch, quiet=quiet,
         arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset,
     )  # fmt: skip
+    if augment:
+        comparison = comparison.augmented(seed)
     with show_progress(quiet) as progress:
         result = compute_sharpness(
-            loss.models(),
-            loss.images,
-            loss.part.labels,
-            mean=loss.part.mean,
-            std=loss.part.std,
-            names=loss.names,
+            comparison,
             radii=shares,
             directions=directions,
             worst_radii=worst_shares,
             worst_starts=worst_starts,
             worst_steps=worst_steps,
             batchnorm=batchnorm,
-            batch=batch,
-            device=device,
-            precision=precision,
             seed=seed,
-            dataset=loss.part.dataset,
-            split=split,
-            augmentation=loss.augmentation,
-            progress=lambda done, total: progress(done, total, "losses at moved weights"),
-            provenance=describe_command() | loss.describe(),
+            progress=progress,
         )
+    result = with_command(result)
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
     save_all(result, out, "sharpness", style=style, force=force, quiet=quiet)

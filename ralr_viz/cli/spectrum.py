@@ -10,7 +10,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line
 from ralr_viz.cli.measures import list_measures
-from ralr_viz.cli.output import describe_command, prepare_out, save_all
+from ralr_viz.cli.output import prepare_out, save_all, with_command
 from ralr_viz.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -55,49 +55,42 @@ def spectrum(
     Example: ralr-viz spectrum --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
     from ralr_viz.analysis.spectrum import compute_spectrum
-    from ralr_viz.cli.training_loss import load_training_loss
+    from ralr_viz.cli.inputs import open_comparison
     from ralr_viz.train.runtime import resolve_runtime
 
     prepare_out(out, "spectrum", style=style, force=force)
+    precision = "fp32" if precision == "auto" else precision
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
     images = limit or (1024 if runtime.device.type == "cpu" else 4096)
-    loss = load_training_loss(
-        ckpt, data, split, images, augment=False, seed=seed, quiet=quiet,
+    comparison = open_comparison(
+        ckpt, data=data, split=split, limit=images, device=device, precision=precision, batch=batch, quiet=quiet,
         arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset,
     )  # fmt: skip
     with show_progress(quiet) as progress:
         result = compute_spectrum(
-            loss.models(),
-            loss.images,
-            loss.part.labels,
-            mean=loss.part.mean,
-            std=loss.part.std,
-            names=loss.names,
-            learning_rates=[_learning_rate(checkpoint) for checkpoint in loss.checkpoints],
+            comparison,
+            learning_rates=[_learning_rate(network.checkpoint) for network in comparison.networks],
             probes=probes,
             density_probes=density_probes,
             steps=steps,
             basis=basis,
             restarts=restarts,
-            batch=batch,
-            device=device,
-            precision=precision,
             seed=seed,
-            dataset=loss.part.dataset,
-            split=split,
-            progress=lambda done, total: progress(done, total, "Hessian-vector products"),
-            provenance=describe_command() | loss.describe(),
+            progress=progress,
         )
+    result = with_command(result)
     for line in [*list_measures(result.models, result.measures()), *_describe(result)]:
         print_line(line)
     save_all(result, out, "spectrum", style=style, force=force, quiet=quiet)
 
 
-def _learning_rate(checkpoint: Checkpoint) -> float:
+def _learning_rate(checkpoint: Checkpoint | None) -> float:
     """In use in the checkpoint's epoch, from its run's record; NaN where there is none."""
     from ralr_viz.errors import InputError
     from ralr_viz.results.run import load_run
 
+    if checkpoint is None:
+        return float("nan")
     try:
         record = load_run(checkpoint.path.parent.parent)
     except (InputError, OSError):

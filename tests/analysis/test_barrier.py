@@ -11,6 +11,7 @@ from torch import nn
 
 from ralr_viz.analysis.barrier import compute_barrier, measure_barrier
 from ralr_viz.analysis.objective import Objective
+from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.runtime import resolve_runtime
 
@@ -56,7 +57,12 @@ def permuted(model: nn.Module) -> nn.Module:
 
 
 def compute(pairs, **options):
-    return compute_barrier(pairs, IMAGES, LABELS, mean=MEAN, std=STD, **({"batch": 12} | options))
+    return compute_barrier(side_by_side(pairs), **options)
+
+
+def side_by_side(pairs, labels=LABELS):
+    ends = [end for pair in pairs for end in pair]
+    return compare(ends, images=IMAGES, labels=labels, mean=MEAN, std=STD, device="cpu", batch=12)
 
 
 def values(result, name: str) -> np.ndarray:
@@ -90,7 +96,7 @@ def test_barrier_of_permuted_units_is_positive_though_the_function_is_the_same()
         own = (logits - logits.mean(0)).argmax(1).numpy()
     assert len(set(own)) == 3
     pairs = [(model, permuted(model))]
-    result = compute_barrier(pairs, IMAGES, own, mean=MEAN, std=STD, batch=12)
+    result = compute_barrier(side_by_side(pairs, own))
     np.testing.assert_allclose(result.losses[0, 0], result.losses[0, -1], rtol=1e-3, atol=1e-5)
     assert values(result, "barrier")[0] > 0.005
     assert values(result, "distance")[0] > 1
@@ -154,9 +160,9 @@ def test_measure_barrier_is_one_pair_of_compute_barrier():
 
 
 def test_barrier_reports_progress_over_all_pairs():
-    seen: list[tuple[int, int]] = []
-    compute([(network(), network(1))] * 2, names=["a", "b"], points=3, progress=lambda *at: seen.append(at))
-    assert seen == [(i, 6) for i in range(1, 7)]
+    seen: list[tuple[int, int, str]] = []
+    compute([(network(), network(1))] * 2, points=3, progress=lambda *at: seen.append(at))
+    assert seen == [(i, 6, "points of the line") for i in range(1, 7)]
 
 
 def test_barrier_leaves_the_networks_alone_also_after_an_error(monkeypatch):
@@ -181,8 +187,8 @@ def test_barrier_leaves_the_networks_alone_also_after_an_error(monkeypatch):
 
 def test_barrier_refuses_what_it_cannot_compare():
     model = network()
-    with pytest.raises(InputError, match="no pair"):
-        compute([])
+    with pytest.raises(InputError, match="3 networks make no pairs"):
+        compute([(model, model), (model,)])
     with pytest.raises(InputError, match="one architecture"):
         compute([(model, network(width=5))])
     with pytest.raises(InputError, match="`points` = 4"):

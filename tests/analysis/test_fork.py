@@ -27,8 +27,8 @@ from ralr_viz.analysis.branch import (
     save_branch,
     train_branch,
 )
-from ralr_viz.analysis.objective import augment_once
 from ralr_viz.analysis.sharpness import compute_sharpness
+from ralr_viz.comparison.augmentation import augment_once
 from ralr_viz.data import load_dataset
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DataError, InputError, InterruptedRunError

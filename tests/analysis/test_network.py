@@ -21,6 +21,7 @@ from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.analysis.sharpness import compute_sharpness
 from ralr_viz.analysis.similarity import compute_similarity
 from ralr_viz.analysis.spectrum import compute_spectrum
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import count_labelled, find_logits
 from ralr_viz.train.evaluate import evaluate
@@ -55,6 +56,10 @@ def on_device(values: tuple[float, ...]) -> Tensor:
     return torch.tensor(values)
 
 
+def seen_by(*models: nn.Module) -> Comparison:
+    return compare(list(models), images=IMAGES, labels=LABELS, device="cpu", **SCALE)
+
+
 CLASSIFYING: dict[str, Measure] = {
     "eval": lambda m: evaluate(m, IMAGES, LABELS, on_device(MEAN), on_device(STD), CPU).loss,
     "predictions": lambda m: compute_predictions(m, IMAGES, LABELS, **SCALE).logits,
@@ -65,10 +70,10 @@ CLASSIFYING: dict[str, Measure] = {
         compute_faithfulness(m, IMAGES, LABELS, np.ones((12, 2, 2)), steps=2, **SCALE).gains
     ),
     "cascade": lambda m: randomise_cascade(m, IMAGES, LABELS, **SCALE).spearman,
-    "barrier": lambda m: compute_barrier([(m, m)], IMAGES, LABELS, points=3, **SCALE).losses,
-    "sharpness": lambda m: compute_sharpness([m], IMAGES, LABELS, device="cpu", **SCALE).measures()[0].values,
-    "spectrum": lambda m: compute_spectrum([m], IMAGES, LABELS, device="cpu", **SCALE).measures()[0].values,
-    "landscape": lambda m: compute_landscape([m], IMAGES, LABELS, points=3, device="cpu", **SCALE).losses,
+    "barrier": lambda m: compute_barrier(seen_by(m, m), points=3).losses,
+    "sharpness": lambda m: compute_sharpness(seen_by(m)).measures()[0].values,
+    "spectrum": lambda m: compute_spectrum(seen_by(m)).measures()[0].values,
+    "landscape": lambda m: compute_landscape(seen_by(m), points=3).losses,
 }
 LOOKING: dict[str, Measure] = {
     "activations": lambda m: compute_activations([(m, m)], IMAGES, **SCALE).counts,

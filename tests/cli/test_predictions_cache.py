@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ralr_viz.analysis import predictions as analysis
-from ralr_viz.cli.inputs import open_dataset, select_split
+from ralr_viz.cli.inputs import select_split
 from ralr_viz.cli.predictions import cached_predictions
+from ralr_viz.comparison.samples import open_dataset
 from ralr_viz.train.checkpoint import load_checkpoint
 from ralr_viz.train.runtime import resolve_runtime
 

@@ -1,0 +1,9 @@
+"""What is compared: networks side by side, looking at the same samples."""
+
+from __future__ import annotations
+
+from ralr_viz.comparison.comparison import Comparison, Progress, compare
+from ralr_viz.comparison.network import Network
+from ralr_viz.comparison.samples import Samples
+
+__all__ = ["Comparison", "Network", "Progress", "Samples", "compare"]

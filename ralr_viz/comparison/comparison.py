@@ -1,0 +1,198 @@
+"""The one object that analyses look at: networks under names, the samples they see, where and how they run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ralr_viz.comparison.augmentation import augment_samples
+from ralr_viz.comparison.network import Network, Triple, name_checkpoints
+from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
+from ralr_viz.data import data_root, load_dataset
+from ralr_viz.errors import InputError
+from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
+from ralr_viz.train.runtime import Runtime, resolve_runtime
+
+Source = str | os.PathLike[str] | Checkpoint | nn.Module
+"""A run directory, ``DIR@200``, ``DIR@best``, a checkpoint file, or a network."""
+
+Progress = Callable[[int, int, str], object]
+"""Called as ``progress(done, total, what)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Networks side by side on the same samples.
+
+    Attributes:
+        networks: One or more, of different names.
+        samples: What they look at.
+        runtime: Device and precision of their forward passes.
+        batch: Images a forward pass; None for what the analysis takes.
+        named: The names are the caller's, not made from what the networks differ in.
+        notes: What a reader should know of how it came about, a sentence each.
+    """
+
+    networks: tuple[Network, ...]
+    samples: Samples
+    runtime: Runtime
+    batch: int | None = None
+    named: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the networks, in their order."""
+        return tuple(network.name for network in self.networks)
+
+    def build(self, i: int) -> nn.Module:
+        """A private copy of network ``i`` in eval mode; see `Network.build`."""
+        return self.networks[i].build()
+
+    def common_scale(self) -> tuple[Triple, Triple]:
+        """Mean and std that all networks have.
+
+        Raises:
+            InputError: One sees the images normalised otherwise than the first.
+        """
+        first = self.networks[0]
+        for network in self.networks:
+            if (network.mean, network.std) != (first.mean, first.std):
+                raise InputError(
+                    f"`{network.shown}` was trained with another mean or std than `{first.shown}`: "
+                    "compare networks of one normalisation"
+                )
+        return first.mean, first.std
+
+    def augmented(self, seed: int = 0) -> Comparison:
+        """The same with one fixed draw of the augmentation that the networks were trained with.
+
+        BatchNorm's statistics are of augmented images; measured on others, they are others.
+
+        Raises:
+            InputError: The networks were trained with different augmentation.
+        """
+        return replace(self, samples=augment_samples(self.samples, self.networks, seed))
+
+    def facts(self) -> dict[str, Any]:
+        """What every result keeps of it: the networks' hashes and epochs, the recipe of the first, the data."""
+        return {
+            "checkpoints": [network.facts() for network in self.networks],
+            "recipe": self.networks[0].recipe,
+            "content_hash": self.samples.content_hash,
+        }
+
+
+def compare(
+    networks: Mapping[str, Source] | Sequence[Source],
+    *,
+    data: str | None = None,
+    root: Path | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    images: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    arch: str | None = None,
+    num_classes: int | None = None,
+    image_size: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int | None = None,
+) -> Comparison:
+    """Open networks and choose what they are compared on.
+
+    Args:
+        networks: Run directories (``DIR``, ``DIR@200``, ``DIR@best``), checkpoint files or modules of your own,
+            which are never moved or changed; by name, or in a list, which are then named by what differs.
+        data: Name of an ingested data set; left out, the one that the checkpoints were trained on.
+        root: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
+        split: ``test``, ``train`` or ``val``, the part that was held out in training.
+        limit: At most so many images of the split, evenly spread.
+        images: Instead of a data set: (n, H, W, 3) uint8.
+        labels, boxes, class_names: Of these images, as `Samples` has them.
+        mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
+        arch, num_classes, image_size: For checkpoint files that do not say theirs.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``fp32``, ``bf16`` or ``auto``.
+        batch: Images a forward pass; left out, what each analysis takes.
+
+    Raises:
+        InputError: No network, no images, networks of different data, or what is missing is not known.
+        CheckpointError: A checkpoint that cannot be used.
+
+    Example:
+        >>> pair = compare({"SGD": "runs/R/baseline/seed0", "RALR": "runs/R/ralr/seed0"}, limit=1000)  # doctest: +SKIP
+    """
+    runtime = resolve_runtime(device, precision)  # refuse early what is not there
+    if not networks:
+        raise InputError("`networks` is empty: a comparison needs one network or more")
+    if batch is not None and batch < 1:
+        raise InputError(f"`batch` = {batch} must be at least 1")
+    sources = list(networks.values()) if isinstance(networks, Mapping) else list(networks)
+    given = {"arch": arch, "num_classes": num_classes, "image_size": image_size, "mean": mean, "std": std}
+    opened = [_open(source, given | {"dataset": data}) for source in sources]
+    names = list(networks) if isinstance(networks, Mapping) else _name(opened)
+    checkpoints = [source for source in opened if isinstance(source, Checkpoint)]
+    own: tuple[Any, Any] = (mean, std)
+    notes: tuple[str, ...] = ()
+    if images is not None:
+        samples = own_samples(images, labels, boxes, class_names)
+    else:
+        if not checkpoints and data is None:
+            raise InputError(
+                "a module does not say its data set: pass `data`, e.g. data='cifar10', or `images`"
+            )
+        store = open_dataset(checkpoints, root) if checkpoints else load_dataset(str(data), data_root(root))
+        samples = select_samples(store, split, limit, checkpoints)
+        if any(_scale(source, own) == (None, None) for source in opened):
+            notes = (
+                f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with",
+            )
+        own = (mean or store.mean, std or store.std)
+    built = []
+    for name, source in zip(names, opened, strict=True):
+        scale = _scale(source, own)
+        if None in scale:
+            raise InputError(f"`{name}` does not say its normalisation: pass `mean` and `std`")
+        built.append(Network(name, source, *map(_triple, scale)))
+    return Comparison(tuple(built), samples, runtime, batch, isinstance(networks, Mapping), notes)
+
+
+def _open(source: Source, known: Mapping[str, Any]) -> Checkpoint | nn.Module:
+    if isinstance(source, Checkpoint | nn.Module):
+        return source
+    return load_checkpoint(source, **known)
+
+
+def _name(opened: Sequence[Checkpoint | nn.Module]) -> list[str]:
+    """Names of networks that came without: of checkpoints by what differs, of modules by number."""
+    of_files = iter(name_checkpoints([c for c in opened if isinstance(c, Checkpoint)]))
+    return [
+        next(of_files) if isinstance(source, Checkpoint) else f"network {i}"
+        for i, source in enumerate(opened, 1)
+    ]
+
+
+def _scale(source: Checkpoint | nn.Module, own: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Mean and std of a network, else the given ones."""
+    if isinstance(source, Checkpoint):
+        return source.mean or own[0], source.std or own[1]
+    return own
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    red, green, blue = map(float, values)
+    return red, green, blue

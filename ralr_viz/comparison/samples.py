@@ -1,0 +1,169 @@
+"""The images that networks are compared on: of a split of an ingested data set, or the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ralr_viz.data import Dataset, data_root, load_dataset
+from ralr_viz.data.split import split_train
+from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.train.checkpoint import Checkpoint
+
+SPLITS = ("test", "train", "val")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """n images and what is known of them.
+
+    Attributes:
+        images: (n, H, W, 3) uint8.
+        labels: (n,) int64 classes, −1 where not known.
+        boxes: (n, 4) int16 as in `ralr_viz.data.Split`, or None.
+        indices: (n,) place in the data set's split, in canonical order; in the list of the caller's own.
+        class_names: In label order; empty where not known.
+        dataset, split: Their names; None for the caller's own.
+        content_hash: Of the data set; None likewise.
+        augmentation: What was done to the images, in words; empty for nothing.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray | None
+    indices: np.ndarray
+    class_names: tuple[str, ...] = ()
+    dataset: str | None = None
+    split: str | None = None
+    content_hash: str | None = None
+    augmentation: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def describe(self) -> dict[str, Any]:
+        """``dataset``, ``split`` and ``augmentation``, as results name them."""
+        return {"dataset": self.dataset, "split": self.split, "augmentation": self.augmentation}
+
+
+def open_dataset(checkpoints: Sequence[Checkpoint], root: Path | None) -> Dataset:
+    """The data set of the checkpoints, which must all have its classes.
+
+    Raises:
+        InputError: It is not known or not there, or has another number of classes.
+    """
+    names = {c.dataset for c in checkpoints}
+    if len(names) > 1:
+        shown = ", ".join(sorted(map(str, names)))
+        raise InputError(f"the checkpoints were trained on different data ({shown}): pass --dataset")
+    (name,) = names
+    if name is None:
+        raise InputError(
+            f"`{checkpoints[0].path}` does not say its data set: pass --dataset, e.g. --dataset cifar10"
+        )
+    store = load_dataset(name, data_root(root))
+    for checkpoint in checkpoints:
+        if store.num_classes != checkpoint.num_classes:
+            raise InputError(
+                f"`{checkpoint.path}` has {checkpoint.num_classes} classes, `{store.name}` has "
+                f"{store.num_classes}: pass another --dataset"
+            )
+    return store
+
+
+def select_samples(
+    store: Dataset, split: str, limit: int | None, checkpoints: Sequence[Checkpoint] = ()
+) -> Samples:
+    """Images of a split, evenly spread in canonical order, which is by hash, so that they are random.
+
+    Args:
+        store: The data set.
+        split: ``test``, ``train`` or ``val``; the last two are what the checkpoints say they were trained on,
+            and what was held out from them.
+        limit: At most so many images; None for all.
+        checkpoints: Whose training it is; they must agree on it.
+
+    Raises:
+        InputError: Unknown split, ``val`` for a checkpoint that held nothing out, or training images that are
+            not those of the training or not common to all checkpoints.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    part = store.test if split == "test" else store.train
+    indices = np.arange(len(part.labels))
+    if split != "test":
+        found = [_training_indices(checkpoint, store, split) for checkpoint in checkpoints]
+        if not found and split == "val":
+            raise InputError("`val` is what a checkpoint held out from its training: use `test` or `train`")
+        indices = found[0] if found else indices
+        if any(not np.array_equal(other, indices) for other in found):
+            raise InputError(f"the checkpoints have different `{split}` images: pass --split test")
+    if limit is not None and limit < len(indices):
+        indices = indices[len(indices) * np.arange(limit) // limit]
+    whole = len(indices) == len(part.labels)
+    return Samples(
+        images=part.images if whole else part.images[indices],
+        labels=np.asarray(part.labels[indices]),
+        boxes=None if part.boxes is None else np.asarray(part.boxes[indices]),
+        indices=indices,
+        class_names=store.class_names,
+        dataset=store.name,
+        split=split,
+        content_hash=store.content_hash,
+    )
+
+
+def own_samples(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    boxes: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+) -> Samples:
+    """The caller's own images.
+
+    Args:
+        images: (n, H, W, 3) uint8.
+        labels: (n,) integer classes; −1 or None where not known.
+        boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices, −1 where there is none.
+        class_names: In label order.
+
+    Raises:
+        InputError: Labels or boxes of another number.
+    """
+    images = np.asarray(images)
+    n = len(images) if images.ndim else 0
+    labels = np.full(n, -1) if labels is None else np.asarray(labels)
+    for name, given in (("labels", labels), ("boxes", boxes)):
+        if given is not None and len(given) != n:
+            raise InputError(f"`{name}` has {len(given)} rows for {n} images: one for each")
+    return Samples(images, labels, boxes, np.arange(n), tuple(class_names))
+
+
+def _training_indices(checkpoint: Checkpoint, store: Dataset, split: str) -> np.ndarray:
+    """The images that the checkpoint was trained on, or those held out from it."""
+    if checkpoint.content_hash not in (None, store.content_hash):
+        raise InputError(
+            f"`{checkpoint.path}` was trained on other images than `{store.name}` holds now, so its `{split}` "
+            "images are not known: use --split test"
+        )
+    recipe = checkpoint.recipe or {}
+    try:
+        train, held = split_train(
+            store.train.labels,
+            validation=float(recipe.get("validation", 0.0)),
+            subset=int(recipe.get("subset", 0)),
+            seed=int(recipe.get("split_seed", 0)),
+        )
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"the recipe in `{checkpoint.path}` does not say which images were held out: use --split test"
+        ) from None
+    if split == "val" and not len(held):
+        raise InputError(f"`{checkpoint.path}` held no images out: use --split test or train")
+    return train if split == "train" else held
