@@ -36,7 +36,7 @@ def pair_networks(comparison: Comparison) -> tuple[Pair, ...]:
     networks = comparison.networks
     if len(networks) % 2:
         raise InputError(
-            f"{len(networks)} networks make no pairs: every pair takes two, e.g. --ckpt RUN@200 --ckpt RUN@300"
+            f"every pair takes two networks, {len(networks)} make none: e.g. --ckpt RUN@200 --ckpt RUN@300"
         )
     checkpoints = [network.checkpoint for network in networks if network.checkpoint]
     if len(checkpoints) == len(networks) and not comparison.named:

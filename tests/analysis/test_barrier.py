@@ -187,7 +187,7 @@ def test_barrier_leaves_the_networks_alone_also_after_an_error(monkeypatch):
 
 def test_barrier_refuses_what_it_cannot_compare():
     model = network()
-    with pytest.raises(InputError, match="3 networks make no pairs"):
+    with pytest.raises(InputError, match="every pair takes two networks, 3 make none"):
         compute([(model, model), (model,)])
     with pytest.raises(InputError, match="one architecture"):
         compute([(model, network(width=5))])

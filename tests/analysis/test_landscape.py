@@ -86,7 +86,7 @@ def walk(states: int = 5) -> list[nn.Module]:
 
 def test_landscape_along_a_run_is_in_the_plane_of_its_principal_components():
     models = walk()
-    result = compute(*models, epochs=[1, 2, 3, 5, 8], names=["run"])
+    result = compute(*models, epochs=[1, 2, 3, 5, 8])
     flat = np.stack([nn.utils.parameters_to_vector(m.parameters()).detach().double().numpy() for m in models])
     pca = PCA(2).fit(flat)
     assert result.explained == pytest.approx(pca.explained_variance_ratio_)

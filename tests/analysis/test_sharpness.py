@@ -165,7 +165,7 @@ def test_sharpness_leaves_the_network_alone(fails):
     model[0].weight.requires_grad_(False)
     before = copy.deepcopy(model.state_dict())
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, total: int, what: str) -> None:
         if fails and done == 5:
             raise RuntimeError("stop")
 

@@ -79,7 +79,7 @@ def test_comparison_names_what_the_caller_names() -> None:
     assert named.names == ("SGD", "$x$ 猫") and named.named and len(named) == 2
     (pair,) = pair_networks(named)
     assert pair == ("SGD → $x$ 猫", ("SGD", "$x$ 猫"), 0, 1)
-    with pytest.raises(InputError, match="3 networks make no pairs"):
+    with pytest.raises(InputError, match="every pair takes two networks, 3 make none"):
         pair_networks(of_modules(network(), network(), network()))
 
 
