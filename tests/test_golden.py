@@ -24,7 +24,7 @@ PAIR = ["--ckpt", f"{TINY}/baseline/seed0", "--ckpt", f"{TINY}/ralr/seed0"]
 RUNS = ["--run", f"{TINY}/baseline/seed0", "--run", f"{TINY}/ralr/seed0"]
 SMALL = ["--limit", "200"]
 COMMANDS: dict[str, list[str]] = {
-    "activations": [*PAIR, "--ckpt", f"{TINY}/ralr/seed0@13", *SMALL],
+    "activations": ["--ckpt", f"{TINY}/ralr/seed0@16", "--ckpt", f"{TINY}/ralr/seed0", *SMALL],
     "barrier": [*PAIR, *SMALL, "--points", "3"],
     "calibration": [*PAIR, *SMALL, "--resamples", "50"],
     "cam": [*PAIR, "--count", "4", "--rows", "gain", *SMALL],
@@ -35,7 +35,7 @@ COMMANDS: dict[str, list[str]] = {
     "landscape": [*PAIR, *SMALL, "--points", "3"],
     "localisation": [
         *["--ckpt", f"{SHORT}/baseline/seed0", "--ckpt", f"{SHORT}/ralr/seed0"],
-        *[*SMALL, "--resamples", "50", "--sanity", "4", "--faithfulness", "4"],
+        *["--limit", "60", "--resamples", "50", "--sanity", "4", "--faithfulness", "4"],
     ],
     "movement": [*RUNS, *SMALL],
     "schedule": ["cifar10-resnet20-tiny"],
