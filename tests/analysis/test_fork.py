@@ -28,6 +28,7 @@ from ralr_viz.analysis.branch import (
     train_branch,
 )
 from ralr_viz.analysis.sharpness import compute_sharpness
+from ralr_viz.comparison import compare
 from ralr_viz.comparison.augmentation import augment_once
 from ralr_viz.data import load_dataset
 from ralr_viz.data.split import split_train
@@ -383,14 +384,15 @@ def test_probes_are_those_of_their_own_modules(trained, squares_root, probed):
     scale = {"mean": data.mean, "std": data.std}
     images = augment_once(images, padding=2, flip=True)
     three, four = (load_checkpoint(f"{trained['ralr']}@{e}").build() for e in (3, 4))
+    ends = compare([three, four], images=images, labels=labels, device="cpu", **scale)
     found = compute_sharpness(
-        [three], images, labels, radii=(0.2,), directions=4, worst_radii=(),
-        device="cpu", **scale,
+        compare([three], images=images, labels=labels, device="cpu", **scale),
+        radii=(0.2,), directions=4, worst_radii=(),
     )  # fmt: skip
     assert result.start_sharpness == pytest.approx(
         float(found.losses.mean() - found.centre_loss[0]), abs=1e-6
     )
-    line = compute_barrier([(three, four)], images, labels, points=5, **scale)
+    line = compute_barrier(ends, points=5)
     gap = line.losses[0].mean(axis=1) - np.interp(line.alphas, [0, 1], line.losses[0].mean(axis=1)[[0, -1]])
     recorded = result.row(None)
     assert result.barrier[recorded, 0] == pytest.approx(max(gap.max(), 0), abs=1e-6)
