@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.linalg import orthogonal_procrustes
 
 from ralr_viz.foreign import one_line
@@ -84,24 +85,27 @@ class Engine:
         """Map (n, 2) of points (n, d), from another map (n, 2) or from the method's own start."""
         if self.method == "tsne":
             return self._tsne(points, start, seed, f"t-SNE of {name}")
-        from umap import UMAP  # heavy
 
-        settings = {"n_neighbors": self.neighbours, "random_state": seed, "n_jobs": 1}
-        mapper = UMAP(init="spectral" if start is None else start, **settings)
-        return self._run_umap(lambda: mapper.fit_transform(points), f"UMAP of {name}")
+        def run() -> Any:
+            from umap import UMAP  # heavy
+
+            settings = {"n_neighbors": self.neighbours, "random_state": seed, "n_jobs": 1}
+            return UMAP(init="spectral" if start is None else start, **settings).fit_transform(points)
+
+        return self._run_umap(run, f"UMAP of {name}")
 
     def embed_together(self, points: Sequence[np.ndarray], seed: int, names: str) -> list[np.ndarray]:
         """Maps of the same n images by AlignedUMAP."""
-        from umap import AlignedUMAP  # heavy
 
-        # the layout's own seed is `transform_seed`
-        mapper = AlignedUMAP(n_neighbors=self.neighbours, random_state=seed, transform_seed=seed)
-        same = [{i: i for i in range(len(points[0]))}] * (len(points) - 1)
-        what = f"AlignedUMAP of {names}"
-        return [
-            np.asarray(m)
-            for m in self._run_umap(lambda: mapper.fit_transform(list(points), relations=same), what)
-        ]
+        def run() -> Any:
+            from umap import AlignedUMAP  # heavy
+
+            # the layout's own seed is `transform_seed`
+            mapper = AlignedUMAP(n_neighbors=self.neighbours, random_state=seed, transform_seed=seed)
+            same = [{i: i for i in range(len(points[0]))}] * (len(points) - 1)
+            return mapper.fit_transform(list(points), relations=same)
+
+        return [np.asarray(m) for m in self._run_umap(run, f"AlignedUMAP of {names}")]
 
     def _tsne(self, points: np.ndarray, start: np.ndarray | None, seed: int, what: str) -> np.ndarray:
         from openTSNE import TSNE, initialization
@@ -146,9 +150,13 @@ class Engine:
 
     def _run_umap(self, run: Callable[[], Any], what: str) -> Any:
         self.report(0, 1, what)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            found = run()
+        threads = torch.get_num_threads()
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                found = run()
+        finally:
+            torch.set_num_threads(threads)  # Numba sets OpenMP's for all of the process
         for warning in caught:
             text = one_line(warning.message)
             # AlignedUMAP has no option for the threads that a seed allows

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from ralr_viz.analysis.layout import Engine, displacement, lay_out
@@ -32,6 +33,16 @@ def test_umap_starts_from_the_first_map_and_repeats(points: list[np.ndarray]) ->
     np.testing.assert_array_equal(maps, again)
     assert displacement(*maps) < 0.5 and floor < 0.5
     assert maps[0].shape == (100, 2)
+
+
+def test_umap_leaves_torch_the_threads_that_it_had(points: list[np.ndarray]) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        engine().embed(points[0], None, 0, "a")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.slow
