@@ -79,7 +79,7 @@ def activations(
         )
     if image is not None and limit is not None:
         raise InputError(f"`--image {image}` is one image and `--limit {limit}` several: give one of the two")
-    prepare_out(out, "activations", style=style, force=force)
+    force = prepare_out(out, "activations", style=style, force=force)
     resolve_runtime(device, precision)  # refuse early what is not there
     checkpoints = load_checkpoints(
         ckpt, arch=arch, num_classes=num_classes, mean=mean, std=std, dataset=dataset

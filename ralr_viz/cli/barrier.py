@@ -67,7 +67,7 @@ def barrier(
     from ralr_viz.analysis.barrier import compute_barrier
     from ralr_viz.cli.inputs import open_comparison
 
-    prepare_out(out, "barrier", style=style, force=force)
+    force = prepare_out(out, "barrier", style=style, force=force)
     comparison = open_comparison(
         ckpt, data=data, split=split, limit=limit, device=device, precision=precision, batch=batch, quiet=quiet,
         arch=arch, num_classes=num_classes, mean=mean, std=std, dataset=dataset,

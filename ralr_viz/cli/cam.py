@@ -100,7 +100,7 @@ def cam(
         raise InputError("`--difference` subtracts the first checkpoint's maps, got 1: pass --ckpt twice")
     pictures = len(images) + len(more or []) if images else count
     check_pictures(pictures, len(ckpt), difference=difference)
-    prepare_out(out, "cam", style=style, force=force)
+    force = prepare_out(out, "cam", style=style, force=force)
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
     checkpoints = load_checkpoints(
         ckpt, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset

@@ -46,7 +46,7 @@ def curves(
     """
     from ralr_viz.analysis.curves import compute_curves
 
-    prepare_out(out, "curves", style=style, force=force)
+    force = prepare_out(out, "curves", style=style, force=force)
     records = [record for path in run for record in _read(path, column or [])]
     result = compute_curves(records)
     result = dataclasses.replace(result, provenance=dict(result.provenance) | describe_command())

@@ -44,7 +44,7 @@ def effect(
     """
     from ralr_viz.analysis.effect import compute_effect
 
-    prepare_out(out, "effect", style=style, force=force)
+    force = prepare_out(out, "effect", style=style, force=force)
     records = _read(run, quiet)
     with show_progress(quiet) as progress:
         result = compute_effect(

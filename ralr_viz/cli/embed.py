@@ -62,7 +62,7 @@ def embed(
     from ralr_viz.comparison.network import name_checkpoints
     from ralr_viz.train.runtime import resolve_runtime
 
-    prepare_out(out, "embedding", style=style, force=force)
+    force = prepare_out(out, "embedding", style=style, force=force)
     runtime = resolve_runtime(device, precision)
     checkpoints = load_checkpoints(
         ckpt, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, dataset=dataset

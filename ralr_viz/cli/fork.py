@@ -80,7 +80,7 @@ def fork(
     from ralr_viz.data import data_root
 
     chosen = _parse_factors(factors)
-    prepare_out(out, "fork", style=style, force=force)
+    force = prepare_out(out, "fork", style=style, force=force)
     with show_progress(quiet) as progress:
         result = compute_fork(
             ckpt,

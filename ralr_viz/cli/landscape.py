@@ -82,7 +82,7 @@ def landscape(
 
     if (run is None) == (not ckpt):
         raise InputError("give the networks by --ckpt, or one run by --run")
-    prepare_out(out, "landscape", style=style, force=force)
+    force = prepare_out(out, "landscape", style=style, force=force)
     specs, epochs = (list(ckpt or []), None) if run is None else _states(run)
     comparison = open_comparison(
         specs, data=data, split=split, limit=limit, device=device, precision=precision, batch=batch, quiet=quiet,

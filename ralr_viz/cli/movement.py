@@ -59,7 +59,7 @@ def movement(
 
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    prepare_out(out, "movement", style=style, force=force)
+    force = prepare_out(out, "movement", style=style, force=force)
     folders = [folder for path in run for folder in find_runs(path)]
     records = [load_run(folder) for folder in folders]
     states = [KeptStates(folder) for folder in folders]

@@ -23,14 +23,16 @@ AnyResult = TypeVar("AnyResult", bound="Result")
 _FIGURE = ("pdf", "png", "csv")
 
 
-def prepare_out(out: Path, stem: str, *, style: str, force: bool, texts: Iterable[str] = ()) -> None:
+def prepare_out(out: Path, stem: str, *, style: str, force: bool, texts: Iterable[str] = ()) -> bool:
     """Make ``--out`` and refuse early, before the work, what would overwrite something.
-
-    What this very command has left unfinished, as on a full disk, it may replace.
 
     Args:
         out, stem, style, force: As for `save_all`.
         texts: Suffixes of what `save_all` will write beside the figure.
+
+    Returns:
+        ``force`` for `save_all`: set, too, where this very command has left something unfinished before, as on a
+        full disk. Not asked again then: by that time it may be another process's, at work on the same.
 
     Raises:
         InputError: ``out`` is a file or cannot be made, or holds this result or figure already, or no such
@@ -40,6 +42,7 @@ def prepare_out(out: Path, stem: str, *, style: str, force: bool, texts: Iterabl
     if (out / stem).exists() and not force:
         raise InputError(f"`{out / stem}` exists: pass --force to overwrite it or another --out")
     prepare_figure(out, stem, style=style, force=force, texts=texts)
+    return force
 
 
 def prepare_figure(out: Path, stem: str, *, style: str, force: bool, texts: Iterable[str] = ()) -> None:
@@ -96,7 +99,6 @@ def save_all(
     from ralr_viz.results.bundle import save_result
     from ralr_viz.results.storage import write_bytes
 
-    force = force or _is_half_saved(out, stem, texts)
     print_line(save_result(result, out / stem, force=force))
     try:
         for suffix, text in texts.items():

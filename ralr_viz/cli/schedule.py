@@ -43,7 +43,7 @@ def schedule(
     check_seed(seed)
     chosen = load_recipe(recipe, settings or [])
     stem = f"schedule-{chosen.name}-seed{seed}"
-    prepare_out(out, stem, style=style, force=force)
+    force = prepare_out(out, stem, style=style, force=force)
     base, factor = preview_lr(chosen, "ralr", seed)
     arms: list[tuple[str, int | None, np.ndarray]] = [("ralr", seed, factor)]
     arms.append(("scaled", None, preview_lr(chosen, "scaled", seed)[1]))

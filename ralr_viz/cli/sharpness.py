@@ -76,7 +76,7 @@ def sharpness(
     from ralr_viz.analysis.sharpness import check_options, compute_sharpness
     from ralr_viz.cli.inputs import open_comparison
 
-    prepare_out(out, "sharpness", style=style, force=force)
+    force = prepare_out(out, "sharpness", style=style, force=force)
     shares = parse_radii(radii, "--radii")
     worst_shares = [] if worst_radii == "none" else parse_radii(worst_radii, "--worst-radii")
     check_options(shares, worst_shares, batchnorm)

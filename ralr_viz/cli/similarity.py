@@ -67,7 +67,7 @@ def similarity(
     from ralr_viz.cli.inputs import check_common_scale, select_common
     from ralr_viz.train.runtime import resolve_runtime
 
-    prepare_out(out, "similarity", style=style, force=force)
+    force = prepare_out(out, "similarity", style=style, force=force)
     resolve_runtime(device, precision)  # refuse early what is not there
     known: dict[str, Any] = {
         "arch": arch,

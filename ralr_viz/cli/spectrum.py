@@ -58,7 +58,7 @@ def spectrum(
     from ralr_viz.cli.inputs import open_comparison
     from ralr_viz.train.runtime import resolve_runtime
 
-    prepare_out(out, "spectrum", style=style, force=force)
+    force = prepare_out(out, "spectrum", style=style, force=force)
     precision = "fp32" if precision == "auto" else precision
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
     images = limit or (1024 if runtime.device.type == "cpu" else 4096)

@@ -277,7 +277,7 @@ def table(
         study = compare_with(study, reference)
     kinds = {"md": "md", "tex": "latex", "html": "html"}
     if out is not None:
-        prepare_out(out, study.name, style=style, force=force, texts=kinds)
+        force = prepare_out(out, study.name, style=style, force=force, texts=kinds)
     result, render = _compute(study, runs, metric, decides=not reference)
     if out is None:
         print_document(render(format))

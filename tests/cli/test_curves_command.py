@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ralr_viz import RunWriter
-from ralr_viz.results.bundle import load_result
+from ralr_viz.results.bundle import load_result, save_result
 
 
 def read_rows(path):
@@ -146,3 +146,17 @@ def test_curves_goes_on_where_its_figure_had_no_room(cli, runs, tmp_path, monkey
     cli(*arguments).succeeded()
     assert (tmp_path / "curves.csv").exists()
     cli(*arguments).failed(2, "exists: pass --force")
+
+
+def test_curves_refuses_what_the_same_command_is_saving_at_the_same_time(cli, runs, tmp_path, monkeypatch):
+    from ralr_viz.cli import curves
+
+    def overtake(result, out, stem, **options):
+        save_result(result, out / stem)  # of another process, which is drawing its figure now
+        save_all(result, out, stem, **options)
+
+    save_all = curves.save_all
+    monkeypatch.setattr(curves, "save_all", overtake)
+    outcome = cli("curves", "--run", runs, "--out", tmp_path)
+    assert outcome.code == 2 and "exists: choose another --out or pass --force" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["curves"]
