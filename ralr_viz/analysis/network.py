@@ -47,9 +47,26 @@ def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray, classes:
     Raises:
         InputError: As there.
     """
+    with of_its_size(model, probe), torch.no_grad():
+        logits = find_logits(model(probe[:1]), classes, labelled=count_labelled(targets))
+    width = logits.shape[1]
+    outside = targets[(targets < -1) | (targets >= width)]
+    if len(outside):
+        raise InputError(
+            f"target class {outside[0]} is outside the network's {width} classes (0 to {width - 1}): "
+            "use the data set that it was trained on"
+        )
+
+
+@contextmanager
+def of_its_size(model: nn.Module, probe: Tensor) -> Iterator[None]:
+    """Say in one line that a network does not take images of the size (b, 3, H, W) that the block gives it.
+
+    Raises:
+        InputError: It raised an error; an `InputError` is passed on.
+    """
     try:
-        with torch.no_grad():
-            logits = find_logits(model(probe[:1]), classes, labelled=count_labelled(targets))
+        yield
     except InputError:
         raise
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -58,10 +75,3 @@ def check_outputs(model: nn.Module, probe: Tensor, targets: np.ndarray, classes:
             f"`{type(model).__name__}` does not take {height}×{width} images ({one_line(error)}): "
             "use images of the size that it was trained on"
         ) from error
-    width = logits.shape[1]
-    outside = targets[(targets < -1) | (targets >= width)]
-    if len(outside):
-        raise InputError(
-            f"target class {outside[0]} is outside the network's {width} classes (0 to {width - 1}): "
-            "use the data set that it was trained on"
-        )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.maps import FIRST, Shape, find_axes
+from ralr_viz.analysis.network import of_its_size
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.foreign import one_line
 from ralr_viz.train.evaluate import eval_mode
 
 
@@ -41,17 +41,13 @@ def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = 
     for name in names:
         if name not in known:
             raise UnknownNameError("module", name, known)
-    with eval_mode(model), torch.no_grad(), capture(model, known, keep=_shape) as calls:
-        try:
-            model(probe)
-        except InputError:
-            raise
-        except (RuntimeError, ValueError, AssertionError) as error:
-            height, width = probe.shape[2:]
-            raise InputError(
-                f"`{type(model).__name__}` does not take {height}×{width} images ({one_line(error)}): "
-                "use images of the size that it was trained on"
-            ) from error
+    with (
+        eval_mode(model),
+        torch.no_grad(),
+        capture(model, known, keep=_shape) as calls,
+        of_its_size(model, probe),
+    ):
+        model(probe)
     runs = Counter(call.name for call in calls)
     every = [(call.name, call.outputs[0] if call.is_tensor else ()) for call in calls]
     axes, on_tokens = find_axes(model, every, len(probe))

@@ -157,7 +157,7 @@ def compare(
             )
         store = open_dataset(checkpoints, root) if checkpoints else load_dataset(str(data), data_root(root))
         samples = select_samples(store, split, limit, checkpoints)
-        if any(_scale(source, own) == (None, None) for source in opened):
+        if any(None in _scale(source, own) for source in opened):
             notes = (
                 f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with",
             )

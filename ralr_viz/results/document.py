@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 import zipfile
+from collections.abc import Callable
 from typing import IO, Any
 
 MOST_NESTED = 64
@@ -20,18 +21,17 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: It is none, nests deeper than `MOST_NESTED`, or has an integer of thousands of digits.
     """
-    try:
-        content = tomllib.loads(text)
-    except RecursionError:
-        raise _too_deep() from None
-    _check_depth(content)
-    return content
+    return _parse(tomllib.loads, text)
 
 
 def parse_json(text: str | bytes) -> Any:
     """Content of a JSON document; raises as `parse_toml`."""
+    return _parse(json.loads, text)
+
+
+def _parse(loads: Callable[[Any], Any], text: str | bytes) -> Any:
     try:
-        content = json.loads(text)
+        content = loads(text)
     except RecursionError:
         raise _too_deep() from None
     _check_depth(content)
