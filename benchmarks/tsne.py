@@ -31,12 +31,11 @@ from timing import (
     verdict,
 )
 
+import ralr_viz as rv
 from ralr_viz.analysis.embedding import map_recall
 from ralr_viz.analysis.layout import Engine
-from ralr_viz.analysis.predictions import compute_predictions
-from ralr_viz.data import data_root, load_dataset
+from ralr_viz.data import data_root
 from ralr_viz.errors import DataError, UnknownNameError
-from ralr_viz.train import load_checkpoint
 
 OURS, SKLEARN = "openTSNE as in ralr-viz", "scikit-learn"
 PERPLEXITY, ITERATIONS, NEAREST = 30, 750, 20
@@ -46,17 +45,16 @@ DIMENSIONS = 64
 def find_features(root: Path, ckpt: str, n: int) -> tuple[np.ndarray, str]:
     """Features (n, 64) float64 and what they are."""
     try:
-        checkpoint = load_checkpoint(ckpt)
-        images = load_dataset(checkpoint.dataset or "cifar10", root).test.images
-        if len(images) < n:
+        compared = rv.compare([ckpt], root=root, limit=n)
+        if len(compared.samples) < n:
             raise DataError(f"there are fewer than {n} test images")
     except (DataError, UnknownNameError):
         rng = np.random.default_rng(0)
         centres = rng.normal(0, 1.5, (10, DIMENSIONS))
         points = centres[rng.integers(0, 10, n)] + rng.normal(0, 1, (n, DIMENSIONS))
         return points, f"a seeded mixture of 10 Gaussians, since the data root has no {n:,} test images"
-    found = compute_predictions(checkpoint.build(), images[:n], mean=checkpoint.mean, std=checkpoint.std)
-    return found.features.astype(np.float64), f"features of {checkpoint.label} on {n:,} test images"
+    (found,) = rv.compute_predictions(compared)
+    return found.features.astype(np.float64), f"features of {found.model} on {n:,} test images"
 
 
 class Maps:

@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ralr_viz._version import __version__
+from ralr_viz.nouns import NOUNS
 
 if TYPE_CHECKING:
     from ralr_viz.analysis.activations import compute_activations
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.table import compute_study
     from ralr_viz.train import RunWriter, load_checkpoint
 
-_HOME = {
+_FIXED = {
     "Comparison": "ralr_viz.comparison",
     "LRNoise": "ralr_viz.schedule",
     "MatchedRALR": "ralr_viz.schedule",
@@ -79,8 +80,6 @@ _HOME = {
     "compare": "ralr_viz.comparison",
     "collect_cams": "ralr_viz.analysis.cam",
     "compute_activations": "ralr_viz.analysis.activations",
-    "compute_barrier": "ralr_viz.analysis.barrier",
-    "compute_calibration": "ralr_viz.analysis.calibration",
     "compute_cam": "ralr_viz.analysis.cam",
     "compute_collapse": "ralr_viz.analysis.collapse",
     "compute_curves": "ralr_viz.analysis.curves",
@@ -92,14 +91,10 @@ _HOME = {
     "compute_localisation": "ralr_viz.analysis.localisation",
     "compute_movement": "ralr_viz.analysis.movement",
     "compute_predictions": "ralr_viz.analysis.predictions",
-    "compute_sharpness": "ralr_viz.analysis.sharpness",
     "compute_similarity": "ralr_viz.analysis.similarity",
-    "compute_spectrum": "ralr_viz.analysis.spectrum",
     "compute_study": "ralr_viz.study.table",
     "compute_why": "ralr_viz.analysis.why",
     "draw_activations": "ralr_viz.plots.activations",
-    "draw_barrier": "ralr_viz.plots.barrier",
-    "draw_calibration": "ralr_viz.plots.calibration",
     "draw_cam": "ralr_viz.plots.cam",
     "draw_collapse": "ralr_viz.plots.collapse",
     "draw_curves": "ralr_viz.plots.curves",
@@ -110,9 +105,7 @@ _HOME = {
     "draw_landscape": "ralr_viz.plots.landscape",
     "draw_localisation": "ralr_viz.plots.localisation",
     "draw_movement": "ralr_viz.plots.movement",
-    "draw_sharpness": "ralr_viz.plots.sharpness",
     "draw_similarity": "ralr_viz.plots.similarity",
-    "draw_spectrum": "ralr_viz.plots.spectrum",
     "draw_study": "ralr_viz.plots.study",
     "draw_why": "ralr_viz.plots.why",
     "load_checkpoint": "ralr_viz.train",
@@ -126,63 +119,9 @@ _HOME = {
     "style": "ralr_viz.plots.style",
 }
 
-__all__ = [
-    "RALR",
-    "Comparison",
-    "LRNoise",
-    "MatchedRALR",
-    "RunWriter",
-    "__version__",
-    "amplification_factors",
-    "collect_cams",
-    "compare",
-    "compute_activations",
-    "compute_barrier",
-    "compute_calibration",
-    "compute_cam",
-    "compute_collapse",
-    "compute_curves",
-    "compute_decision",
-    "compute_effect",
-    "compute_embedding",
-    "compute_fork",
-    "compute_landscape",
-    "compute_localisation",
-    "compute_movement",
-    "compute_predictions",
-    "compute_sharpness",
-    "compute_similarity",
-    "compute_spectrum",
-    "compute_study",
-    "compute_why",
-    "draw_activations",
-    "draw_barrier",
-    "draw_calibration",
-    "draw_cam",
-    "draw_collapse",
-    "draw_curves",
-    "draw_decision",
-    "draw_effect",
-    "draw_embedding",
-    "draw_fork",
-    "draw_landscape",
-    "draw_localisation",
-    "draw_movement",
-    "draw_sharpness",
-    "draw_similarity",
-    "draw_spectrum",
-    "draw_study",
-    "draw_why",
-    "load_checkpoint",
-    "load_result",
-    "load_run",
-    "load_study",
-    "render_decision",
-    "render_study",
-    "save_figure",
-    "save_result",
-    "style",
-]
+_HOME = _FIXED | {name: home for noun in NOUNS.values() for name, home in noun.public_names.items()}
+
+__all__ = sorted(["__version__", *_HOME])
 
 
 def __getattr__(name: str) -> Any:

@@ -13,12 +13,10 @@ from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
-from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.results.barrier import STATISTICS, BarrierResult, line_gap
-
-POINTS = 11
-"""Points of the line, both ends among them."""
+from ralr_viz.nouns import barrier as options
+from ralr_viz.results.barrier import BarrierResult, line_gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +46,8 @@ def measure_barrier(
     first: nn.Module,
     second: nn.Module,
     *,
-    points: int = POINTS,
-    statistics: str = "recomputed",
+    points: int = options.POINTS.default,
+    statistics: str = options.STATISTICS.default,
     progress: Callable[[int, int], object] | None = None,
 ) -> Interpolation:
     """Loss of each image at points of the straight line between two networks' weights.
@@ -72,8 +70,7 @@ def measure_barrier(
         >>> measure_barrier(objective, first, second).barrier
     """
     _check_points(points)
-    if statistics not in STATISTICS:
-        raise UnknownNameError("statistics", statistics, STATISTICS)
+    options.STATISTICS.check(statistics)
     ends = [_tensors(objective, plain_network(network)) for network in (first, second)]
     alphas = np.arange(points) / (points - 1)
     losses, correct = [], []
@@ -99,8 +96,8 @@ def measure_barrier(
 def compute_barrier(
     comparison: Comparison,
     *,
-    points: int = POINTS,
-    statistics: str = "recomputed",
+    points: int = options.POINTS.default,
+    statistics: str = options.STATISTICS.default,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> BarrierResult:

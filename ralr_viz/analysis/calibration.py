@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -14,8 +13,12 @@ from ralr_viz.analysis.comparison import (
     describe_runtime,
     order_by_class,
 )
+from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.analysis.verdict import paired_proportions_interval
-from ralr_viz.errors import InputError
+from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.nouns import calibration as options
+from ralr_viz.nouns import check
+from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.uncertainty import bootstrap_weights
@@ -27,13 +30,12 @@ _FLOOR = 0x45434546
 
 
 def compute_calibration(
-    predictions: Sequence[PredictionsResult],
+    compared: Comparison | Sequence[PredictionsResult],
     *,
-    bins: int = 15,
-    resamples: int = 1000,
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
+    bins: int = options.BINS.default,
+    resamples: int = RESAMPLES.default,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
 ) -> CalibrationResult:
     """NLL, Brier score, equal-mass ECE beside its floor, accuracy, and what changed hands.
 
@@ -41,19 +43,17 @@ def compute_calibration(
     networks: not within classes, of which some have one image or two.
 
     Args:
-        predictions: Of one network or more, on the same labelled images in the same order.
+        compared: One network or more on labelled images, or their predictions on the same images in the same order.
         bins: Of the ECE; fewer where there are fewer images.
         resamples: Of the bootstrap and of the floor, 2 or more.
         seed: Of both.
-        progress: Called as ``progress(done, total)`` with the number of resamples.
-        provenance: Kept with the result, with the networks' own.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
         InputError: No networks, other images in one than in another, no labels, or an option out of its range.
     """
-    for name, value, least in (("bins", bins, 1), ("resamples", resamples, 2)):
-        if value < least:
-            raise InputError(f"`{name}` = {value} must be {least} or more")
+    check(options.SPEC.options, bins=bins, resamples=resamples, seed=seed)
+    predictions = predictions_of(compared, progress)
     check_same_images_and_classes(predictions)
     first = predictions[0]
     n, m = len(first.labels), len(predictions)
@@ -81,7 +81,7 @@ def compute_calibration(
             draws[:, :, done] = numbers(row)
             done += 1
         if progress is not None:
-            progress(done, resamples)
+            progress(done, resamples, "bootstrap")
     ratio = np.array([_ratio(d[_ECE].mean(), v[_ECE]) for d, v in zip(draws, values, strict=True)])
     # each bin of a resample is noisier, so its errors are larger: the draws keep their spread, around the value
     draws[:, _ECE] = np.maximum(
@@ -117,7 +117,7 @@ def compute_calibration(
         device=device,
         precision=precision,
         notes=tuple(_notes(predictions, int(counts.min()))),
-        provenance=describe_networks(predictions, provenance),
+        provenance=describe_networks(predictions),
     )
 
 

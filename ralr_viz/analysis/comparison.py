@@ -54,7 +54,7 @@ def check_same_images(predictions: Sequence[PredictionsResult]) -> None:
 
 
 def describe_networks(
-    predictions: Sequence[PredictionsResult], provenance: dict[str, Any] | None
+    predictions: Sequence[PredictionsResult], provenance: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Provenance of a comparison: each network's own, and what was given."""
     return {"networks": [{"name": p.model, **p.provenance} for p in predictions], **(provenance or {})}

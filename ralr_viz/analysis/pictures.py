@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ralr_viz.comparison.network import check_scale
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.train.runtime import Runtime
@@ -51,9 +52,10 @@ class Pictures:
         Raises:
             InputError: ``mean`` or ``std`` is not three numbers, or a std is not positive.
         """
-        _check_scale(mean, std)
-        means = torch.tensor(tuple(mean), dtype=torch.float32, device=runtime.device)
-        stds = torch.tensor(tuple(std), dtype=torch.float32, device=runtime.device)
+        means, stds = (
+            torch.tensor(values, dtype=torch.float32, device=runtime.device)
+            for values in check_scale(mean, std)
+        )
         return cls(images, targets, means, stds, runtime)
 
     def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -110,10 +112,3 @@ def check_targets(targets: np.ndarray | None, n: int) -> np.ndarray:
             f"`targets` is {targets.dtype} {targets.shape}: one integer for each of the {n} images"
         )
     return targets.astype(np.int64)
-
-
-def _check_scale(mean: Sequence[float], std: Sequence[float]) -> None:
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != 3 or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
-            rule = "positive numbers" if name == "std" else "numbers"
-            raise InputError(f"`{name}` = {tuple(values)} must be three {rule}, in units of [0, 1]")

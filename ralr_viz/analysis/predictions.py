@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ralr_viz._version import __version__
 from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
@@ -17,70 +18,110 @@ from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
-from ralr_viz.comparison.network import plain_network
+from ralr_viz.analysis.prediction_cache import cache_folder, keep_predictions, read_predictions
+from ralr_viz.comparison import Comparison, Network, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.runtime import Runtime
 
 _LARGEST_FEATURE = 1e15
 """Distances and covariances square features and sum them over units and images."""
 
 
 def compute_predictions(
-    model: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray | None = None,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    name: str = "",
-    indices: np.ndarray | None = None,
-    class_names: Sequence[str] = (),
-    dataset: str | None = None,
-    split: str | None = None,
-    batch: int = 500,
-    device: str = "cpu",
-    precision: str = "fp32",
-    progress: Callable[[int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
-) -> PredictionsResult:
-    """Everything that the analyses need of a network on these images, in one forward pass.
+    comparison: Comparison, progress: Progress | None = None
+) -> tuple[PredictionsResult, ...]:
+    """Everything that the analyses need of each network on these images, in one forward pass.
 
     The features are the input of the linear layer that gives the logits; of a network without one, the mean
     over the positions of its last map. Maps are the closed form of `compute_cam`, where there is one.
 
+    What was computed once is not computed again: the comparison remembers it, and predictions of a checkpoint on a
+    data set are kept on disk, in ``$RALR_VIZ_CACHE``, else the user's cache folder.
+
     Args:
-        model: Any classifier of (b, 3, H, W) images. Moved to ``device``; its mode, gradients and hooks are
-            left as they were.
-        images: (n, H, W, 3) uint8, n ≥ 1; a memory map is read batch by batch.
-        labels: (n,) integer ground truth; None or −1 where unknown.
-        mean, std: Per channel, in units of [0, 1], as in training.
-        name: Of the network, for figures.
-        indices: (n,) positions in the split; 0 … n − 1 when left out.
-        class_names, dataset, split, provenance: Kept with the result.
-        batch: Images per forward pass.
-        device: As ``--device``.
-        precision: As ``--precision``, of the forward pass; what is kept is float32.
-        progress: Called with the number of images done, after each batch.
+        comparison: Classifiers. Batches have 500 images where it says none; what is kept is float32, whatever the
+            precision.
+        progress: Called as ``progress(done, total, what)``, after each batch.
 
     Raises:
         InputError: Images, labels or normalisation of another shape or range; no logits, no features, or
             outputs that are not finite or features above 1e15.
 
     Example:
-        >>> found = compute_predictions(model, images, labels, mean=mean, std=std)
-        >>> found.accuracy, found.features.shape
+        >>> (found,) = compute_predictions(compare(["runs/R/ralr/seed0"], limit=1000))  # doctest: +SKIP
+        >>> found.accuracy, found.features.shape  # doctest: +SKIP
     """
-    check_images(images, batch)
-    runtime = resolve_runtime(device, precision)
-    model = runtime.place(plain_network(model))
-    pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
+    return tuple(_predict_once(comparison, i, progress) for i in range(len(comparison)))
+
+
+def predictions_of(
+    compared: Comparison | Sequence[PredictionsResult], progress: Progress | None = None
+) -> tuple[PredictionsResult, ...]:
+    """What an analysis of predictions begins with: a comparison's, or those that the caller has already.
+
+    Args:
+        compared: Networks on images, or predictions of networks on the same images.
+        progress: Called as ``progress(done, total, what)``.
+    """
+    if isinstance(compared, Comparison):
+        return compute_predictions(compared, progress)
+    return tuple(compared)
+
+
+def _predict_once(comparison: Comparison, i: int, progress: Progress | None) -> PredictionsResult:
+    """From the comparison's memory, else the disk, else computed and kept in both."""
+    network = comparison.networks[i]
+    key = ("predictions", i)
+    found = comparison.memory.get(key)
+    if found is None:
+        folder = cache_folder(comparison, network)
+        found = None if folder is None else read_predictions(folder)
+        if found is None:
+            found = _predict(comparison, network, progress)
+            if folder is not None:
+                keep_predictions(found, folder)
+        comparison.memory[key] = found
+    return replace(found, model=network.name)
+
+
+def _predict(comparison: Comparison, network: Network, progress: Progress | None) -> PredictionsResult:
+    samples, runtime, batch = comparison.samples, comparison.runtime, comparison.batch or 500
+    check_images(samples.images, batch)
+    model = runtime.place(network.build())
+    targets = check_targets(samples.labels, len(samples.images))
+    pictures = Pictures.on_device(samples.images, targets, network.mean, network.std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with classifying(model, probe, pictures.targets, len(class_names) or None):
+    advance = (
+        None
+        if progress is None
+        else lambda done: progress(done, len(samples), f"predictions of {network.name}")
+    )
+    with classifying(model, probe, pictures.targets, len(samples.class_names) or None):
         reader = _find_reader(model, probe)
-        columns = pictures.run(lambda x, target: reader.read(model, runtime, x, target), batch, progress)
+        columns = pictures.run(lambda x, target: reader.read(model, runtime, x, target), batch, advance)
     logits, features, true_maps, predicted_maps = columns
+    _check_finite(logits, features)
+    return PredictionsResult(
+        model=network.name,
+        indices=np.asarray(samples.indices, dtype=np.int64),
+        labels=pictures.targets,
+        logits=logits,
+        features=features,
+        feature_layer=reader.classifier or reader.layer,
+        true_maps=true_maps,
+        predicted_maps=predicted_maps,
+        map_layer=str(reader.head) if reader.head is not None else "",
+        class_names=samples.class_names,
+        dataset=samples.dataset,
+        split=samples.split,
+        notes=() if reader.classifier else (f"features are the mean of the map of `{reader.layer}`",),
+        provenance=_provenance(comparison, network),
+    )
+
+
+def _check_finite(logits: np.ndarray, features: np.ndarray) -> None:
     broken = int((~np.isfinite(logits).all(axis=1) | ~np.isfinite(features).all(axis=1)).sum())
     if broken:
         raise InputError(
@@ -93,22 +134,20 @@ def compute_predictions(
             f"the features reach {largest:.1e}, whose squares overflow float32 (at most {_LARGEST_FEATURE:.0e}): "
             "the checkpoint has diverged, choose an earlier one"
         )
-    return PredictionsResult(
-        model=name or type(model).__name__,
-        indices=np.arange(len(images)) if indices is None else np.asarray(indices, dtype=np.int64),
-        labels=pictures.targets,
-        logits=logits,
-        features=features,
-        feature_layer=reader.classifier or reader.layer,
-        true_maps=true_maps,
-        predicted_maps=predicted_maps,
-        map_layer=str(reader.head) if reader.head is not None else "",
-        class_names=tuple(class_names),
-        dataset=dataset,
-        split=split,
-        notes=() if reader.classifier else (f"features are the mean of the map of `{reader.layer}`",),
-        provenance=provenance or {},
-    )
+
+
+def _provenance(comparison: Comparison, network: Network) -> dict[str, Any]:
+    checkpoint, runtime = network.checkpoint, comparison.runtime
+    known: dict[str, Any] = {}
+    if checkpoint is not None:
+        known["checkpoint"] = {"label": checkpoint.label, "sha256": checkpoint.sha256}
+    return known | {
+        "recipe": network.recipe,
+        "content_hash": comparison.samples.content_hash,
+        "device": runtime.device.type,
+        "precision": runtime.precision,
+        "ralr_viz": __version__,
+    }
 
 
 @dataclass(frozen=True)

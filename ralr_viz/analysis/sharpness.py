@@ -13,13 +13,11 @@ from torch import Tensor
 from ralr_viz.analysis.directions import filter_norms, normalise_filters, random_direction, step
 from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.comparison import Comparison, Progress
-from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.results.sharpness import BATCHNORM, SharpnessResult
-
-RADII = (0.1, 0.2, 0.4)
-"""Chosen on the published CIFAR-10 baseline alone: at the middle one its loss of 0.3 rises by about 0.1."""
-WORST_RADII = (0.005,)
-"""Chosen on the same network alone: the worst direction is so much worse that the ball must be smaller."""
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import sharpness as options
+from ralr_viz.nouns.option import BATCHNORM, RESAMPLES, SEED
+from ralr_viz.results.sharpness import SharpnessResult
 
 
 class _Found(NamedTuple):
@@ -34,14 +32,14 @@ class _Found(NamedTuple):
 def compute_sharpness(
     comparison: Comparison,
     *,
-    radii: Sequence[float] = RADII,
-    directions: int = 8,
-    worst_radii: Sequence[float] = WORST_RADII,
-    worst_starts: int = 2,
-    worst_steps: int = 3,
-    batchnorm: str = "batch",
-    seed: int = 0,
-    resamples: int = 1000,
+    radii: Sequence[float] = options.RADII.default,
+    directions: int = options.DIRECTIONS.default,
+    worst_radii: Sequence[float] = options.WORST_RADII.default,
+    worst_starts: int = options.WORST_STARTS.default,
+    worst_steps: int = options.WORST_STEPS.default,
+    batchnorm: str = BATCHNORM.default,
+    seed: int = SEED.default,
+    resamples: int = RESAMPLES.default,
     progress: Progress | None = None,
 ) -> SharpnessResult:
     r"""Average and worst-case rise of the loss around several networks, in units of their own filters.
@@ -86,15 +84,16 @@ def compute_sharpness(
         Andriushchenko et al., A modern look at the relationship between sharpness and generalization, ICML 2023.
     """
     radii, worst_radii = sorted(set(map(float, radii))), sorted(set(map(float, worst_radii)))
-    check_options(radii, worst_radii, batchnorm)
-    counts = {
-        "directions": (directions, 2),
-        "worst_starts": (worst_starts, 1),
-        "worst_steps": (worst_steps, 1),
-    }
-    for option, (value, least) in (counts | {"resamples": (resamples, 1)}).items():
-        if value < least:
-            raise InputError(f"`{option}` = {value} must be {least} or more")
+    check(
+        (*options.SPEC.options, RESAMPLES),
+        directions=directions,
+        worst_starts=worst_starts,
+        worst_steps=worst_steps,
+        batchnorm=batchnorm,
+        seed=seed,
+        resamples=resamples,
+    )
+    _check_radii(radii, worst_radii)
     size = even_batch(len(comparison.samples), comparison.batch or 500)
     each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
     done, found, shapes, kinds = 0, [], set(), set()
@@ -215,14 +214,7 @@ class _Points:
         return highest, np.nan if best is None else self.evaluate(best)[1]
 
 
-def check_options(radii: Sequence[float], worst_radii: Sequence[float], batchnorm: str) -> None:
-    """What `compute_sharpness` requires of these.
-
-    Raises:
-        InputError, UnknownNameError: As there.
-    """
-    if batchnorm not in BATCHNORM:
-        raise UnknownNameError("BatchNorm mode", batchnorm, BATCHNORM)
+def _check_radii(radii: Sequence[float], worst_radii: Sequence[float]) -> None:
     for option, values in (("radii", radii), ("worst_radii", worst_radii)):
         wrong = [value for value in values if not 0 < value < math.inf]
         if wrong or (option == "radii" and not values):

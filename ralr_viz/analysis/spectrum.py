@@ -19,20 +19,25 @@ from ralr_viz.analysis.hessian import (
 from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import spectrum as options
+from ralr_viz.nouns.option import RESAMPLES, SEED
+from ralr_viz.results.run import load_run
 from ralr_viz.results.spectrum import SpectrumResult
+from ralr_viz.train.checkpoint import Checkpoint
 
 
 def compute_spectrum(
     comparison: Comparison,
     *,
     learning_rates: Sequence[float] | None = None,
-    probes: int = 6,
-    density_probes: int = 2,
-    steps: int = 12,
-    basis: int = 10,
-    restarts: int = 2,
-    seed: int = 0,
-    resamples: int = 1000,
+    probes: int = options.PROBES.default,
+    density_probes: int = options.DENSITY_PROBES.default,
+    steps: int = options.STEPS.default,
+    basis: int = options.BASIS.default,
+    restarts: int = options.RESTARTS.default,
+    seed: int = SEED.default,
+    resamples: int = RESAMPLES.default,
     progress: Progress | None = None,
 ) -> SpectrumResult:
     r"""Eigenvalues, trace and density of the Hessian of the mean loss, from Hessian-vector products alone.
@@ -51,7 +56,7 @@ def compute_spectrum(
         comparison: Classifiers on labelled images that they see alike; below some thousand images the largest
             eigenvalue depends on which they are. The batch (128 where it says none) changes memory and
             rounding. In ``fp32``: autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
-        learning_rates: In use at each, for η·λ_max; NaN or left out where not known.
+        learning_rates: In use at each, for η·λ_max, NaN where not known; left out, what the runs' records say.
         probes: T ≥ 1 of the trace.
         density_probes: 1 to ``probes`` of the density.
         steps: S ≥ 2 of Lanczos.
@@ -69,12 +74,22 @@ def compute_spectrum(
         Hutchinson 1990 (trace). Ghorbani et al., An investigation into neural net optimization via Hessian
         eigenvalue density, ICML 2019 (density). Dinh et al., Sharp minima can generalize, ICML 2017.
     """
-    rates = [np.nan] * len(comparison) if learning_rates is None else list(learning_rates)
+    rates = list(learning_rates or [_learning_rate(network.checkpoint) for network in comparison.networks])
     if len(rates) != len(comparison):
         raise InputError(
             f"`learning_rates` has {len(rates)} entries for {len(comparison)} networks: one for each"
         )
-    _check(probes, density_probes, steps, basis, restarts)
+    check(
+        options.SPEC.options,
+        probes=probes,
+        density_probes=density_probes,
+        steps=steps,
+        basis=basis,
+        restarts=restarts,
+        seed=seed,
+    )
+    if probes < density_probes:
+        raise InputError(f"`probes` = {probes} must be at least the {density_probes} of the density")
     if comparison.runtime.precision == "bf16":
         raise InputError("`precision` = bf16 is too coarse for second derivatives: use fp32")
     batch = comparison.batch or 128
@@ -191,10 +206,13 @@ def _sizes(objective: Objective) -> Tensor:
     return torch.cat([norm.flatten() for norm in norms])
 
 
-def _check(probes: int, density_probes: int, steps: int, basis: int, restarts: int) -> None:
-    least = {"density_probes": (density_probes, 1), "steps": (steps, 2), "basis": (basis, 3)}
-    for option, (value, low) in (least | {"restarts": (restarts, 0)}).items():
-        if value < low:
-            raise InputError(f"`{option}` = {value} must be {low} or more")
-    if probes < density_probes:
-        raise InputError(f"`probes` = {probes} must be at least the {density_probes} of the density")
+def _learning_rate(checkpoint: Checkpoint | None) -> float:
+    """In use in the checkpoint's epoch, from its run's record; NaN where there is none."""
+    if checkpoint is None:
+        return float("nan")
+    try:
+        record = load_run(checkpoint.path.parent.parent)
+    except (InputError, OSError):
+        return float("nan")
+    found = record.values("lr")[record.epoch == checkpoint.epoch]
+    return float(found[0]) if len(found) else float("nan")

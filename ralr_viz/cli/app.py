@@ -16,8 +16,6 @@ import typer
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
     activations,
-    barrier,
-    calibration,
     cam,
     collapse,
     curves,
@@ -36,16 +34,16 @@ from ralr_viz.cli import (
     report,
     run,
     schedule,
-    sharpness,
     similarity,
-    spectrum,
     study,
     train,
     why,
 )
 from ralr_viz.cli.lines import print_line, print_note
+from ralr_viz.cli.noun_command import make_command
 from ralr_viz.errors import RalrVizError
 from ralr_viz.foreign import LONGEST_MESSAGE, one_line
+from ralr_viz.nouns import NOUNS
 
 app = typer.Typer(
     name="ralr-viz",
@@ -89,14 +87,12 @@ app.command("why")(why.why)
 app.command("effect")(effect.effect)
 app.command("fork")(fork.fork)
 app.command("movement")(movement.movement)
-app.command("barrier")(barrier.barrier)
-app.command("sharpness")(sharpness.sharpness)
-app.command("spectrum")(spectrum.spectrum)
 app.command("collapse")(collapse.collapse)
 app.command("similarity")(similarity.similarity)
 app.command("localisation")(localisation.localisation)
-app.command("calibration")(calibration.calibration)
 app.command("landscape")(landscape.landscape)
+for noun in NOUNS.values():
+    app.command(noun.command_name)(make_command(noun))
 app.command("report")(report.report)
 app.command("figures")(figures.figures)
 app.command("draw")(draw.draw)

@@ -12,7 +12,6 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError
@@ -72,6 +71,7 @@ def localisation(
     from ralr_viz.cli.inputs import load_checkpoints, select_common
     from ralr_viz.cli.predictions import cached_predictions
     from ralr_viz.comparison.network import name_checkpoints
+    from ralr_viz.results.measure import list_measures
     from ralr_viz.train.runtime import resolve_runtime
 
     force = prepare_out(out, "localisation", style=style, force=force)

@@ -11,7 +11,6 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import CheckpointError, InputError, UnknownNameError
@@ -55,6 +54,7 @@ def movement(
 
     from ralr_viz.analysis.movement import compute_movement
     from ralr_viz.comparison.samples import SPLITS
+    from ralr_viz.results.measure import list_measures
     from ralr_viz.results.run import find_runs, load_run
 
     if split not in SPLITS:

@@ -9,7 +9,6 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.measures import list_measures
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.pairs import describe_pairs, load_pairs
 from ralr_viz.cli.progress import show_progress
@@ -65,6 +64,7 @@ def similarity(
     """
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.cli.inputs import check_common_scale, select_common
+    from ralr_viz.results.measure import list_measures
     from ralr_viz.train.runtime import resolve_runtime
 
     force = prepare_out(out, "similarity", style=style, force=force)

@@ -12,8 +12,10 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_json, print_line, print_note
+from ralr_viz.cli.noun_command import make_command
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.foreign import one_line
+from ralr_viz.nouns import NOUNS
 
 if TYPE_CHECKING:
     from ralr_viz.results.measure import Measure
@@ -82,7 +84,12 @@ def why(
     if not quiet:
         for lack in find_lacks(arms, network):
             print_note(f"why: {lack}")
-    commands = {name: getattr(importlib.import_module(f"ralr_viz.cli.{name}"), name) for name in DIAGNOSTICS}
+    commands = {
+        name: make_command(NOUNS[name])
+        if name in NOUNS
+        else getattr(importlib.import_module(f"ralr_viz.cli.{name}"), name)
+        for name in DIAGNOSTICS
+    }
     results, failed = JobRunner(out, commands, style=style, force=force, quiet=quiet).run(jobs)
     measures: dict[str, list[Sequence[Measure]]] = {}
     for job, found in results:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from ralr_viz.comparison.augmentation import augment_samples
-from ralr_viz.comparison.network import Network, Triple, name_checkpoints
+from ralr_viz.comparison.network import Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
@@ -37,6 +38,7 @@ class Comparison:
         batch: Images a forward pass; None for what the analysis takes.
         named: The names are the caller's, not made from what the networks differ in.
         notes: What a reader should know of how it came about, a sentence each.
+        memory: What was computed of it and will be asked for again.
     """
 
     networks: tuple[Network, ...]
@@ -45,6 +47,7 @@ class Comparison:
     batch: int | None = None
     named: bool = False
     notes: tuple[str, ...] = ()
+    memory: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.networks)
@@ -116,7 +119,8 @@ def compare(
 
     Args:
         networks: Run directories (``DIR``, ``DIR@200``, ``DIR@best``), checkpoint files or modules of your own,
-            which are never moved or changed; by name, or in a list, which are then named by what differs.
+            as they are now: they are never moved or changed, and what becomes of them later is not seen. By name,
+            or in a list, which are then named by what differs.
         data: Name of an ingested data set; left out, the one that the checkpoints were trained on.
         root: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
         split: ``test``, ``train`` or ``val``, the part that was held out in training.
@@ -167,13 +171,15 @@ def compare(
         scale = _scale(source, own)
         if None in scale:
             raise InputError(f"`{name}` does not say its normalisation: pass `mean` and `std`")
-        built.append(Network(name, source, *map(_triple, scale)))
+        built.append(Network(name, source, *check_scale(*scale)))
     return Comparison(tuple(built), samples, runtime, batch, isinstance(networks, Mapping), notes)
 
 
 def _open(source: Source, known: Mapping[str, Any]) -> Checkpoint | nn.Module:
-    if isinstance(source, Checkpoint | nn.Module):
+    if isinstance(source, Checkpoint):
         return source
+    if isinstance(source, nn.Module):
+        return copy.deepcopy(plain_network(source))
     return load_checkpoint(source, **known)
 
 
@@ -191,8 +197,3 @@ def _scale(source: Checkpoint | nn.Module, own: tuple[Any, Any]) -> tuple[Any, A
     if isinstance(source, Checkpoint):
         return source.mean or own[0], source.std or own[1]
     return own
-
-
-def _triple(values: Sequence[float]) -> Triple:
-    red, green, blue = map(float, values)
-    return red, green, blue

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,7 +24,7 @@ class Network:
 
     Attributes:
         name: In figures; unique in a comparison.
-        source: A checkpoint, or a module of the caller's, which nothing moves or changes.
+        source: A checkpoint, or a module, which nothing moves or changes.
         mean, std: Normalisation of its images, per channel in units of [0, 1].
     """
 
@@ -82,6 +83,22 @@ def plain_network(model: nn.Module) -> nn.Module:
             "from, with its state dict"
         )
     return model
+
+
+def check_scale(mean: Sequence[float], std: Sequence[float]) -> tuple[Triple, Triple]:
+    """Mean and std as three floats each.
+
+    Raises:
+        InputError: One is not three numbers, or a std is not positive.
+    """
+    found = []
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not np.isfinite(values).all() or (name == "std" and min(values) <= 0):
+            rule = "positive numbers" if name == "std" else "numbers"
+            raise InputError(f"`{name}` = {tuple(values)} must be three {rule}, in units of [0, 1]")
+        red, green, blue = map(float, values)
+        found.append((red, green, blue))
+    return found[0], found[1]
 
 
 def name_checkpoints(checkpoints: Sequence[Checkpoint]) -> list[str]:

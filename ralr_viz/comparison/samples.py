@@ -126,15 +126,18 @@ def own_samples(
     """The caller's own images.
 
     Args:
-        images: (n, H, W, 3) uint8.
+        images: (n, H, W, 3) uint8, or n such pictures of one size.
         labels: (n,) integer classes; −1 or None where not known.
         boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices, −1 where there is none.
         class_names: In label order.
 
     Raises:
-        InputError: Labels or boxes of another number.
+        InputError: Pictures of several sizes, or labels or boxes of another number.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise InputError("`images` are of several sizes: resize them to what the networks take") from None
     n = len(images) if images.ndim else 0
     labels = np.full(n, -1) if labels is None else np.asarray(labels)
     for name, given in (("labels", labels), ("boxes", boxes)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, OneOf, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import bootstrap_counts, percentile_interval
 
 DRAWS = 1000
@@ -103,6 +103,10 @@ class BarrierResult(Result):
         """
         draws = line_gap(self.alphas, self.loss_draws().swapaxes(1, 2)).max(axis=2)
         return draws.mean(axis=1) - self.gap.max(axis=1)
+
+    def describe(self) -> list[str]:
+        """Its measures of every pair."""
+        return list_measures(self.models, self.measures())
 
     def measures(self) -> tuple[Measure, ...]:
         """Barrier, rise at the middle, height over the higher end and what else a table shows.

@@ -83,6 +83,10 @@ class Result:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def describe(self) -> list[str]:
+        """Its numbers, a line each, as its command prints them."""
+        return []
+
 
 def save_result(result: Result, directory: Path, *, force: bool = False) -> Path:
     """Save a result as a folder, whole or not at all.

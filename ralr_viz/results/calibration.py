@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import mcnemar_p
 
 METRICS = {
@@ -116,3 +116,20 @@ class CalibrationResult(Result):
     def class_name(self, label: int) -> str:
         """Name of a class, or its number where it has none."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    def describe(self) -> list[str]:
+        """The floor of the ECE, and the images that changed hands between the first network and each other one."""
+        floors = "; ".join(
+            f"{name} {mean:.4g}, below {high:.4g} in 97.5 %"
+            for name, (mean, high) in zip(self.models, self.ece_floor, strict=True)
+        )
+        return [
+            *list_measures(self.models, self.measures()),
+            f"calibration error of right confidences (%): {floors}",
+            *(
+                f"{name} against {self.models[0]}: {len(self.fixed(i)):,} images fixed, {len(self.broken(i)):,} "
+                f"broken of {len(self.labels):,}, exact McNemar p = {self.mcnemar_p(i):.3g} (of these checkpoints)"
+                for i, name in enumerate(self.models)
+                if i
+            ),
+        ]

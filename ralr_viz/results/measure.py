@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -120,3 +121,20 @@ def _around(value: float, low: float | np.ndarray, high: float | np.ndarray) -> 
     if not low - slack <= value <= high + slack:
         return value, *_NO_ENDS
     return value, min(low, value), max(high, value)  # equal but for rounding
+
+
+def list_measures(models: Sequence[str], measures: Sequence[Measure]) -> list[str]:
+    """A line for each measure: the value of each network, then each one minus the first, with intervals, or why there is none."""
+    return [_line(models, measure) for measure in measures]
+
+
+def _line(models: Sequence[str], measure: Measure) -> str:
+    unit = f" ({measure.unit})" if measure.unit else ""
+    parts = [f"{name} {format_interval(*measure.interval(i))}" for i, name in enumerate(models)]
+    parts += [
+        f"{name} minus {models[0]} {format_interval(*measure.difference(0, i), signed=True)}"
+        for i, name in enumerate(models)
+        if i
+    ]
+    refusal = f" ({measure.refusal})" if measure.refusal else ""
+    return f"{measure.label}{unit}: {'; '.join(parts)}{refusal}"

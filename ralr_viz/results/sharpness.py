@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import multinomial_counts, student_interval
 
 BATCHNORM = ("batch", "frozen")
@@ -145,6 +145,21 @@ class SharpnessResult(Result):
             Measure("sharpness_centre_loss", "training loss at the centre", "nats", self.centre_loss)
         )
         return tuple(found)
+
+    def describe(self) -> list[str]:
+        """Losses of the networks as they came, the starts of the ascent, and what the intervals cover."""
+        given = ", ".join(f"{n} {v:.4f}" for n, v in zip(self.models, self.given_loss, strict=True))
+        lines = [f"loss with the running statistics (nats): {given}"]
+        for i, name in enumerate(self.models):
+            for r, radius in enumerate(self.worst_radii):
+                starts = ", ".join(f"{v - self.centre_loss[i]:.4f}" for v in self.worst_losses[i, r])
+                lines.append(f"worst rise of {name} at ρ = {radius:g} by start (nats): {starts}")
+        return [
+            *list_measures(self.models, self.measures()),
+            *lines,
+            f"intervals: 95 % t over {self.losses.shape[2]} directions on {self.num_images:,} images; "
+            "of these checkpoints, not of training seeds",
+        ]
 
     def _weights(self) -> np.ndarray:
         """Share (resamples, K) of each direction in each draw, common to networks, radii and quantities."""

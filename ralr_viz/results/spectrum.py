@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import bootstrap_places
 
 CONVERGED = 0.1
@@ -102,6 +102,23 @@ class SpectrumResult(Result):
         distance = (grid - self.nodes[..., None]) / width
         bells = np.exp(-0.5 * distance**2) / (width * np.sqrt(2 * np.pi))
         return (self.weights[..., None] * bells).sum(axis=2).mean(axis=1)
+
+    def describe(self) -> list[str]:
+        """Standard errors, residuals and what the numbers are of."""
+        lines = []
+        for i, name in enumerate(self.models):
+            words = ["converged" if done else "not converged, a bound" for done in self.converged[i]]
+            lines.append(
+                f"{name}: residuals λ_max {self.residual_max[i]:.2g} ({words[0]}), λ_min {self.residual_min[i]:.2g} "
+                f"({words[1]}), scaled {self.scaled_residual[i]:.2g} ({words[2]}); trace {self.trace[i]:.4g} ± "
+                f"{self.trace_error[i]:.2g}; {self.products[i]} Hessian-vector products"
+            )
+        return [
+            *list_measures(self.models, self.measures()),
+            *lines,
+            f"of {self.num_images:,} images, without weight decay, BatchNorm frozen; the interval of the trace: 95 % "
+            f"t over {self.trace_samples.shape[1]} probes; of these checkpoints, not of training seeds",
+        ]
 
     def measures(self) -> tuple[Measure, ...]:
         """First the number that a rescaling before BatchNorm cannot move; the trace is a mean over probes."""

@@ -192,13 +192,13 @@ def test_wilson_interval_by_hand():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictions": []}, "`predictions` is empty"),
+        ({"compared": []}, "`predictions` is empty"),
         ({"bins": 0}, "`bins` = 0 must be 1 or more"),
         ({"resamples": 1}, "`resamples` = 1 must be 2 or more"),
     ],
 )
 def test_calibration_refuses_in_one_line(change, message):
-    arguments: dict = {"predictions": [calibrated(0, n=20)]} | change
+    arguments: dict = {"compared": [calibrated(0, n=20)]} | change
     with pytest.raises(InputError, match=message) as caught:
         compute_calibration(**arguments)
     assert "\n" not in str(caught.value)

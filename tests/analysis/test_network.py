@@ -62,7 +62,7 @@ def seen_by(*models: nn.Module) -> Comparison:
 
 CLASSIFYING: dict[str, Measure] = {
     "eval": lambda m: evaluate(m, IMAGES, LABELS, on_device(MEAN), on_device(STD), CPU).loss,
-    "predictions": lambda m: compute_predictions(m, IMAGES, LABELS, **SCALE).logits,
+    "predictions": lambda m: compute_predictions(seen_by(m))[0].logits,
     "cam": lambda m: compute_cam(m, IMAGES, targets=LABELS, **SCALE).raw,
     "gradcam": lambda m: compute_cam(m, IMAGES, targets=LABELS, method="gradcam++", **SCALE).raw,
     "verify": lambda m: verify_cam(m, IMAGES, targets=LABELS, **SCALE).cam.raw,
@@ -119,17 +119,18 @@ def test_no_output_is_guessed(measure: Measure, returned: Callable[..., Any], me
 
 def test_class_names_tell_the_number_of_classes() -> None:
     model, names = Plain(lambda f, z: (f, z)), ("a", "b", "c", "d")
-    some = compute_predictions(model, IMAGES[:2], LABELS[:2], class_names=names, **SCALE)
+    two: dict[str, Any] = {"images": IMAGES[:2], "labels": LABELS[:2], **SCALE}
+    (some,) = compute_predictions(compare([model], class_names=names, **two))
     assert some.logits.shape == (2, 4)
     with pytest.raises(InputError, match="2 outputs, 6 and 4 wide, none of them for 2 classes"):
-        compute_predictions(model, IMAGES[:2], LABELS[:2], **SCALE)
+        compute_predictions(compare([model], **two))
     with pytest.raises(InputError, match="how many classes there are is not known"):
         compute_cam(model, IMAGES, **SCALE)
 
 
 def test_looking_leaves_the_output_of_the_network_as_it_was() -> None:
     model = Plain(lambda f, z: (f, z))
-    compute_predictions(model, IMAGES, LABELS, **SCALE)
+    compute_predictions(seen_by(model))
     assert isinstance(model(torch.zeros(1, 3, 16, 16)), tuple) and not model._forward_hooks
 
 

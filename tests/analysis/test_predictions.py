@@ -9,8 +9,10 @@ from torch import nn
 
 from ralr_viz.analysis.cam import compute_cam
 from ralr_viz.analysis.predictions import compute_predictions
+from ralr_viz.comparison import Progress, compare
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
+from ralr_viz.results.predictions import PredictionsResult
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 
@@ -31,6 +33,21 @@ def network() -> nn.Module:
     return build_model("resnet20", 5)
 
 
+def predict(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    progress: Progress | None = None,
+    **given,
+) -> PredictionsResult:
+    (found,) = compute_predictions(
+        compare({"mine": model}, images=images, labels=labels, **({"mean": MEAN, "std": STD} | given)),
+        progress,
+    )
+    return found
+
+
 def normalised(images: np.ndarray) -> torch.Tensor:
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     return (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
@@ -39,11 +56,9 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 def test_compute_predictions_equals_separate_passes(
     network: nn.Module, images: np.ndarray, labels: np.ndarray
 ) -> None:
-    done: list[int] = []
-    found = compute_predictions(
-        network, images, labels, mean=MEAN, std=STD, batch=4, progress=done.append, name="mine"
-    )
-    assert done == [4, 8, 10]
+    done: list[tuple[int, int, str]] = []
+    found = predict(network, images, labels, batch=4, progress=lambda *step: done.append(step))
+    assert done == [(n, 10, "predictions of mine") for n in (4, 8, 10)]
     network.eval()
     with torch.no_grad():
         logits = network(normalised(images))
@@ -87,7 +102,7 @@ def test_compute_predictions_finds_the_features_of_any_head(head, layer, width, 
     torch.manual_seed(1)
     model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU(), head())
     pictures = np.random.default_rng(2).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
-    found = compute_predictions(model, pictures, mean=MEAN, std=STD)
+    found = predict(model, pictures)
     assert (found.feature_layer, found.features.shape, found.has_maps) == (layer, (6, width), has_maps)
     assert found.notes == ((f"features are the mean of the map of `{layer}`",) if layer == "2.0" else ())
     with torch.no_grad():
@@ -106,16 +121,16 @@ def test_compute_predictions_leaves_no_trace_also_when_it_fails(
     network.train()
     network.layer2.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    compute_predictions(network, images, mean=MEAN, std=STD)
+    predict(network, images)
     with pytest.raises(RuntimeError, match="stop"):
-        compute_predictions(network, images, mean=MEAN, std=STD, progress=_stop)
+        predict(network, images, progress=_stop)
     assert network.training and not network.layer2.training and network.layer3.training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(not module._forward_hooks for module in network.modules())
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
 
 
-def _stop(done: int) -> None:
+def _stop(done: int, total: int, what: str) -> None:
     raise RuntimeError("stop")
 
 
@@ -129,9 +144,8 @@ def _stop(done: int) -> None:
     ],
 )
 def test_compute_predictions_refuses_bad_input(network, images, changes, message) -> None:
-    arguments = {"images": images, "labels": None, "mean": MEAN, "std": STD} | changes
     with pytest.raises(InputError) as error:
-        compute_predictions(network, **arguments)
+        predict(network, **({"images": images} | changes))
     assert message in str(error.value)
 
 
@@ -141,18 +155,32 @@ def test_compute_predictions_refuses_networks_without_features_or_finite_outputs
             return x.mean((2, 3))
 
     with pytest.raises(InputError, match="ends in no `nn.Linear` and has no feature map"):
-        compute_predictions(Bare(), images, mean=MEAN, std=STD)
+        predict(Bare(), images)
     broken = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
     nn.init.constant_(broken[0].weight, torch.inf)
     with pytest.raises(InputError, match="not finite on 10 of 10 images"):
-        compute_predictions(broken, images, mean=MEAN, std=STD)
+        predict(broken, images)
     nn.init.constant_(broken[0].weight, 1e30)
     nn.init.constant_(broken[3].weight, 1e-30)
     with pytest.raises(InputError, match=r"the features reach \d.*e\+3\d, whose squares overflow float32"):
-        compute_predictions(broken, images, mean=MEAN, std=STD)
+        predict(broken, images)
 
 
-def test_compute_predictions_refuses_a_list_of_pictures_in_one_line(images: np.ndarray) -> None:
+def test_compute_predictions_takes_pictures_of_one_size_in_a_list(images: np.ndarray) -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    with pytest.raises(InputError, match=r"`images` is a list: takes one array of uint8 RGB images"):
-        compute_predictions(network, list(images), mean=MEAN, std=STD)  # type: ignore[arg-type]
+    whole = predict(network, images)
+    np.testing.assert_array_equal(predict(network, list(images)).logits, whole.logits)
+    with pytest.raises(InputError, match="`images` are of several sizes"):
+        predict(network, [images[0], images[1, :5]])  # type: ignore[arg-type]
+
+
+def test_a_comparison_remembers_predictions_of_the_network_as_it_was(images: np.ndarray) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    pair = compare({"mine": network}, images=images, mean=MEAN, std=STD)
+    steps: list[int] = []
+    (first,) = compute_predictions(pair, lambda done, total, what: steps.append(done))
+    nn.init.zeros_(network[3].weight)  # of the caller's own: the comparison has what it was
+    (second,) = compute_predictions(pair, lambda done, total, what: steps.append(done))
+    assert steps == [10]
+    np.testing.assert_array_equal(first.logits, second.logits)
+    assert not np.allclose(first.logits, predict(network, images).logits)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ralr_viz.analysis import predictions as analysis
-from ralr_viz.cli.inputs import select_split
-from ralr_viz.cli.predictions import cached_predictions
-from ralr_viz.comparison.samples import open_dataset
-from ralr_viz.train.checkpoint import load_checkpoint
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.comparison import compare
 
 
 @pytest.fixture
@@ -25,19 +22,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def predict(baseline: Path, squares_root: Path, monkeypatch: pytest.MonkeyPatch):
     """``predict(limit=…)`` and the list of its real computations."""
     computed: list[int] = []
-    real = analysis.compute_predictions
+    real = analysis._predict
 
-    def counted(model, images, *arguments, **options):
-        computed.append(len(images))
-        return real(model, images, *arguments, **options)
+    def counted(comparison, network, progress):
+        computed.append(len(comparison.samples))
+        return real(comparison, network, progress)
 
-    monkeypatch.setattr(analysis, "compute_predictions", counted)
+    monkeypatch.setattr(analysis, "_predict", counted)
 
     def run(limit: int | None = None, name: str = "mine", ckpt: str | None = None, precision: str = "fp32"):
-        checkpoint = load_checkpoint(ckpt or str(baseline))
-        store = open_dataset([checkpoint], squares_root)
-        part = select_split(checkpoint, store, "test", limit)
-        return cached_predictions(checkpoint, part, resolve_runtime("cpu", precision), name=name)
+        compared = compare(
+            {name: ckpt or str(baseline)}, root=squares_root, limit=limit, precision=precision, device="cpu"
+        )
+        return analysis.compute_predictions(compared)[0]
 
     return run, computed
 
@@ -66,33 +63,31 @@ def test_a_damaged_entry_is_computed_again(cache: Path, predict, file: str) -> N
     first = run()
     (entry,) = (cache / "predictions").iterdir()
     (entry / file).write_bytes((entry / file).read_bytes()[:40])
-    again = run()
+    with pytest.warns(UserWarning, match="^predictions are computed again"):
+        again = run()
     assert computed == [24, 24]
     np.testing.assert_array_equal(first.logits, again.logits)
     run()
     assert computed == [24, 24]  # and it is whole again
 
 
-def test_a_cache_that_cannot_be_written_is_a_note(cache: Path, predict, capsys) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(cache: Path, predict) -> None:
     run, _ = predict
     cache.write_text("a file where the folder belongs")
-    assert len(run().labels) == 24
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "predictions are not kept for later commands" in error
+    with pytest.warns(UserWarning, match="^predictions are not kept for later commands"):
+        assert len(run().labels) == 24
     assert cache.read_text() == "a file where the folder belongs"
 
 
-def test_a_flipped_bit_in_an_entry_is_named_and_computed_again(cache: Path, predict, capsys) -> None:
+def test_a_flipped_bit_in_an_entry_is_named_and_computed_again(cache: Path, predict) -> None:
     run, computed = predict
     first = run()
     (entry,) = (cache / "predictions").iterdir()
     data = bytearray((entry / "arrays.npz").read_bytes())
     data[len(data) // 2] ^= 4
     (entry / "arrays.npz").write_bytes(data)
-    again = run()
+    named = re.escape(f"predictions are computed again: result `{entry}` is damaged")
+    with pytest.warns(UserWarning, match=named):
+        again = run()
     np.testing.assert_array_equal(first.logits, again.logits)
     assert computed == [24, 24]
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.startswith(
-        f"predictions are computed again: result `{entry}` is damaged"
-    )

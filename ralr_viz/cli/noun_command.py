@@ -1,0 +1,93 @@
+"""The command of a noun, made from its row of the table and its own options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ralr_viz.cli import options
+from ralr_viz.cli.lines import print_line, print_note
+from ralr_viz.cli.noun_inputs import INPUTS, keyword
+from ralr_viz.cli.output import prepare_out, save_all, with_command
+from ralr_viz.cli.progress import show_progress
+from ralr_viz.nouns import Noun, Option, check
+
+if TYPE_CHECKING:
+    from ralr_viz.results.bundle import Result
+
+_OUT = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the figure and its numbers.")]
+
+
+def make_command(noun: Noun) -> Callable[..., None]:
+    """A function that Typer makes ``ralr-viz NOUN`` of: open what is compared, compute, print, save."""
+    spec, inputs = noun.spec, INPUTS[noun.takes]
+    own = {option.name: _parameter(option) for option in spec.options}
+    before, after = inputs.parameters(spec.inputs)
+    parameters = [
+        *before,
+        keyword("out", _OUT),
+        *own.values(),
+        *after,
+        keyword("style", options.Style, "icml"),
+        keyword("force", options.Force, False),
+        keyword("quiet", options.Quiet, False),
+    ]
+
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+    def command(**given: Any) -> None:
+        given = defaults | given
+        values = {option.name: option.read(given.pop(option.name)) for option in spec.options}
+        check(spec.options, **values)
+        _run(noun, given, values)
+
+    # required ones first, as Python has it
+    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__ = noun.command_name
+    command.__doc__ = spec.help
+    return command
+
+
+def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
+    out, style, force, quiet = (given.pop(name) for name in ("out", "style", "force", "quiet"))
+    force = prepare_out(out, noun.name, style=style, force=force)
+    with show_progress(quiet) as progress:
+        subject = INPUTS[noun.takes].open(noun.spec.inputs, given, values, quiet)
+        result: Result = noun.load("compute")(subject, **values, progress=progress)
+    finish(with_command(result), out, noun.name, style=style, force=force, quiet=quiet)
+
+
+def finish(result: Result, out: Path, stem: str, *, style: str, force: bool, quiet: bool) -> None:
+    """Print a result's notes and lines; save it with its figure."""
+    if not quiet:
+        for note in getattr(result, "notes", ()):
+            print_note(note)
+    for line in result.describe():
+        print_line(line)
+    save_all(result, out, stem, style=style, force=force, quiet=quiet)
+
+
+def _parameter(option: Option) -> inspect.Parameter:
+    kind: Any = str if option.many == "comma" else option.of_one
+    default = option.default
+    if option.many == "comma":
+        default = ",".join(f"{value:g}" for value in option.default)
+    elif option.many == "repeated":
+        kind = list[option.of_one]  # type: ignore[name-defined]
+    if option.default is None:
+        kind = kind | None
+    numeric = not option.many and option.of_one in (int, float)
+    declared = typer.Option(
+        option.flags,
+        metavar=option.metavar,
+        min=option.least if numeric else None,
+        max=option.most if numeric else None,
+        help=option.help,
+    )
+    return keyword(option.name, Annotated[kind, declared], default)

@@ -1,0 +1,97 @@
+"""A noun: something that is computed of networks or runs, saved, and drawn."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ralr_viz.nouns.option import Option
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Defaults of the options by which a command opens what is compared.
+
+    Attributes:
+        split, limit, batch, precision: Of the options of these names; ``batch`` 0 for a noun that has no such option.
+        limit_on_gpu: Of ``--limit`` there, where it is another.
+        limit_help, precision_help: Of the option, where it is not the common one.
+        auto_precision: What ``--precision auto`` means.
+        augment: Whether images get one draw of training's augmentation, unless ``--no-augment``.
+    """
+
+    split: str = "test"
+    limit: int | None = None
+    batch: int = 500
+    precision: str = "fp32"
+    limit_on_gpu: int | None = None
+    limit_help: str = ""
+    precision_help: str = ""
+    auto_precision: str = "auto"
+    augment: bool = False
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a noun's own file says.
+
+    Attributes:
+        help: Of the command: a sentence, more where needed, and an example.
+        options: Of its own.
+        inputs: Defaults of the common ones.
+    """
+
+    help: str
+    options: tuple[Option, ...] = ()
+    inputs: Inputs = Inputs()
+
+
+Takes = Literal["networks", "pairs", "pictures", "runs", "logs", "state"]
+"""``networks`` of ``--ckpt``; ``pairs`` of them; ``pictures`` that they look at; ``runs`` of ``--run``; ``logs``, which
+may be anybody's CSV; a ``state`` to continue."""
+
+
+@dataclass(frozen=True)
+class Noun:
+    """One row of the table.
+
+    Attributes:
+        name: ``compute_name``, ``draw_name``, ``analysis/name``, ``results/name``, ``plots/name`` follow from it.
+        takes: What its command opens.
+        cost: Relative time in ``why`` of CIFAR-10's ResNet-20 on two cores; 0 where ``why`` does not run it.
+        command: Where it is not the name.
+        tasks: For which it is.
+    """
+
+    name: str
+    takes: Takes
+    cost: int = 0
+    command: str = ""
+    tasks: tuple[str, ...] = ("classification",)
+
+    @property
+    def command_name(self) -> str:
+        """After ``ralr-viz``."""
+        return self.command or self.name.replace("_", "-")
+
+    @property
+    def spec(self) -> Spec:
+        """Its own file."""
+        found: Spec = importlib.import_module(f"ralr_viz.nouns.{self.name}").SPEC
+        return found
+
+    @property
+    def public_names(self) -> dict[str, str]:
+        """Public name → module that it is loaded from."""
+        return {
+            f"{verb}_{self.name}": f"ralr_viz.{package}.{self.name}"
+            for verb, package in (("compute", "analysis"), ("draw", "plots"))
+        }
+
+    def load(self, verb: Literal["compute", "draw"]) -> Callable[..., Any]:
+        """Its function of that verb; imports torch or matplotlib."""
+        name = f"{verb}_{self.name}"
+        function: Callable[..., Any] = getattr(importlib.import_module(self.public_names[name]), name)
+        return function

@@ -1,0 +1,13 @@
+"""The table of nouns: public names, commands, `why` and the tests of what nouns promise are made from it."""
+
+from __future__ import annotations
+
+from ralr_viz.nouns.noun import Noun
+
+_ROWS = (
+    Noun("barrier", "pairs", cost=100),
+    Noun("sharpness", "networks", cost=150),
+    Noun("spectrum", "networks", cost=450),
+    Noun("calibration", "networks", cost=60),
+)
+NOUNS = {noun.name: noun for noun in _ROWS}
