@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.cli.output import prepare_figure, save_drawing
+from ralr_viz.cli.lines import print_line, print_note
 
 
 def draw(
@@ -31,10 +31,13 @@ def draw(
     """
     from ralr_viz.plots.drawing import find_drawing
     from ralr_viz.results.bundle import load_result
+    from ralr_viz.workflows.output import prepare_figure, save_drawing
 
     loaded = load_result(result)
     find_drawing(loaded)  # refuse before a folder is made
     result = result if result.name else result.resolve()  # the folder itself, as `.`
     folder, stem = out or result.parent, result.name
     prepare_figure(folder, stem, style=style, force=force)
-    save_drawing(loaded, folder / stem, style=style, column=column, force=force)
+    save_drawing(
+        loaded, folder / stem, style=style, column=column, force=force, saved=print_line, note=print_note
+    )

@@ -10,7 +10,7 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.output import make_folder
+from ralr_viz.cli.output import describe_command, print_nothing
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, UnknownNameError
 
@@ -66,24 +66,33 @@ def report(
 
     Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --out report.html
     """
-    from ralr_viz.cli.report_gathering import Options
-    from ralr_viz.cli.report_inputs import gather_inputs
-    from ralr_viz.cli.report_sides import find_sources
     from ralr_viz.comparison.samples import SPLITS
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
     from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.workflows.report import gather_inputs
+    from ralr_viz.workflows.report.gathering import Options
+    from ralr_viz.workflows.report.sides import find_sources
 
     _check_out(out, force)
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-    runtime = resolve_runtime(device, precision)
+    resolve_runtime(device, precision)  # refuse early what is not there
     sources = find_sources(a, b)
-    theirs = {"arch": arch, "num_classes": num_classes, "size": size}
-    theirs |= {"mean": mean, "std": std, "dataset": dataset}
-    chosen = Options(samples, split, limit, data, batch, seed, theirs, quiet)
+    theirs = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "image_size": size,
+        "mean": options.parse_three(mean, "--mean"),
+        "std": options.parse_three(std, "--std"),
+        "dataset": dataset,
+    }
+    say = print_nothing if quiet else print_note
+    chosen = Options(
+        samples, split, limit, data, batch, device, precision, seed, theirs, describe_command(), say
+    )
     with show_progress(quiet) as progress:
-        inputs = gather_inputs(sources, why, chosen, runtime, progress)
+        inputs = gather_inputs(sources, why, chosen, progress)
     page = build_report(inputs).encode("utf-8", "backslashreplace")
     _check_size(len(page), samples, force, quiet)
     write_bytes(out, page, replace=force)
@@ -107,6 +116,8 @@ def _check_out(out: Path, force: bool) -> None:
         raise InputError(f"`--out {out}` is a folder: give the page's file, such as {out / 'report.html'}")
     if out.exists() and not force:
         raise InputError(f"`{out}` exists: pass --force to overwrite it or another --out")
+    from ralr_viz.workflows.output import make_folder
+
     make_folder(out.parent)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_json
-from ralr_viz.cli.train import Compile, Deterministic, check_runnable, execute_all, joined_ranks
+from ralr_viz.cli.train import Compile, Deterministic, execute_all, joined_ranks
 
 
 def run(
@@ -34,6 +34,8 @@ def run(
 
     Over several GPUs of a machine: torchrun --nproc-per-node 4 -m ralr_viz run DIR
     """
+    from ralr_viz.data import data_root
+    from ralr_viz.train.methods import check_runnable
     from ralr_viz.train.prepare import finished_result, read_prepared_run
 
     if stop_at_eof:
@@ -44,7 +46,7 @@ def run(
     def check() -> None:
         recipe, _, _ = read_prepared_run(directory)
         if finished_result(directory) is None:
-            check_runnable(recipe, data, device, compile)
+            check_runnable(recipe, data_root(data), device, compile)
 
     with (
         _record_end(directory, wanted=not stop_at_eof and os.environ.get("RANK", "0") == "0"),

@@ -7,7 +7,7 @@ import functools
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,6 @@ from ralr_viz.errors import DivergedError, InterruptedRunError, StorageError
 
 if TYPE_CHECKING:
     from ralr_viz.train.ranks import Ranks
-    from ralr_viz.train.recipe import Recipe
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Packaged recipe (see `ralr-viz recipes`) or a TOML file.")
@@ -136,8 +135,9 @@ def _train_methods(
     force: bool,
     quiet: bool,
 ) -> None:
-    from ralr_viz.train.prepare import finished_result, prepare_run
-    from ralr_viz.train.recipe import load_recipe, run_folder
+    from ralr_viz.data import data_root
+    from ralr_viz.train.methods import check_runnable, prepare_methods
+    from ralr_viz.train.recipe import load_recipe
 
     overrides = list(settings or [])
     if precision != "auto":
@@ -146,11 +146,10 @@ def _train_methods(
     def prepare_all() -> list[Path]:
         recipe = load_recipe(recipe_name, overrides)
         chosen = options.parse_seeds(seeds) if seeds is not None else [seed]
-        arms = [(method, s) for s in chosen for method in methods]
-        folders = [runs / run_folder(recipe, method, s) for method, s in arms]
-        if not prepare and (force or any(finished_result(folder) is None for folder in folders)):
-            check_runnable(recipe, data, device, compile)
-        return [prepare_run(recipe, method, s, runs, resume=resume, force=force) for method, s in arms]
+        check = functools.partial(check_runnable, recipe, data_root(data), device, compile)
+        return prepare_methods(
+            recipe, methods, chosen, runs, resume=resume, force=force, check=None if prepare else check
+        )
 
     with joined_ranks(device) as ranks:
         directories = ranks.lead(prepare_all)
@@ -187,21 +186,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
         raise SystemExit(error.exit_code) from None
 
 
-def check_runnable(recipe: Recipe, data: Path | None, device: str, compile: bool) -> None:
-    """Refuse what cannot be trained here before a run directory is made, or deleted by ``--force``.
-
-    Raises:
-        InputError: The data set, the network or the device is not there.
-    """
-    from ralr_viz.data import data_root, load_dataset
-    from ralr_viz.models import build_model
-    from ralr_viz.train.runtime import resolve_runtime
-
-    resolve_runtime(device, recipe.precision, compile=compile)
-    dataset = load_dataset(recipe.dataset, data_root(data))
-    build_model(recipe.model, dataset.num_classes)
-
-
 def execute_all(
     directories: Sequence[Path],
     data: Path | None,
@@ -212,69 +196,24 @@ def execute_all(
     ranks: Ranks,
     echo: bool = True,
 ) -> None:
-    """Train each directory in turn; a divergence is a result, and the others still run."""
+    """`train_all`, shown on stderr; the directories on stdout."""
     from ralr_viz.cli.training_progress import show_training
     from ralr_viz.data import data_root
-    from ralr_viz.train.loop import train_run
-    from ralr_viz.train.prepare import finished_result
+    from ralr_viz.train.methods import train_all
 
-    root, speaks = data_root(data), ranks.rank == 0
+    speaks = ranks.rank == 0
     quiet = quiet or not speaks
-    diverged: list[str] = []
-    for directory in directories:
-        result = ranks.lead(functools.partial(finished_result, directory))
-        already = result is not None
-        if result is None:
-            try:
-                with show_training(directory, quiet=quiet) as report:
-                    result = train_run(
-                        directory,
-                        root,
-                        device=device,
-                        deterministic=deterministic,
-                        compile=compile,
-                        report=report,
-                        note=functools.partial(_note, directory),
-                        ranks=ranks,
-                    )
-            except DivergedError as error:
-                result = {"status": "diverged", "message": str(error)}
-        if result["status"] == "diverged":
-            diverged.append(f"{directory} diverged{' before' * already}: {result.get('message', '')}")
-        else:
-            _say(f"{directory}{' is finished already' * already}: {_summary(result)}", quiet)
+    for ended in train_all(
+        directories,
+        data_root(data),
+        functools.partial(show_training, quiet=quiet),
+        note=print_note,  # to the quiet, too: what a training began from is no progress
+        ranks=ranks,
+        device=device,
+        deterministic=deterministic,
+        compile=compile,
+    ):
+        if not ended.diverged and not quiet:
+            print_note(ended.describe())
         if echo and speaks:
-            print_line(directory)
-    if diverged:
-        raise DivergedError("; ".join(diverged))
-
-
-def _summary(result: dict[str, Any]) -> str:
-    """What is known of a finished run; of one that somebody's own loop wrote, that may be little."""
-    test, best = _number(result, "last", "test_acc"), _number(result, "best", "test_acc")
-    rate, seconds = _number(result, "images_per_second"), _number(result, "seconds")
-    parts = [f"{result.get('epochs')} epochs"]
-    if test is not None:
-        parts.append(f"test accuracy {test:.2f} % (last epoch)")
-    if best is not None and _number(result, "best", "val_acc") is not None:
-        parts.append(f"{best:.2f} % at the best validation loss (epoch {result['best'].get('epoch')})")
-    if rate is not None and seconds is not None:
-        parts.append(f"{rate:.0f} images/s, {seconds:.0f} s of training")
-    return ", ".join(parts)
-
-
-def _number(result: dict[str, Any], *keys: str) -> float | None:
-    value: Any = result
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, int | float) else None
-
-
-def _note(directory: Path, line: str) -> None:
-    """Said to the quiet, too: what a training began from is no progress."""
-    print_note(f"{directory}: {line}")
-
-
-def _say(line: str, quiet: bool) -> None:
-    if not quiet:
-        print_note(line)
+            print_line(ended.directory)

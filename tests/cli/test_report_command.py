@@ -15,11 +15,11 @@ import torch
 from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.analysis.why import compute_why
 from ralr_viz.cli.arms import Run
-from ralr_viz.cli.report_sides import Source, choose_seeds, find_sources
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.run import RunRecord, load_run
+from ralr_viz.workflows.report.sides import Source, choose_seeds, find_sources
 
 
 def section(page, key):

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ralr_viz.cli.report_sides import Source
-
-if TYPE_CHECKING:
-    from ralr_viz.train.runtime import Runtime
-
-Progress = Callable[[int, int, str], None]
-"""Called as ``progress(done, total, what)``."""
+from ralr_viz.comparison import Progress
+from ralr_viz.workflows.report.sides import Source
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of the command that decide what is computed; see `ralr_viz.cli.report`."""
+    """What decides what is computed.
+
+    Attributes:
+        samples: Images in the maps and the gallery.
+        split, limit, batch, device, precision: As in `compare`; ``data`` is its ``root``.
+        seed: Of samples, maps and intervals.
+        theirs: What `load_checkpoint` is to know of files that do not say it.
+        provenance: Kept with every result, and its ``command`` on the page.
+        say: Called with a note.
+    """
 
     samples: int
     split: str
     limit: int | None
     data: Path | None
     batch: int
+    device: str
+    precision: str
     seed: int
-    theirs: dict[str, Any]
-    quiet: bool = False
+    theirs: Mapping[str, Any]
+    provenance: Mapping[str, str]
+    say: Callable[[object], object]
 
 
 @dataclass
@@ -42,7 +49,6 @@ class Gathering:
 
     sources: Sequence[Source]
     options: Options
-    runtime: Runtime
     progress: Progress
     seeds: list[int | None] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ralr_viz.cli.arms import Run, runs_by_seed
+from ralr_viz.results.run import METRICS
+from ralr_viz.train.checkpoint import resolve_checkpoint
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,6 @@ def seed_order(seed: int | None) -> int:
 
 
 def _find_source(option: str, text: str) -> Source:
-    from ralr_viz.results.run import METRICS
-    from ralr_viz.train.checkpoint import resolve_checkpoint
-
     path, state = Path(text), ""
     if not path.exists() and "@" in text:
         head, _, name = text.rpartition("@")

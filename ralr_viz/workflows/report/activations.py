@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ralr_viz.cli.output import describe_command
-from ralr_viz.cli.report_gathering import Options, Progress
+from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
+from ralr_viz.workflows.report.gathering import Options
 
 if TYPE_CHECKING:
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.train.checkpoint import Checkpoint
-    from ralr_viz.train.runtime import Runtime
 
 _REMEDY = "train with `--set keep=0.6666666666666666,1.0`, or give two states to `ralr-viz activations`"
 
@@ -23,7 +22,6 @@ def compute_late_activations(
     names: Sequence[str],
     folders: Sequence[Path],
     options: Options,
-    runtime: Runtime,
     progress: Progress,
 ) -> ActivationsResult:
     """Histograms of two epochs of each side, on images that are not chosen by their answers.
@@ -33,7 +31,6 @@ def compute_late_activations(
         names: Of the sides.
         folders: Run directories of the sides; fewer where one is only weights.
         options: Of the command.
-        runtime: Device and precision.
         progress: Called as ``progress(done, total, what)``.
 
     Raises:
@@ -42,9 +39,10 @@ def compute_late_activations(
     import numpy as np
 
     from ralr_viz.analysis.activations import compute_activations
-    from ralr_viz.cli.inputs import load_checkpoints, select_common
+    from ralr_viz.cli.inputs import select_common
+    from ralr_viz.train.checkpoint import load_checkpoint
 
-    before = load_checkpoints(_earlier_states(checkpoints, folders), **options.theirs)
+    before = [load_checkpoint(spec, **options.theirs) for spec in _earlier_states(checkpoints, folders)]
     limit = min(options.samples, options.limit or options.samples)
     parts = select_common(checkpoints, options.data, options.split, limit, quiet=True)
     pairs = list(zip(before, checkpoints, strict=True))
@@ -61,10 +59,10 @@ def compute_late_activations(
         dataset=parts[0].dataset,
         split=options.split,
         batch=options.batch,
-        device=str(runtime.device),
-        precision=runtime.precision,
+        device=options.device,
+        precision=options.precision,
         progress=lambda done: progress(done, len(pairs) * n, "activations"),
-        provenance=describe_command() | {"checkpoints": [{"sha256": c.sha256} for c in before]},
+        provenance=dict(options.provenance) | {"checkpoints": [{"sha256": c.sha256} for c in before]},
     )
 
 

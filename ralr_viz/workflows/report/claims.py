@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ralr_viz.cli.report_gathering import Gathering
 from ralr_viz.errors import InputError
-
-if TYPE_CHECKING:
-    from ralr_viz.results.why import WhyResult
+from ralr_viz.results.bundle import load_result
+from ralr_viz.results.why import WhyResult
+from ralr_viz.workflows.report.gathering import Gathering
 
 
 def load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
@@ -19,9 +17,6 @@ def load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
     Raises:
         InputError: Another kind of result, or one side only.
     """
-    from ralr_viz.results.bundle import load_result
-    from ralr_viz.results.why import WhyResult
-
     if folder is not None and len(now.sources) < 2:
         raise InputError(f"`--why {folder}` needs --b: the claims are of two methods")
     if folder is None:

@@ -5,28 +5,36 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ralr_viz.cli.output import describe_command
-from ralr_viz.cli.report_activations import compute_late_activations
-from ralr_viz.cli.report_gathering import Gathering, Options, Progress
-from ralr_viz.cli.report_sides import Source, choose_seeds, seed_order
-from ralr_viz.cli.report_why import load_why
+import numpy as np
+
+from ralr_viz.analysis.curves import compute_curves
+from ralr_viz.analysis.embedding import compute_embedding
+from ralr_viz.analysis.predictions import compute_predictions
+from ralr_viz.analysis.sample import sample_images, take_images
+from ralr_viz.analysis.verdict import compute_verdict
+from ralr_viz.comparison import Comparison, Progress, compare
+from ralr_viz.comparison.network import name_checkpoints
+from ralr_viz.comparison.samples import open_dataset, select_samples
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
 from ralr_viz.foreign import one_line
-
-if TYPE_CHECKING:
-    from ralr_viz.cli.inputs import SplitImages
-    from ralr_viz.report.inputs import ReportInputs, Side
-    from ralr_viz.results.activations import ActivationsResult
-    from ralr_viz.results.curves import CurvesResult
-    from ralr_viz.results.predictions import PredictionsResult
-    from ralr_viz.train.checkpoint import Checkpoint
-    from ralr_viz.train.runtime import Runtime
+from ralr_viz.report.inputs import ReportInputs, Side
+from ralr_viz.results.activations import ActivationsResult
+from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.curves import CurvesResult
+from ralr_viz.results.embedding import EmbeddingResult
+from ralr_viz.results.names import method_name
+from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
+from ralr_viz.workflows.report.activations import compute_late_activations
+from ralr_viz.workflows.report.claims import load_why
+from ralr_viz.workflows.report.gathering import Gathering, Options
+from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
 
 
 def gather_inputs(
-    sources: Sequence[Source], why: Path | None, options: Options, runtime: Runtime, progress: Progress
+    sources: Sequence[Source], why: Path | None, options: Options, progress: Progress
 ) -> ReportInputs:
     """Everything that the page needs, from the cache where it is there.
 
@@ -34,28 +42,24 @@ def gather_inputs(
         InputError: Sides that cannot be compared, or an option that is wrong; what is only missing (images, an
             earlier checkpoint) is noted in `ReportInputs.missing`.
     """
-    from ralr_viz.analysis.sample import sample_images
-    from ralr_viz.analysis.verdict import compute_verdict
-    from ralr_viz.report.inputs import ReportInputs
-    from ralr_viz.results.bundle import without_paths
-
-    now = Gathering(sources, options, runtime, progress)
+    now = Gathering(sources, options, progress)
     now.seeds, note = choose_seeds(sources)
     now.notes += [note] if note else []
     loaded = load_why(why, now)
     checkpoints = _load_checkpoints(now)
-    parts = _select_images(checkpoints, now)
-    sides = _make_sides(checkpoints, parts, now)
+    compared = _compare(checkpoints, now)
+    sides = _make_sides(checkpoints, compared, now)
     predictions = [side.predictions for side in sides if side.predictions is not None]
     names = [side.name for side in sides]
     found: dict[str, Any] = {}
-    if predictions:
+    if compared is not None:
+        samples = compared.samples
         rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
-        found["split_size"] = _split_size(checkpoints, parts[0], now)
+        found["split_size"] = _split_size(checkpoints, len(samples), now)
         found["indices"] = predictions[0].indices[rows]
-        found["images"] = parts[0].images[rows]
-        found["boxes"] = None if parts[0].boxes is None else parts[0].boxes[rows]
-        found["class_names"] = parts[0].class_names
+        found["images"] = samples.images[rows]
+        found["boxes"] = None if samples.boxes is None else samples.boxes[rows]
+        found["class_names"] = samples.class_names
         found["embedding"] = _embed(predictions, rows, now)
         found["activations"] = _late_activations(checkpoints, names, now)
     found["curves"] = _join_curves(sides, now)
@@ -71,7 +75,7 @@ def gather_inputs(
         why=loaded,
         seed=options.seed,
         missing={key: without_paths(reason.rstrip(".")) for key, reason in now.missing.items()},
-        command=without_paths(describe_command()["command"]),
+        command=without_paths(options.provenance.get("command", "")),
         notes=tuple(without_paths(f"{note.rstrip('.')}.") for note in dict.fromkeys(now.notes)),
         **found,
     )
@@ -79,11 +83,9 @@ def gather_inputs(
 
 def _load_checkpoints(now: Gathering) -> list[Checkpoint]:
     """The checkpoint of each side; none at all where one has only its log."""
-    from ralr_viz.cli.inputs import load_checkpoints
-
     specs = [source.spec(seed) for source, seed in zip(now.sources, now.seeds, strict=True)]
     try:
-        return load_checkpoints(specs, **now.options.theirs)
+        return [load_checkpoint(spec, **now.options.theirs) for spec in specs]
     except CheckpointError as error:
         if all(source.runs and not source.state for source in now.sources):
             _miss(now, str(error))
@@ -91,30 +93,38 @@ def _load_checkpoints(now: Gathering) -> list[Checkpoint]:
         raise
 
 
-def _select_images(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[SplitImages]:
-    """The images as each side sees them; none where the data set is not here."""
-    from ralr_viz.cli.inputs import select_common
-
+def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | None:
+    """The sides on the images of the split; None where the data set is not here."""
     if not checkpoints:
-        return []
+        return None
     options = now.options
     try:
-        return select_common(checkpoints, options.data, options.split, options.limit, quiet=options.quiet)
+        found = compare(
+            dict(zip(_name_sides(checkpoints, now), checkpoints, strict=True)),
+            root=options.data,
+            split=options.split,
+            limit=options.limit,
+            device=options.device,
+            precision=options.precision,
+            batch=options.batch,
+        )
     except (DataError, UnknownNameError) as error:
         if options.theirs["dataset"] is not None:  # a slip of the user's, not a data set that is not here
             raise
         _miss(now, str(error))
-        return []
+        return None
+    for note in found.notes:
+        options.say(note)
+    return found
 
 
-def _split_size(checkpoints: Sequence[Checkpoint], part: SplitImages, now: Gathering) -> int:
+def _split_size(checkpoints: Sequence[Checkpoint], n: int, now: Gathering) -> int:
     """Images of the whole split, without ``--limit``."""
-    from ralr_viz.cli.inputs import select_common
-
-    options, n = now.options, len(part.labels)
+    options = now.options
     if options.limit is None or n < options.limit:  # there are no more
         return n
-    return len(select_common(checkpoints[:1], options.data, options.split, None, quiet=True)[0].labels)
+    store = open_dataset(checkpoints[:1], options.data)
+    return len(select_samples(store, options.split, None, checkpoints[:1]))
 
 
 def _miss(now: Gathering, reason: str) -> None:
@@ -122,37 +132,22 @@ def _miss(now: Gathering, reason: str) -> None:
         now.missing.setdefault(key, reason)
 
 
-def _make_sides(
-    checkpoints: Sequence[Checkpoint], parts: Sequence[SplitImages], now: Gathering
-) -> list[Side]:
-    from ralr_viz.cli.predictions import cached_predictions
-    from ralr_viz.report.inputs import Side
-
-    names = _name_sides(checkpoints, now)
+def _make_sides(checkpoints: Sequence[Checkpoint], compared: Comparison | None, now: Gathering) -> list[Side]:
+    names = compared.names if compared is not None else _name_sides(checkpoints, now)
+    predictions: Sequence[PredictionsResult | None] = [None] * len(names)
+    if compared is not None:
+        predictions = compute_predictions(compared, now.progress)
     sides = []
     for i, source in enumerate(now.sources):
-        predictions = None
-        if parts:
-            predictions = cached_predictions(
-                checkpoints[i],
-                parts[i],
-                now.runtime,
-                name=names[i],
-                batch=now.options.batch,
-                progress=now.progress,
-            )
-        known = _describe_checkpoint(checkpoints[i], parts[i] if parts else None) if checkpoints else {}
+        known = _describe_checkpoint(checkpoints[i], compared, i) if checkpoints else {}
         records = tuple(source.runs[seed].record for seed in sorted(source.runs, key=seed_order))
         method = source.method or (checkpoints[i].method or "" if checkpoints else "")
-        sides.append(Side(names[i], method, records, predictions, known))
+        sides.append(Side(names[i], method, records, predictions[i], known))
     return sides
 
 
 def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
     """``baseline`` and ``RALR`` where that tells the sides apart, else what does."""
-    from ralr_viz.comparison.network import name_checkpoints
-    from ralr_viz.results.names import method_name
-
     if checkpoints:
         names = name_checkpoints(checkpoints)
     else:
@@ -162,44 +157,41 @@ def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
     return [one_line(name, None) for name in names]
 
 
-def _describe_checkpoint(checkpoint: Checkpoint, part: SplitImages | None) -> dict[str, Any]:
+def _describe_checkpoint(checkpoint: Checkpoint, compared: Comparison | None, i: int) -> dict[str, Any]:
     return {
         "label": checkpoint.label,
         "sha256": checkpoint.sha256,
         "epoch": checkpoint.epoch,
         "seed": checkpoint.seed,
         "arch": checkpoint.arch,
-        "mean": checkpoint.mean or (part.mean if part else None),
-        "std": checkpoint.std or (part.std if part else None),
+        "mean": checkpoint.mean if compared is None else compared.networks[i].mean,
+        "std": checkpoint.std if compared is None else compared.networks[i].std,
         "recipe": dict(checkpoint.recipe or {}),
     }
 
 
-def _embed(predictions: list[Any], rows: Any, now: Gathering) -> Any:
-    from ralr_viz.analysis.embedding import compute_embedding
-    from ralr_viz.analysis.sample import take_images
-
+def _embed(
+    predictions: Sequence[PredictionsResult], rows: np.ndarray, now: Gathering
+) -> EmbeddingResult | None:
     try:
         _check_sample(predictions[0], rows)
         return compute_embedding(
             [take_images(p, rows) for p in predictions],
             seed=now.options.seed,
             progress=now.progress,
-            provenance=describe_command(),
+            provenance=dict(now.options.provenance),
         )
     except InputError as error:
         now.missing["embeddings"] = str(error)
         return None
 
 
-def _check_sample(predictions: PredictionsResult, rows: Any) -> None:
+def _check_sample(predictions: PredictionsResult, rows: np.ndarray) -> None:
     """Refuse, in the words of this command, a sample that a map's numbers cannot be made of.
 
     Raises:
         InputError: Fewer than four images, or a class with one image.
     """
-    import numpy as np
-
     classes, counts = np.unique(predictions.labels[rows], return_counts=True)
     lonely = classes[counts == 1]
     if len(rows) >= 4 and not len(lonely):  # of a split of one class, the embedding itself speaks
@@ -214,8 +206,6 @@ def _check_sample(predictions: PredictionsResult, rows: Any) -> None:
 
 
 def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
-    from ralr_viz.analysis.curves import compute_curves
-
     records = [record for side in sides for record in side.runs]
     if not records:
         now.missing["curves"] = (
@@ -223,7 +213,7 @@ def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
         )
         return None
     try:
-        return dataclasses.replace(compute_curves(records), provenance=describe_command())
+        return dataclasses.replace(compute_curves(records), provenance=dict(now.options.provenance))
     except InputError as error:
         now.missing["curves"] = str(error)
         return None
@@ -236,7 +226,7 @@ def _late_activations(
         source.runs[seed].folder for source, seed in zip(now.sources, now.seeds, strict=True) if source.runs
     ]
     try:
-        return compute_late_activations(checkpoints, names, folders, now.options, now.runtime, now.progress)
+        return compute_late_activations(checkpoints, names, folders, now.options, now.progress)
     except InputError as error:
         now.missing["activations"] = str(error)
         return None

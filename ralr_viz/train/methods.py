@@ -1,0 +1,156 @@
+"""Several methods and seeds of a recipe, trained one after the other: what is compared.
+
+Imports no torch, so that what is wrong is refused at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ralr_viz.errors import DivergedError
+from ralr_viz.train.prepare import finished_result, prepare_run
+from ralr_viz.train.ranks import ALONE, Ranks
+from ralr_viz.train.recipe import Recipe, run_folder
+
+if TYPE_CHECKING:
+    from ralr_viz.train.training import Report
+
+Show = Callable[[Path], "AbstractContextManager[Report | None]"]
+"""Called with a run directory; yields what its training reports to."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the training of a run directory ended.
+
+    Attributes:
+        directory: Of the run.
+        result: The content of ``result.json``; of a divergence, ``status`` and ``message``.
+        already: It had ended before.
+    """
+
+    directory: Path
+    result: dict[str, Any]
+    already: bool
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss became NaN or infinite."""
+        return bool(self.result["status"] == "diverged")
+
+    def describe(self) -> str:
+        """A line; of a run that somebody's own loop wrote, little may be known."""
+        if self.diverged:
+            before = " before" * self.already
+            return f"{self.directory} diverged{before}: {self.result.get('message', '')}"
+        finished = " is finished already" * self.already
+        return f"{self.directory}{finished}: {_summary(self.result)}"
+
+
+def prepare_methods(
+    recipe: Recipe,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    runs: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    check: Callable[[], object] | None = None,
+) -> list[Path]:
+    """Run directories of every method at every seed, ready to be trained; arguments and errors of `prepare_run`.
+
+    Args:
+        check: Called before anything is written or deleted, where a training is still to be done.
+    """
+    arms = [(method, seed) for seed in seeds for method in methods]
+    folders = [runs / run_folder(recipe, method, seed) for method, seed in arms]
+    if check is not None and (force or any(finished_result(folder) is None for folder in folders)):
+        check()
+    return [prepare_run(recipe, method, seed, runs, resume=resume, force=force) for method, seed in arms]
+
+
+def check_runnable(recipe: Recipe, data_root: Path, device: str = "auto", compile: bool = False) -> None:
+    """Refuse what cannot be trained here before a run directory is made, or deleted by ``force``.
+
+    Raises:
+        InputError: The data set, the network or the device is not there.
+    """
+    from ralr_viz.data import load_dataset
+    from ralr_viz.models import build_model
+    from ralr_viz.train.runtime import resolve_runtime
+
+    resolve_runtime(device, recipe.precision, compile=compile)
+    dataset = load_dataset(recipe.dataset, data_root)
+    build_model(recipe.model, dataset.num_classes)
+
+
+def train_all(
+    directories: Sequence[Path],
+    data_root: Path,
+    show: Show,
+    *,
+    note: Callable[[str], object],
+    ranks: Ranks = ALONE,
+    **given: Any,
+) -> Iterator[Ended]:
+    """Train each directory in turn; a divergence is a result, and the others still run.
+
+    Args:
+        directories: Prepared.
+        data_root: Folder of the ingested data sets.
+        show: What shows a training.
+        note: Called with what a reader should know, one line.
+        ranks: See `train_run`.
+        **given: ``device``, ``deterministic`` and ``compile`` of `train_run`.
+
+    Raises:
+        DivergedError: At the end, where some have.
+        RalrVizError: As `train_run`; the directories behind are not trained then.
+    """
+    from ralr_viz.train.loop import train_run
+
+    diverged = []
+    for directory in directories:
+        result = ranks.lead(functools.partial(finished_result, directory))
+        already = result is not None
+        if result is None:
+            say = functools.partial(_note, note, directory)
+            try:
+                with show(directory) as report:
+                    result = train_run(directory, data_root, report=report, note=say, ranks=ranks, **given)
+            except DivergedError as error:
+                result = {"status": "diverged", "message": str(error)}
+        ended = Ended(directory, result, already)
+        diverged += [ended.describe()] * ended.diverged
+        yield ended
+    if diverged:
+        raise DivergedError("; ".join(diverged))
+
+
+def _note(note: Callable[[str], object], directory: Path, line: str) -> None:
+    note(f"{directory}: {line}")
+
+
+def _summary(result: dict[str, Any]) -> str:
+    test, best = _number(result, "last", "test_acc"), _number(result, "best", "test_acc")
+    rate, seconds = _number(result, "images_per_second"), _number(result, "seconds")
+    parts = [f"{result.get('epochs')} epochs"]
+    if test is not None:
+        parts.append(f"test accuracy {test:.2f} % (last epoch)")
+    if best is not None and _number(result, "best", "val_acc") is not None:
+        parts.append(f"{best:.2f} % at the best validation loss (epoch {result['best'].get('epoch')})")
+    if rate is not None and seconds is not None:
+        parts.append(f"{rate:.0f} images/s, {seconds:.0f} s of training")
+    return ", ".join(parts)
+
+
+def _number(result: dict[str, Any], *keys: str) -> float | None:
+    value: Any = result
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) else None

@@ -1,0 +1,1 @@
+"""What takes several steps: the whole of `why`, the paper's figures, a report, and saving a result with its figure."""
