@@ -32,8 +32,8 @@ from timing import (
 )
 
 import ralr_viz as rv
-from ralr_viz.analysis.embedding import map_recall
-from ralr_viz.analysis.layout import Engine
+from ralr_viz.analysis.embedding.embedding import map_recall
+from ralr_viz.analysis.embedding.layout import Engine
 from ralr_viz.data import data_root
 from ralr_viz.errors import DataError, UnknownNameError
 

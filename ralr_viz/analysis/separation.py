@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.metrics import silhouette_samples
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
+from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.results.measure import describe_refusal
 from ralr_viz.results.uncertainty import bootstrap_interval, bootstrap_weights, error_interval
@@ -48,7 +49,7 @@ def compute_separation(
     k: int = 20,
     resamples: int = 2000,
     seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Separation:
     r"""Compactness, separability, silhouette and nearest-neighbour accuracy of several networks' features.
 
@@ -71,7 +72,7 @@ def compute_separation(
         k: Nearest others; fewer where there are fewer images.
         resamples: Of the bootstrap, 1 or more.
         seed: Of the bootstrap.
-        progress: Called as ``progress(done, total)`` with the number of resamples.
+        progress: Called as ``progress(done, total, what)`` with the number of resamples.
 
     Raises:
         InputError: One class only, or a class of one image.
@@ -101,7 +102,7 @@ def compute_separation(
         draws[part] = np.concatenate([_class_numbers(unit, bounds, weights), _means(each, over_all)], axis=2)
         done = part.stop
         if progress is not None:
-            progress(done, resamples)
+            progress(done, resamples, "bootstrap")
     metrics = _intervals(value, draws, len(labels))
     with np.errstate(invalid="ignore"):  # two infinite ratios have no difference
         differences = _intervals(value - value[:, :1], draws - draws[:, :1], len(labels), paired=True)

@@ -23,7 +23,6 @@ from ralr_viz.cli import (
     demo,
     draw,
     effect,
-    embed,
     evaluate,
     export,
     figures,
@@ -79,7 +78,6 @@ app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
 app.command("activations")(activations.activations)
 app.command("cam")(cam.cam)
-app.command("embed")(embed.embed)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")

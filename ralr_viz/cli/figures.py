@@ -77,7 +77,9 @@ def figures(
 
     Example: ralr-viz figures --runs checkpoints --out out
     """
-    from ralr_viz.cli import activations, cam, curves, embed
+    from ralr_viz.cli import activations, cam, curves
+    from ralr_viz.cli.noun_command import make_command
+    from ralr_viz.nouns import NOUNS
 
     experiments = find_experiments(runs)
     common: dict[str, Any] = {"out": out, "style": style, "force": force, "quiet": quiet}
@@ -96,7 +98,7 @@ def figures(
         cam.cam(ckpt=last(e), **where, **common)
 
     def draw_embedding(e: Experiment) -> None:
-        embed.embed(ckpt=last(e), **where, **common)
+        make_command(NOUNS["embedding"])(ckpt=last(e), **where, **common)
 
     drawers: dict[str, Callable[[Experiment], None]] = {
         "curves": draw_curves,

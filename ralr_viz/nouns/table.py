@@ -9,5 +9,6 @@ _ROWS = (
     Noun("sharpness", "networks", cost=150),
     Noun("spectrum", "networks", cost=450),
     Noun("calibration", "networks", cost=60),
+    Noun("embedding", "networks", command="embed"),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

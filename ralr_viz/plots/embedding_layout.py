@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
-from ralr_viz.results.embedding import EmbeddingResult
+from ralr_viz.results.embedding import EmbeddingResult, holds_value, interval_text
 
 MOST_CLASSES = 20
 """In a legend; of more, the colours only follow the order of the labels."""
@@ -128,24 +128,6 @@ def _flatness(coordinates: np.ndarray) -> float:
     """Height of a panel over its width: that of the maps, within reason."""
     width, height = np.ptp(coordinates, axis=(0, 1))
     return float(np.clip(height / width, *_FLATNESS)) if width else _FLATNESS[1]
-
-
-def interval_text(name: str, numbers: np.ndarray, *, signed: bool = False) -> str:
-    """Value and interval of one of `METRICS` or of ``neighbours_kept`` as text: ``0.834 [0.831, 0.838]``.
-
-    The value alone where its interval is not known or does not hold it; ``not defined`` where it is infinite.
-    """
-    if not np.isfinite(numbers[0]):
-        return "not defined"
-    digits = 1 if name == "knn_accuracy" else 3
-    value, low, high = (f"{number:{'+' if signed else ''}.{digits}f}".replace("-", "−") for number in numbers)
-    return f"{value} [{low}, {high}]" if holds_value(numbers) else value
-
-
-def holds_value(numbers: np.ndarray) -> bool:
-    """Whether value, low and high end have an interval that may be shown."""
-    value, low, high = numbers
-    return bool(np.isfinite(numbers).all() and low <= value <= high)
 
 
 def number_lines(result: EmbeddingResult, model: int) -> list[tuple[str, str]]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES, holds_value, interval_text
+from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES
 from ralr_viz.report.chart import new_chart
 from ralr_viz.report.inputs import ReportInputs, Side, whose_checkpoints
 from ralr_viz.report.samples import LONGEST_SIDE, find_disputed, find_rows, largest_map, pack_samples
 from ralr_viz.report.section import Section, missing_section, render_template
-from ralr_viz.results.embedding import INTERVALS, EmbeddingResult
+from ralr_viz.results.embedding import INTERVALS, EmbeddingResult, holds_value, interval_text
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Range1d

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 
+from ralr_viz.nouns.embedding import ALIGN, METHOD
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
+from ralr_viz.results.measure import describe_refusal
 
 METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_accuracy", "map_recall")
 """The numbers of `EmbeddingResult.metrics`, in their order."""
-
-METHODS = ("tsne", "umap")
-ALIGNS = ("none", "init", "aligned-umap")
 
 INTERVALS = (
     "intervals: 95 % bootstrap over the images, within each class for what class means give, the same for all networks; they cover "
@@ -93,8 +93,8 @@ class EmbeddingResult(Result):
     trustworthiness: Annotated[np.ndarray, Array("float", ("models",))]
     displacement: Annotated[np.ndarray, Array("float", ("models",))]
     noise_floor: float
-    method: Annotated[str, OneOf(METHODS)]
-    align: Annotated[str, OneOf(ALIGNS)]
+    method: Annotated[str, OneOf(METHOD.among)]
+    align: Annotated[str, OneOf(ALIGN.among)]
     perplexity: float | None
     neighbours: int | None
     k: Annotated[int, Within(1)]
@@ -134,3 +134,57 @@ class EmbeddingResult(Result):
         """Jaccard overlap of two random sets of ``k`` of the n − 1 other images, from their mean intersection."""
         common = self.k**2 / (len(self.labels) - 1)
         return common / (2 * self.k - common)
+
+    def describe(self) -> list[str]:
+        """The numbers of each network, of each one minus the first, and what their intervals cover."""
+        lines = [
+            f"{name}: {self._list_numbers(i, difference=False)}, trustworthiness {self.trustworthiness[i]:.3f} "
+            f"({self.trust_images:,} images)"
+            for i, name in enumerate(self.models)
+        ]
+        first, others = self.models[0], list(enumerate(self.models))[1:]
+        for i, name in others:
+            kept = interval_text("neighbours_kept", self.mean_kept[i])
+            lines += [
+                f"{name} minus {first}: {self._list_numbers(i, difference=True)}",
+                f"{name}, {self.k} nearest neighbours kept from {first}: {kept} (Jaccard; chance {self.chance_kept:.3f})",
+            ]
+        if others:
+            moved = ", ".join(f"{name} {self.displacement[i]:.3f}" for i, name in others)
+            lines.append(f"median displacement in the map, in RMS radii: {moved}; {self._describe_floor()}")
+        return [*lines, INTERVALS, *filter(None, [describe_refusal(len(self.labels))])]
+
+    def _list_numbers(self, model: int, *, difference: bool) -> str:
+        parts = []
+        for name in METRICS:
+            numbers = (self.difference(name) if difference else self.metric(name))[model]
+            label = {"knn_accuracy": "kNN accuracy (%)", "map_recall": f"map recall@{self.k}"}.get(name, name)
+            parts.append(f"{label.replace('_', ' ')} {interval_text(name, numbers, signed=difference)}")
+        return ", ".join(parts)
+
+    def _describe_floor(self) -> str:
+        first = self.models[0]
+        if math.isnan(self.noise_floor):
+            return "the maps are independent, so places in them cannot be compared"
+        floor = f"noise floor {self.noise_floor:.3f} ({first} made again)"
+        if self.align == "init":
+            return f"{floor}; starting from {first}'s map favours its arrangement"
+        return f"{floor}; a common layout pulls an image's places together"
+
+
+def interval_text(name: str, numbers: np.ndarray, *, signed: bool = False) -> str:
+    """Value and interval of one of `METRICS` or of ``neighbours_kept`` as text: ``0.834 [0.831, 0.838]``.
+
+    The value alone where its interval is not known or does not hold it; ``not defined`` where it is infinite.
+    """
+    if not np.isfinite(numbers[0]):
+        return "not defined"
+    digits = 1 if name == "knn_accuracy" else 3
+    value, low, high = (f"{number:{'+' if signed else ''}.{digits}f}".replace("-", "−") for number in numbers)
+    return f"{value} [{low}, {high}]" if holds_value(numbers) else value
+
+
+def holds_value(numbers: np.ndarray) -> bool:
+    """Whether value, low and high end have an interval that may be shown."""
+    value, low, high = numbers
+    return bool(np.isfinite(numbers).all() and low <= value <= high)

@@ -228,12 +228,12 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def test_separation_repeats_and_reports_its_resamples() -> None:
     features, labels = blobs(6)
-    done: list[tuple[int, int]] = []
+    done: list[tuple[int, int, str]] = []
     arguments = {"k": 5, "resamples": 40, "seed": 3}
     a = compute_separation([features], labels, **arguments, progress=lambda *progress: done.append(progress))
     b = compute_separation([features], labels, **arguments)
     np.testing.assert_array_equal(a.metrics, b.metrics)
-    assert done[-1] == (40, 40)
+    assert done[-1] == (40, 40, "bootstrap")
     shuffled = np.random.default_rng(0).permutation(48)
     c = compute_separation([features[shuffled]], labels[shuffled], **arguments)
     np.testing.assert_allclose(c.metrics[..., 0], a.metrics[..., 0])

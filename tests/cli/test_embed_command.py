@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from ralr_viz.analysis import layout
+from ralr_viz.analysis.embedding import layout
 from ralr_viz.results.bundle import load_result
 
 FILES = ["embedding", "embedding.csv", "embedding.pdf", "embedding.png"]

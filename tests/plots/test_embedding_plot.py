@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ralr_viz.plots.embedding import draw_embedding, embedding_table
-from ralr_viz.plots.embedding_layout import interval_text
 from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.embedding import METRICS, EmbeddingResult
 
@@ -272,13 +271,3 @@ def test_embedding_table_has_a_row_for_each_network_and_image() -> None:
         assert row["knn_label"] == result.class_name(result.knn_label[i, j])
         assert row["silhouette"] == result.silhouette[i, j]
         assert row["map_recall"] == result.recall[i, j] and row["neighbours_kept"] == result.kept[i, j]
-
-
-def test_interval_text_has_digits_for_its_quantity() -> None:
-    numbers = np.array([-0.0042, -0.0061, 0.0024])
-    assert interval_text("compactness", numbers) == "−0.004 [−0.006, 0.002]"
-    assert interval_text("compactness", numbers, signed=True) == "−0.004 [−0.006, +0.002]"
-    assert interval_text("knn_accuracy", np.array([86.75, 85.3, 88.1])) == "86.8 [85.3, 88.1]"
-    assert interval_text("compactness", np.array([0.232, 0.233, 0.242])) == "0.232"
-    assert interval_text("compactness", np.array([0.232, np.nan, np.nan])) == "0.232"
-    assert interval_text("scatter_ratio", np.array([np.inf, np.nan, np.nan])) == "not defined"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.embedding import METRICS, EmbeddingResult
+from ralr_viz.results.embedding import METRICS, EmbeddingResult, interval_text
 
 
 def make(m: int = 2, n: int = 6, **changes: object) -> EmbeddingResult:
@@ -67,3 +67,13 @@ def test_chance_kept_is_the_overlap_of_random_sets() -> None:
     sets = [(set(rng.choice(n - 1, k, False)), set(rng.choice(n - 1, k, False))) for _ in range(4000)]
     overlap = np.mean([len(a & b) / len(a | b) for a, b in sets])
     assert found.chance_kept == pytest.approx(overlap, rel=0.05)
+
+
+def test_interval_text_has_digits_for_its_quantity() -> None:
+    numbers = np.array([-0.0042, -0.0061, 0.0024])
+    assert interval_text("compactness", numbers) == "−0.004 [−0.006, 0.002]"
+    assert interval_text("compactness", numbers, signed=True) == "−0.004 [−0.006, +0.002]"
+    assert interval_text("knn_accuracy", np.array([86.75, 85.3, 88.1])) == "86.8 [85.3, 88.1]"
+    assert interval_text("compactness", np.array([0.232, 0.233, 0.242])) == "0.232"
+    assert interval_text("compactness", np.array([0.232, np.nan, np.nan])) == "0.232"
+    assert interval_text("scatter_ratio", np.array([np.inf, np.nan, np.nan])) == "not defined"

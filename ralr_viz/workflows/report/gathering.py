@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ralr_viz.comparison import Progress
+from ralr_viz.results.bundle import Result
 from ralr_viz.workflows.report.sides import Source
+
+AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,7 @@ class Gathering:
     seeds: list[int | None] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def noted(self, result: AnyResult) -> AnyResult:
+        """A result that says who asked for it, before what it was computed from."""
+        return replace(result, provenance=dict(self.options.provenance) | dict(result.provenance))

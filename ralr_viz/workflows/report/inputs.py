@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -175,12 +174,8 @@ def _embed(
 ) -> EmbeddingResult | None:
     try:
         _check_sample(predictions[0], rows)
-        return compute_embedding(
-            [take_images(p, rows) for p in predictions],
-            seed=now.options.seed,
-            progress=now.progress,
-            provenance=dict(now.options.provenance),
-        )
+        taken = [take_images(p, rows) for p in predictions]
+        return now.noted(compute_embedding(taken, seed=now.options.seed, progress=now.progress))
     except InputError as error:
         now.missing["embeddings"] = str(error)
         return None
@@ -213,7 +208,7 @@ def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
         )
         return None
     try:
-        return dataclasses.replace(compute_curves(records), provenance=dict(now.options.provenance))
+        return now.noted(compute_curves(records))
     except InputError as error:
         now.missing["curves"] = str(error)
         return None

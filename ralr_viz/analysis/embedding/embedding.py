@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +11,20 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_limits
 
-from ralr_viz.analysis.comparison import check_same_images
-from ralr_viz.analysis.layout import Engine, Progress, displacement, lay_out
+from ralr_viz.analysis.comparison import check_same_images, describe_networks
+from ralr_viz.analysis.embedding.layout import Engine, displacement, lay_out
+from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.analysis.separation import (
     common_neighbours,
     compute_separation,
     group_by_class,
     nearest_neighbours,
 )
-from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.results.embedding import ALIGNS, METHODS, EmbeddingResult
+from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import embedding as options
+from ralr_viz.results.embedding import EmbeddingResult
 from ralr_viz.results.predictions import PredictionsResult
 
 _MOST_DIMENSIONS = 50
@@ -31,18 +34,16 @@ _PACKAGES = {"tsne": ("openTSNE",), "umap": ("umap-learn", "pynndescent", "numba
 
 
 def compute_embedding(
-    predictions: Sequence[PredictionsResult],
+    compared: Comparison | Sequence[PredictionsResult],
     *,
-    method: str = "tsne",
-    align: str = "init",
-    perplexity: float | None = None,
-    neighbours: int = 15,
-    k: int = 20,
-    seed: int = 0,
-    resamples: int = 2000,
-    threads: int | None = None,
+    method: str = options.METHOD.default,
+    align: str = options.ALIGN.default,
+    perplexity: float | None = options.PERPLEXITY.default,
+    neighbours: int = options.NEIGHBOURS.default,
+    k: int = options.NEAREST.default,
+    resamples: int = options.DRAWS.default,
+    seed: int = options.MAP_SEED.default,
     progress: Progress | None = None,
-    provenance: dict[str, Any] | None = None,
 ) -> EmbeddingResult:
     """Embed the penultimate features of several networks, and measure how their classes separate.
 
@@ -58,21 +59,19 @@ def compute_embedding(
 
     t-SNE is openTSNE's: exact neighbours up to 20,000 images, Barnes–Hut below 10,000 and FFT from there,
     started from the principal components, 250 iterations at exaggeration 12, then 500. For a seed the result
-    is the same to the bit with any number of threads.
+    is the same to the bit with any number of threads, of which it takes as many as torch.
 
     Args:
-        predictions: Of one network or more, on the same images in the same order, with labels.
+        compared: One network or more on labelled images, or their predictions on the same images in the same order.
         method: ``tsne`` or ``umap``.
         align: As above; without effect for one network.
         perplexity: Of t-SNE, at least 1 and below a third of the images; 30, or as much as few images allow,
             when left out.
         neighbours: Of UMAP, at least 2 and below the number of images.
         k: Nearest others of the numbers.
-        seed: Of maps and bootstrap.
         resamples: Of the bootstrap, 1 or more.
-        threads: Of t-SNE; as many as torch uses when left out.
+        seed: Of maps and bootstrap.
         progress: Called as ``progress(done, total, what)``.
-        provenance: Kept with the result, with the networks' own and the versions of the packages.
 
     Raises:
         InputError: No networks, other images or labels in one than in another, no labels, features that do
@@ -80,29 +79,23 @@ def compute_embedding(
         UnknownNameError: No such method or alignment.
 
     Example:
-        >>> a, b = (compute_predictions(m, images, labels, mean=mean, std=std) for m in models)
-        >>> result = compute_embedding([a, b])
-        >>> result.metric("compactness"), result.difference("compactness")
+        >>> result = compute_embedding(compare(["runs/R/baseline/seed0", "runs/R/ralr/seed0"]))  # doctest: +SKIP
+        >>> result.metric("compactness"), result.difference("compactness")  # doctest: +SKIP
 
     References:
         Kobak and Berens, The art of using t-SNE for single-cell transcriptomics, Nat. Commun. 2019.
         Wattenberg et al., How to Use t-SNE Effectively, Distill 2016.
     """
+    check(options.SPEC.options, method=method, align=align, k=k, resamples=resamples, seed=seed)
+    if isinstance(compared, Comparison):  # refuse before the forward passes
+        _check_map(len(compared.samples), method, align, perplexity, neighbours)
+    predictions = predictions_of(compared, progress)
     _check_predictions(predictions)
     first = predictions[0]
-    perplexity = default_perplexity(len(first.labels)) if perplexity is None else perplexity
-    check_options(
-        len(first.labels),
-        method,
-        align,
-        perplexity=perplexity,
-        neighbours=neighbours,
-        k=k,
-        resamples=resamples,
-    )
+    perplexity = _check_map(len(first.labels), method, align, perplexity, neighbours)
     group_by_class(first.labels)  # refuse before the work
     align = align if len(predictions) > 1 else "none"
-    engine = Engine(method, float(perplexity), neighbours, threads or torch.get_num_threads(), progress)
+    engine = Engine(method, perplexity, neighbours, torch.get_num_threads(), progress)
     features = [p.features.astype(np.float64) for p in predictions]
     # one thread of BLAS and OpenMP: sums in another order, and ties between neighbours, would change bits
     with threadpool_limits(1):
@@ -117,7 +110,7 @@ def compute_embedding(
             k=k,
             resamples=resamples,
             seed=seed,
-            progress=lambda done, total: engine.report(done, total, "bootstrap"),
+            progress=engine.report,
         )
         trust, trust_images = _trustworthiness(features, maps, k)
     return EmbeddingResult(
@@ -138,7 +131,7 @@ def compute_embedding(
         noise_floor=floor,
         method=method,
         align=align,
-        perplexity=float(perplexity) if method == "tsne" else None,
+        perplexity=perplexity if method == "tsne" else None,
         neighbours=neighbours if method == "umap" else None,
         k=min(k, len(first.labels) - 1),
         seed=seed,
@@ -149,11 +142,7 @@ def compute_embedding(
         dataset=first.dataset,
         split=first.split,
         notes=(*engine.notes, *_notes(predictions, k)),
-        provenance={
-            "networks": [{"name": p.model, **p.provenance} for p in predictions],
-            "packages": _versions(method),
-            **(provenance or {}),
-        },
+        provenance=describe_networks(predictions) | {"packages": _versions(method)},
     )
 
 
@@ -168,25 +157,8 @@ def default_perplexity(n: int) -> float:
     return min(30.0, (n - 1) / 3)
 
 
-def check_options(
-    n: int,
-    method: str,
-    align: str,
-    *,
-    perplexity: float | None = None,
-    neighbours: int = 15,
-    k: int = 20,
-    resamples: int = 2000,
-) -> None:
-    """What `compute_embedding` requires of its options for n images.
-
-    Raises:
-        InputError, UnknownNameError: As there.
-    """
-    if method not in METHODS:
-        raise UnknownNameError("embedding method", method, METHODS)
-    if align not in ALIGNS:
-        raise UnknownNameError("alignment", align, ALIGNS)
+def _check_map(n: int, method: str, align: str, perplexity: float | None, neighbours: int) -> float:
+    """The perplexity, of options that fit together and a map of n images."""
     if align == "aligned-umap" and method != "umap":
         raise InputError(
             f"alignment `aligned-umap` is of UMAP, not of `{method}`: take umap, or align by init"
@@ -199,9 +171,7 @@ def check_options(
         )
     if method == "umap" and not 2 <= neighbours < n:
         raise InputError(f"`neighbours` = {neighbours} must be from 2 to {n - 1}, one less than the images")
-    for name, value in {"k": k, "resamples": resamples}.items():
-        if value < 1:
-            raise InputError(f"`{name}` = {value} must be 1 or more")
+    return float(perplexity)
 
 
 def _reduce(features: np.ndarray) -> np.ndarray:

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from scipy.linalg import orthogonal_procrustes
 
+from ralr_viz.comparison import Progress
 from ralr_viz.foreign import one_line
-
-Progress = Callable[[int, int, str], object]
 
 _EXACT_UP_TO = 20_000
 """Points; beyond, t-SNE's neighbours are approximate."""

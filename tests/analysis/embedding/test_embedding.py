@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 from threadpoolctl import threadpool_info, threadpool_limits
+from torch import nn
 
-from ralr_viz.analysis import layout
-from ralr_viz.analysis.embedding import check_options, compute_embedding, default_perplexity, map_recall
+from ralr_viz.analysis.embedding import compute_embedding, layout
+from ralr_viz.analysis.embedding.embedding import default_perplexity, map_recall
+from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.analysis.separation import compute_separation
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.embedding import METRICS
 from ralr_viz.results.predictions import PredictionsResult
 
-OPTIONS = {"perplexity": 10, "k": 5, "resamples": 50, "threads": 1}
+OPTIONS = {"perplexity": 10, "k": 5, "resamples": 50}
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +75,34 @@ def test_compute_embedding_holds_the_numbers_of_the_features(tmp_path) -> None:
     assert load_result(save_result(found, tmp_path / "e")) == found
 
 
+def small_networks() -> Comparison:
+    torch.manual_seed(0)
+    networks = {
+        name: nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+        )
+        for name in ("a", "b")
+    }
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    return compare(
+        networks, images=images, labels=np.arange(40) % 4, mean=(0.5,) * 3, std=(0.2,) * 3, device="cpu"
+    )
+
+
+def test_compute_embedding_of_a_comparison_is_that_of_its_predictions() -> None:
+    compared = small_networks()
+    found = compute_embedding(compared, **OPTIONS)
+    assert found == compute_embedding(compute_predictions(compared), **OPTIONS)
+    assert found.models == ("a", "b") and found.feature_widths == (8, 8)
+
+
+def test_compute_embedding_refuses_options_before_the_forward_passes() -> None:
+    compared = small_networks()
+    with pytest.raises(InputError, match="`perplexity` = 20 must be"):
+        compute_embedding(compared, perplexity=20)
+    assert not compared.memory
+
+
 def test_map_recall_is_one_where_the_map_is_the_features_and_chance_elsewhere() -> None:
     points = np.random.default_rng(0).standard_normal((400, 2))
     np.testing.assert_array_equal(map_recall(points, points, 8), 1)
@@ -92,7 +124,8 @@ def test_compute_embedding_is_the_same_to_the_bit_with_any_number_of_threads() -
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            found.append(compute_embedding(runs, **(OPTIONS | {"threads": threads})))
+            assert torch.get_num_threads() == threads  # those that it takes
+            found.append(compute_embedding(runs, **OPTIONS))
     assert found[0] == found[1]
 
 
@@ -202,13 +235,12 @@ def test_a_map_with_images_that_have_no_place_is_refused(monkeypatch: pytest.Mon
         ("tsne", "init", {"resamples": 0}, "`resamples` = 0 must be 1 or more"),
     ],
 )
-def test_check_options_refuses(method: str, align: str, options: dict, message: str) -> None:
+def test_compute_embedding_refuses_options(method: str, align: str, options: dict, message: str) -> None:
     with pytest.raises(InputError) as error:
-        check_options(100, method, align, **options)
+        compute_embedding([make(n=100)], method=method, align=align, **options)
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize(("n", "expected"), [(10_000, 30), (91, 30), (25, 8), (4, 1)])
 def test_default_perplexity_is_30_or_what_few_images_allow(n: int, expected: float) -> None:
     assert default_perplexity(n) == expected
-    check_options(n, "tsne", "none")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from ralr_viz.analysis.layout import Engine, displacement, lay_out
+from ralr_viz.analysis.embedding.layout import Engine, displacement, lay_out
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from scipy.spatial import procrustes
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from ralr_viz.analysis import layout
-from ralr_viz.analysis.layout import Engine, displacement, fit_similarity, lay_out
+from ralr_viz.analysis.embedding import layout
+from ralr_viz.analysis.embedding.layout import Engine, displacement, fit_similarity, lay_out
 
 
 @pytest.fixture(scope="module")
