@@ -28,7 +28,6 @@ from ralr_viz.cli import (
     figures,
     fork,
     landscape,
-    localisation,
     movement,
     report,
     run,
@@ -87,7 +86,6 @@ app.command("fork")(fork.fork)
 app.command("movement")(movement.movement)
 app.command("collapse")(collapse.collapse)
 app.command("similarity")(similarity.similarity)
-app.command("localisation")(localisation.localisation)
 app.command("landscape")(landscape.landscape)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))

@@ -76,6 +76,10 @@ class Comparison:
                 )
         return first.mean, first.std
 
+    def take(self, rows: np.ndarray) -> Comparison:
+        """The same networks on some of the samples, by their rows."""
+        return replace(self, samples=self.samples.take(rows))
+
     def augmented(self, seed: int = 0) -> Comparison:
         """The same with one fixed draw of the augmentation that the networks were trained with.
 

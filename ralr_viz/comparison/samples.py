@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,17 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> Samples:
+        """Some of them, by their rows."""
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            boxes=boxes,
+            indices=self.indices[rows],
+        )
 
     def describe(self) -> dict[str, Any]:
         """``dataset``, ``split`` and ``augmentation``, as results name them."""

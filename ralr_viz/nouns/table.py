@@ -10,5 +10,6 @@ _ROWS = (
     Noun("spectrum", "networks", cost=450),
     Noun("calibration", "networks", cost=60),
     Noun("embedding", "networks", command="embed"),
+    Noun("localisation", "networks", cost=60),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

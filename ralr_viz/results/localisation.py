@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 
 METRICS = {
     "rank": "rank accuracy",
@@ -162,3 +163,29 @@ class LocalisationResult(Result):
     def count(self, name: str, stratum: str) -> int:
         """Images of one of `METRICS` on one of `STRATA`."""
         return int(self.counts[list(STRATA).index(stratum), list(METRICS).index(name)])
+
+    def describe(self) -> list[str]:
+        """The measures, what maps that know nothing reach, and whether the networks' maps depend on their weights."""
+        lines = list_measures(self.models, self.measures())
+        for stratum, words in STRATA.items():
+            parts = []
+            for name in METRICS:
+                uniform, centre = self.baseline(name, stratum).values()
+                if not math.isnan(uniform):
+                    parts.append(
+                        f"{METRICS[name]} {uniform:.4g}, {centre:.4g} (n = {self.count(name, stratum):,})"
+                    )
+            lines.append(f"uniform and centre map, {words}: {'; '.join(parts)}")
+        for i, model in enumerate(self.models):
+            zero = f"{self.zero_maps[i]:,} zero maps, threshold {self.thresholds[i]:.2f}"
+            lines.append(f"{model}: {zero}; {self.dropped:,} images without a proper box dropped")
+            if self.sanity_images:
+                stages = ", ".join(
+                    f"{stage} {value:.3f}"
+                    for stage, (value, _, _) in zip(self.sanity_stages[i], self.sanity[i], strict=False)
+                )
+                lines.append(
+                    f"{model}: rank correlation with its own maps, weights random from the head up to: {stages} "
+                    f"({self.sanity_images:,} images)"
+                )
+        return lines

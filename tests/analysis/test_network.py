@@ -14,9 +14,9 @@ from ralr_viz.analysis.activations import compute_activations
 from ralr_viz.analysis.barrier import compute_barrier
 from ralr_viz.analysis.cam import compute_cam
 from ralr_viz.analysis.cam_check import verify_cam
-from ralr_viz.analysis.faithfulness import compute_faithfulness
 from ralr_viz.analysis.landscape import compute_landscape
-from ralr_viz.analysis.localisation_sanity import randomise_cascade
+from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
+from ralr_viz.analysis.localisation.sanity import randomise_cascade
 from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.analysis.sharpness import compute_sharpness
 from ralr_viz.analysis.similarity import compute_similarity
@@ -66,10 +66,8 @@ CLASSIFYING: dict[str, Measure] = {
     "cam": lambda m: compute_cam(m, IMAGES, targets=LABELS, **SCALE).raw,
     "gradcam": lambda m: compute_cam(m, IMAGES, targets=LABELS, method="gradcam++", **SCALE).raw,
     "verify": lambda m: verify_cam(m, IMAGES, targets=LABELS, **SCALE).cam.raw,
-    "faithfulness": lambda m: (
-        compute_faithfulness(m, IMAGES, LABELS, np.ones((12, 2, 2)), steps=2, **SCALE).gains
-    ),
-    "cascade": lambda m: randomise_cascade(m, IMAGES, LABELS, **SCALE).spearman,
+    "faithfulness": lambda m: measure_faithfulness(seen_by(m), 0, np.ones((12, 2, 2)), steps=2).gains,
+    "cascade": lambda m: randomise_cascade(seen_by(m), 0).spearman,
     "barrier": lambda m: compute_barrier(seen_by(m, m), points=3).losses,
     "sharpness": lambda m: compute_sharpness(seen_by(m)).measures()[0].values,
     "spectrum": lambda m: compute_spectrum(seen_by(m)).measures()[0].values,

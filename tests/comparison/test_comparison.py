@@ -63,6 +63,16 @@ def test_comparison_builds_private_copies_in_eval_mode() -> None:
         assert all(torch.equal(untouched.state_dict()[name], value) for name, value in before.items())
 
 
+def test_comparison_takes_some_of_the_samples_by_row() -> None:
+    whole = of_modules(network(), boxes=np.arange(24).reshape(6, 4))
+    part = whole.take(np.array([1, 4]))
+    np.testing.assert_array_equal(part.samples.images, IMAGES[[1, 4]])
+    np.testing.assert_array_equal(part.samples.labels, LABELS[[1, 4]])
+    np.testing.assert_array_equal(part.samples.boxes, [[4, 5, 6, 7], [16, 17, 18, 19]])
+    assert part.samples.indices.tolist() == [1, 4] and part.networks is whole.networks
+    assert len(whole.samples) == 6 and part.memory is not whole.memory
+
+
 def test_comparison_takes_the_network_inside_a_compiled_one_and_no_torchscript() -> None:
     model = network()
     compiled = of_modules(torch.compile(model)).build(0)

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ralr_viz.analysis.faithfulness import Faithfulness
-from ralr_viz.analysis.localisation import box_accuracy, compute_localisation
-from ralr_viz.analysis.localisation_sanity import Cascade
+from ralr_viz.analysis.localisation.faithfulness import Faithfulness
+from ralr_viz.analysis.localisation.sanity import Cascade
+from ralr_viz.analysis.localisation.scores import box_accuracy, score_maps
 from ralr_viz.errors import InputError
 from ralr_viz.results.box_metrics import energy_in_box, rank_accuracy
 from ralr_viz.results.localisation import METRICS, STRATA
@@ -50,7 +50,7 @@ def scene(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 def test_localisation_of_perfect_maps_beats_every_blind_map():
     boxes, maps, labels = scene()
-    result = compute_localisation([predictions(maps, labels, labels)], boxes, SIZE, resamples=50)
+    result = score_maps([predictions(maps, labels, labels)], boxes, SIZE, resamples=50)
     for stratum in STRATA:
         for name in ("rank", "energy", "pointing"):
             value = result.measure(name, stratum).values[0]
@@ -66,7 +66,7 @@ def test_localisation_strata_and_their_means():
     boxes, maps, labels = scene()
     decided = np.where(np.arange(60) % 4 == 0, (labels + 1) % 3, labels)
     a, b = predictions(maps, labels, labels, model="a"), predictions(maps[::-1], labels, decided, model="b")
-    result = compute_localisation([a, b], boxes, SIZE, resamples=5)
+    result = score_maps([a, b], boxes, SIZE, resamples=5)
     area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1) / 256
     masks = {"small": area < 0.25, "all": area > 0, "correct": decided == labels}
     for stratum, mask in masks.items():
@@ -93,9 +93,9 @@ def test_localisation_threshold_is_chosen_on_the_other_half():
     tuned = np.arange(60) % 2 == 0
     other = np.zeros_like(maps)
     mixed = np.where(tuned[:, None, None], low - 0.5, other)
-    result = compute_localisation([predictions(mixed, labels, labels)], boxes, SIZE, resamples=5)
+    result = score_maps([predictions(mixed, labels, labels)], boxes, SIZE, resamples=5)
     changed = np.where(tuned[:, None, None], low - 0.5, np.random.default_rng(0).random(maps.shape))
-    again = compute_localisation([predictions(changed, labels, labels)], boxes, SIZE, resamples=5)
+    again = score_maps([predictions(changed, labels, labels)], boxes, SIZE, resamples=5)
     assert result.thresholds == again.thresholds  # whatever the evaluated half is
     assert np.isnan(result.overlap[0, tuned]).all() and np.isfinite(result.overlap[0, ~tuned]).all()
     # constant maps of the evaluated half are the whole image
@@ -106,7 +106,7 @@ def test_localisation_drops_improper_boxes_and_counts_zero_maps():
     boxes, maps, labels = scene()
     boxes[3], boxes[4], boxes[5] = -1, (-9, 2, -1, 9), (16, 0, 19, 3)  # none, and two beside the image
     maps[10], maps[11], maps[3] = 0, -1, 0
-    result = compute_localisation([predictions(maps, labels, labels)], boxes, SIZE, resamples=5)
+    result = score_maps([predictions(maps, labels, labels)], boxes, SIZE, resamples=5)
     assert result.dropped == 3 and len(result.labels) == 57
     assert result.zero_maps.tolist() == [2]  # the third was dropped
     np.testing.assert_array_equal(result.indices, np.delete(np.arange(60) * 2, [3, 4, 5]))
@@ -120,13 +120,13 @@ def test_localisation_draws_are_common_and_cover_the_mean():
     boxes, maps, labels = scene(n=90)
     noisy = maps + np.random.default_rng(1).standard_normal(maps.shape)
     a, b = predictions(noisy, labels, labels, model="a"), predictions(3 * noisy, labels, labels, model="b")
-    result = compute_localisation([a, b], boxes, SIZE, resamples=300)
+    result = score_maps([a, b], boxes, SIZE, resamples=300)
     rank = result.measure("rank", "all")
     assert rank.difference(0, 1) == pytest.approx((0, 0, 0), abs=1e-9)  # no scale enters
     spread = result.rank[0].std() / np.sqrt(90)
     _, low, high = rank.interval(0)
     assert (high - low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.2)
-    assert compute_localisation([a, b], boxes, SIZE, resamples=300) == result
+    assert score_maps([a, b], boxes, SIZE, resamples=300) == result
 
 
 def test_localisation_keeps_the_checks():
@@ -138,7 +138,7 @@ def test_localisation_keeps_the_checks():
         Cascade(("fc", "conv"), np.array([[1, 0.5], [0, 0.5]])),
     ]
     gains = np.random.default_rng(0).standard_normal((2, 3, 2, 8))
-    result = compute_localisation(
+    result = score_maps(
         [p, q], boxes, SIZE, sanity=cascades, faithfulness=[Faithfulness(g) for g in gains], resamples=20
     )
     assert result.sanity_stages == (("fc", "layer2", "layer1"), ("fc", "conv"))
@@ -155,7 +155,6 @@ def test_localisation_keeps_the_checks():
     ("change", "message"),
     [
         ({"predictions": []}, "`predictions` is empty"),
-        ({"resamples": 1}, "`resamples` = 1 must be 2 or more"),
         ({"boxes": np.zeros((3, 4), int)}, r"`boxes` is \(3, 4\): one x0 y0 x1 y1 for each of 60"),
         ({"boxes": np.full((60, 4), -1)}, "0 of 60 images have a proper box"),
         ({"sanity": [None, None]}, "`sanity` has 2 entries for 1 networks"),
@@ -165,7 +164,7 @@ def test_localisation_refuses_in_one_line(change, message):
     boxes, maps, labels = scene()
     arguments: dict = {"predictions": [predictions(maps, labels, labels)], "boxes": boxes, "image_size": SIZE}
     with pytest.raises(InputError, match=message) as caught:
-        compute_localisation(**(arguments | change))
+        score_maps(**(arguments | change))
     assert "\n" not in str(caught.value)
 
 
@@ -175,4 +174,4 @@ def test_localisation_refuses_a_network_without_maps():
         predictions(maps, labels, labels), true_maps=np.zeros((60, 0, 0)), predicted_maps=np.zeros((60, 0, 0))
     )
     with pytest.raises(InputError, match="`net` has no class activation maps in closed form"):
-        compute_localisation([p], boxes, SIZE)
+        score_maps([p], boxes, SIZE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
-from ralr_viz.comparison.network import plain_network
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.interpolation import interpolate_maps
 from ralr_viz.results.localisation import CONTROLS
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.runtime import Runtime
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Normalised images (b, 3, H, W) float32 to a number of each, (b,)."""
@@ -44,20 +44,14 @@ class Faithfulness:
     gains: np.ndarray
 
 
-def compute_faithfulness(
-    model: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
+def measure_faithfulness(
+    comparison: Comparison,
+    i: int,
     maps: np.ndarray,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
     steps: int = 10,
     seed: int = 0,
-    batch: int = 500,
-    device: str = "cpu",
-    precision: str = "fp32",
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Faithfulness:
     """Gains of a network's maps over a random and a centre map of the same coarseness.
 
@@ -65,15 +59,12 @@ def compute_faithfulness(
     over a blind map, by the same network on the same image, does not measure these.
 
     Args:
-        model: Any classifier; its mode, gradients and device are left as they were.
-        images: (n, H, W, 3) uint8.
-        labels: (n,) integer classes whose probability is followed.
+        comparison: Its n images, of the classes whose probability is followed.
+        i: The network, any classifier.
         maps: (n, h, w) signed maps of these classes.
-        mean, std: Per channel, in units of [0, 1], as in training.
         steps: Of the deletion and insertion curves, 1 or more.
         seed: Of random maps, ties and noise.
-        batch, device, precision: As in `compute_predictions`.
-        progress: Called as ``progress(done, total)`` with the number of images.
+        progress: Called as ``progress(done, total, what)`` with the number of images.
 
     Raises:
         InputError: Images, labels or maps of another shape or range, or ``steps`` < 1.
@@ -82,44 +73,37 @@ def compute_faithfulness(
         Petsiuk et al., RISE, BMVC 2018 (deletion, insertion). Rong et al., A consistent and efficient
         evaluation strategy for attribution methods, ICML 2022 (ROAD).
     """
+    network, samples, runtime = comparison.networks[i], comparison.samples, comparison.runtime
+    images, batch = samples.images, comparison.batch or 500
     check_images(images, batch)
     if maps.ndim != 3 or len(maps) != len(images) or steps < 1:
         raise InputError(
             f"`maps` is {maps.shape}, `steps` = {steps}: one map for each of {len(images)} images, and 1 or more"
         )
-    runtime = resolve_runtime(device, precision)
-    model = plain_network(model)
-    before = next((p.device for p in model.parameters()), torch.device("cpu"))
-    pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
+    model = runtime.place(network.build())
+    targets = check_targets(samples.labels, len(images))
+    pictures = Pictures.on_device(images, targets, network.mean, network.std, runtime)
+    probe, _ = pictures.load(0, PROBE_IMAGES)
     rng = np.random.default_rng([seed, _STREAM])
     size, imputer = images.shape[1:3], Imputer(images.shape[1:3])
     gains = np.empty((3, len(CONTROLS), len(images)))
-    runtime.place(model)
-    try:
-        probe, _ = pictures.load(0, PROBE_IMAGES)
-        with classifying(model, probe, pictures.targets), torch.no_grad():
-            for i in range(len(images)):
-                x, target = pictures.load(i, i + 1)
-                score = _scorer(model, int(target), runtime, batch)
-                kinds = (maps[i], rng.standard_normal(maps[i].shape), _centre(size))
-                noise = rng.standard_normal((3, *size))
-                picture, found = x[0].float().cpu().numpy(), []
-                for kind in kinds:
-                    order = pixel_order(interpolate_maps(kind, size), rng)
-                    road = road_score(picture, order, score, imputer, noise)
-                    found.append(
-                        (
-                            -deletion(picture, order, score, steps),
-                            insertion(picture, order, score, steps),
-                            road,
-                        )
-                    )
-                own, *blind = np.array(found)
-                gains[:, :, i] = np.stack([own - other for other in blind], axis=1)
-                if progress is not None:
-                    progress(i + 1, len(images))
-    finally:
-        model.to(before)
+    with classifying(model, probe, targets, len(samples.class_names) or None), torch.no_grad():
+        for n in range(len(images)):
+            x, target = pictures.load(n, n + 1)
+            score = _scorer(model, int(target), runtime, batch)
+            kinds = (maps[n], rng.standard_normal(maps[n].shape), _centre(size))
+            noise = rng.standard_normal((3, *size))
+            picture, found = x[0].float().cpu().numpy(), []
+            for kind in kinds:
+                order = pixel_order(interpolate_maps(kind, size), rng)
+                road = road_score(picture, order, score, imputer, noise)
+                found.append(
+                    (-deletion(picture, order, score, steps), insertion(picture, order, score, steps), road)
+                )
+            own, *blind = np.array(found)
+            gains[:, :, n] = np.stack([own - other for other in blind], axis=1)
+            if progress is not None:
+                progress(n + 1, len(images), f"faithfulness of {network.name}")
     return Faithfulness(gains)
 
 

@@ -8,18 +8,24 @@ import torch
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from torch import nn
 
-from ralr_viz.analysis.faithfulness import (
+from ralr_viz.analysis.localisation.faithfulness import (
     Imputer,
-    compute_faithfulness,
     deletion,
     insertion,
+    measure_faithfulness,
     pixel_order,
     road_score,
 )
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.models.registry import build_model
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def seen_by(model, images, label, batch=None) -> Comparison:
+    settings = {"mean": MEAN, "std": STD, "device": "cpu", "batch": batch}
+    return compare({"net": model}, images=images, labels=np.full(len(images), label), **settings)
 
 
 def total(pictures):
@@ -93,31 +99,32 @@ def test_faithful_maps_gain_and_others_lose():
     images[:, :4, :4] += 170
     maps = np.zeros((6, 4, 4), np.float32)
     maps[:, :2, :2] = 1
-    settings = {"mean": MEAN, "std": STD}
-    found = compute_faithfulness(Spot(), images, np.ones(6, int), maps, **settings)
+    compared = seen_by(Spot(), images, 1)
+    found = measure_faithfulness(compared, 0, maps)
     assert found.gains.shape == (3, 2, 6)
     assert (found.gains.mean(axis=2) > 0.05).all()
-    worst = compute_faithfulness(Spot(), images, np.ones(6, int), -maps, **settings)
+    worst = measure_faithfulness(compared, 0, -maps)
     assert (worst.gains.mean(axis=2)[:2] < 0).all() and worst.gains.mean(axis=2)[2, 0] < 0
 
 
 def test_faithfulness_is_the_same_for_a_seed_and_leaves_no_trace():
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     maps = np.random.default_rng(1).standard_normal((3, 4, 4)).astype(np.float32)
-    model = build_model("resnet20", 4).train()
+    compared = seen_by(build_model("resnet20", 4).train(), images, 0)
+    model = compared.networks[0].source
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    settings = {"mean": MEAN, "std": STD, "steps": 3}
-    first = compute_faithfulness(model, images, np.zeros(3, int), maps, **settings)
-    again = compute_faithfulness(model, images, np.zeros(3, int), maps, batch=2, **settings)
+    first = measure_faithfulness(compared, 0, maps, steps=3)
+    again = measure_faithfulness(seen_by(model, images, 0, batch=2), 0, maps, steps=3)
     np.testing.assert_allclose(first.gains, again.gains, atol=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training and all(p.grad is None for p in model.parameters())
     with pytest.raises(RuntimeError, match="stop"):
-        compute_faithfulness(model, images, np.zeros(3, int), maps, **settings, progress=stop)
+        measure_faithfulness(compared, 0, maps, progress=stop)
     assert model.training and all(module.training for module in model.modules())
 
 
-def stop(done, total):
+def stop(done, total, what):
+    assert what == "faithfulness of net"
     raise RuntimeError("stop")
 
 
@@ -126,8 +133,6 @@ def test_faithfulness_refuses_other_maps_and_steps():
     with pytest.raises(
         InputError, match=r"`maps` is \(1, 4, 4\), `steps` = 10: one map for each of 2 images"
     ):
-        compute_faithfulness(Spot(), images, np.ones(2, int), np.zeros((1, 4, 4)), mean=MEAN, std=STD)
+        measure_faithfulness(seen_by(Spot(), images, 1), 0, np.zeros((1, 4, 4)))
     with pytest.raises(InputError, match="`steps` = 0"):
-        compute_faithfulness(
-            Spot(), images, np.ones(2, int), np.zeros((2, 4, 4)), mean=MEAN, std=STD, steps=0
-        )
+        measure_faithfulness(seen_by(Spot(), images, 1), 0, np.zeros((2, 4, 4)), steps=0)

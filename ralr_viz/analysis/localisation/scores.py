@@ -1,8 +1,8 @@
-"""Class activation maps against bounding boxes, for several networks on the same images."""
+"""Maps of several networks against bounding boxes: every number of the localisation, with its resamples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,11 @@ from ralr_viz.analysis.comparison import (
     describe_networks,
     describe_runtime,
 )
-from ralr_viz.analysis.faithfulness import Faithfulness
-from ralr_viz.analysis.localisation_sanity import Cascade
+from ralr_viz.analysis.localisation.faithfulness import Faithfulness
+from ralr_viz.analysis.localisation.sanity import Cascade
+from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
+from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.box_metrics import (
     box_area,
     centre_box_overlap,
@@ -45,55 +47,49 @@ _THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
 _RESAMPLES_AT_ONCE = 64
 
 
-def compute_localisation(
+def score_maps(
     predictions: Sequence[PredictionsResult],
     boxes: np.ndarray,
     image_size: tuple[int, int],
     *,
     sanity: Sequence[Cascade] = (),
     faithfulness: Sequence[Faithfulness] = (),
-    resamples: int = 1000,
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
+    resamples: int = RESAMPLES.default,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
 ) -> LocalisationResult:
-    """Rank accuracy, energy in the box, box accuracy and pointing game; `LocalisationResult` defines each.
-
-    Every image counts, with the map of its true class, whatever the network predicts: a network that
-    classifies better must not localise better for that alone. Thresholds of the map boxes are chosen on the
-    images with an even place in canonical order, which is by hash, and used on the others. The bootstrap
-    draws images with replacement, the same for all networks.
+    """What `compute_localisation` gives, of predictions with maps, boxes and what the checks found.
 
     Args:
         predictions: Of one network or more with maps, on the same labelled images in the same order.
         boxes: (n, 4) integer ``x0 y0 x1 y1`` of these images, inclusive pixel indices, −1 where there is none.
         image_size: (H, W) in pixels, of the images and boxes.
         sanity: What `randomise_cascade` found for each network; or nothing.
-        faithfulness: What `compute_faithfulness` found for each network on the same images; or nothing.
+        faithfulness: What `measure_faithfulness` found for each network on the same images; or nothing.
         resamples: Of the bootstrap, 2 or more.
         seed: Of the bootstrap.
-        progress: Called as ``progress(done, total)``.
-        provenance: Kept with the result, with the networks' own.
+        progress: Called as ``progress(done, total, what)``.
 
     Raises:
         InputError: No networks, other images in one than in another, no labels, no maps, no boxes, fewer than
-            two images with a proper box, or an option out of its range.
+            two images with a proper box, or checks of another number of networks.
     """
-    _check(predictions, boxes, resamples, sanity, faithfulness)
-    every = box_area(boxes, image_size)
-    kept = np.flatnonzero(~np.isnan(every))
-    if len(kept) < 2:
-        raise InputError(
-            f"{len(kept)} of {len(every)} images have a proper box: localisation needs two or more, take more images"
-        )
-    labels, boxes, area = predictions[0].labels[kept], boxes[kept], every[kept]
+    check_maps(predictions, boxes)
+    for name, checked in (("sanity", sanity), ("faithfulness", faithfulness)):
+        if len(checked) not in (0, len(predictions)):
+            raise InputError(
+                f"`{name}` has {len(checked)} entries for {len(predictions)} networks: give one for each"
+            )
+    kept, area = find_proper_boxes(boxes, image_size)
+    dropped = len(boxes) - len(kept)
+    labels, boxes = predictions[0].labels[kept], boxes[kept]
     total = len(predictions) + 1
     tuned = np.arange(len(kept)) % 2 == 0
     scored = []
     for done, p in enumerate(predictions, 1):
         scored.append(_score(p, kept, boxes, image_size, tuned))
         if progress is not None:
-            progress(done, total)
+            progress(done, total, "boxes")
     correct = np.stack([(p.predicted == p.labels)[kept] for p in predictions])
     strata = np.stack([area < SMALL_AREA, np.ones(len(kept), dtype=bool), correct.all(axis=0)])
     each = np.stack([_quantities(s, right, tuned) for s, right in zip(scored, correct, strict=True)])
@@ -106,7 +102,7 @@ def compute_localisation(
         draws[..., at : at + len(weights)] = _means(each, strata, weights)
         at += len(weights)
     if progress is not None:
-        progress(total, total)
+        progress(total, total, "boxes")
     once = np.ones((1, len(kept)))
     device, precision = describe_runtime(predictions)
     first = predictions[0]
@@ -129,7 +125,7 @@ def compute_localisation(
         thresholds=np.array([s.threshold for s in scored]),
         centre_side=side,
         zero_maps=zero,
-        dropped=len(every) - len(kept),
+        dropped=dropped,
         image_size=image_size,
         map_sizes=tuple((int(p.true_maps.shape[1]), int(p.true_maps.shape[2])) for p in predictions),
         **_join_sanity(sanity, len(predictions)),
@@ -140,9 +136,43 @@ def compute_localisation(
         split=first.split,
         device=device,
         precision=precision,
-        notes=tuple(_notes(predictions, zero, len(every) - len(kept))),
-        provenance=describe_networks(predictions, provenance),
+        notes=tuple(_notes(predictions, zero, dropped)),
+        provenance=describe_networks(predictions),
     )
+
+
+def check_maps(predictions: Sequence[PredictionsResult], boxes: np.ndarray) -> None:
+    """Refuse what maps cannot be held against boxes of.
+
+    Raises:
+        InputError: No networks, other images in one than in another, no labels, no maps, or not a box an image.
+    """
+    check_same_images_and_classes(predictions)
+    if boxes.shape != (len(predictions[0].labels), 4):
+        raise InputError(
+            f"`boxes` is {boxes.shape}: one x0 y0 x1 y1 for each of {len(predictions[0].labels)} images"
+        )
+    for p in predictions:
+        if not p.has_maps:
+            raise InputError(
+                f"`{p.model}` has no class activation maps in closed form, as its logits are no linear function of "
+                "a pooled map: compare it with `ralr-viz cam`"
+            )
+
+
+def find_proper_boxes(boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the boxes (n, 4) that lie in an image of that size, and their share of it.
+
+    Raises:
+        InputError: Fewer than two.
+    """
+    area = box_area(boxes, size)
+    kept = np.flatnonzero(~np.isnan(area))
+    if len(kept) < 2:
+        raise InputError(
+            f"{len(kept)} of {len(area)} images have a proper box: localisation needs two or more, take more images"
+        )
+    return kept, area[kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,33 +273,6 @@ def _join_faithfulness(
         "faithfulness_draws": gains @ weights.T / n,
         "faithfulness_images": n,
     }
-
-
-def _check(
-    predictions: Sequence[PredictionsResult],
-    boxes: np.ndarray,
-    resamples: int,
-    sanity: Sequence[Cascade],
-    faithfulness: Sequence[Faithfulness],
-) -> None:
-    check_same_images_and_classes(predictions)
-    if resamples < 2:
-        raise InputError(f"`resamples` = {resamples} must be 2 or more")
-    if boxes.shape != (len(predictions[0].labels), 4):
-        raise InputError(
-            f"`boxes` is {boxes.shape}: one x0 y0 x1 y1 for each of {len(predictions[0].labels)} images"
-        )
-    for p in predictions:
-        if not p.has_maps:
-            raise InputError(
-                f"`{p.model}` has no class activation maps in closed form, as its logits are no linear function of "
-                "a pooled map: compare it with `ralr-viz cam`"
-            )
-    for name, found in (("sanity", sanity), ("faithfulness", faithfulness)):
-        if len(found) not in (0, len(predictions)):
-            raise InputError(
-                f"`{name}` has {len(found)} entries for {len(predictions)} networks: give one for each"
-            )
 
 
 def _notes(predictions: Sequence[PredictionsResult], zero: np.ndarray, dropped: int) -> Iterator[str]:

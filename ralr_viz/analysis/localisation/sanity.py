@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +14,9 @@ from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
-from ralr_viz.comparison.network import plain_network
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.runtime import Runtime
 
 _FEWEST_STAGES = 3
 
@@ -50,32 +48,19 @@ class Cascade:
 
 @torch.no_grad()
 def randomise_cascade(
-    model: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    seed: int = 0,
-    batch: int = 500,
-    device: str = "cpu",
-    precision: str = "fp32",
-    progress: Callable[[int, int], object] | None = None,
+    comparison: Comparison, i: int, *, seed: int = 0, progress: Progress | None = None
 ) -> Cascade:
     """Correlation of the true class's map with itself while stage after stage is initialised anew.
 
     A map that explains the network must change when the network's weights are lost; one that stays would be
     drawn by the image's edges alone. Stages are the network's children that have weights, from the last to
-    the first; where there are fewer than three, their children. It works on a deep copy.
+    the first; where there are fewer than three, their children.
 
     Args:
-        model: A network that ends in global average pooling and one linear layer; nothing of it is touched.
-        images: (n, H, W, 3) uint8.
-        labels: (n,) integer classes whose maps are compared.
-        mean, std: Per channel, in units of [0, 1], as in training.
+        comparison: Its images, of n classes whose maps are compared.
+        i: The network, which ends in global average pooling and one linear layer; a private copy is changed.
         seed: Of the random weights.
-        batch, device, precision: As in `compute_predictions`.
-        progress: Called as ``progress(done, total)`` with the number of stages.
+        progress: Called as ``progress(done, total, what)`` with the number of stages.
 
     Raises:
         InputError: Images or labels of another shape or range, or a network without such an end.
@@ -83,28 +68,30 @@ def randomise_cascade(
     References:
         Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018, section 3.1.
     """
-    check_images(images, batch)
-    runtime = resolve_runtime(device, precision)
-    network = runtime.place(copy.deepcopy(plain_network(model)))
-    pictures = Pictures.on_device(images, check_targets(labels, len(images)), mean, std, runtime)
+    network, samples, runtime = comparison.networks[i], comparison.samples, comparison.runtime
+    batch = comparison.batch or 500
+    check_images(samples.images, batch)
+    model = runtime.place(network.build())
+    targets = check_targets(samples.labels, len(samples))
+    pictures = Pictures.on_device(samples.images, targets, network.mean, network.std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with classifying(network, probe, pictures.targets):
-        head = find_cam_head(network, probe)
+    with classifying(model, probe, targets, len(samples.class_names) or None):
+        head = find_cam_head(model, probe)
         if head is None:
             raise InputError(
                 f"`{type(model).__name__}` does not end in global average pooling and one linear layer: its maps "
                 "have no closed form to compare"
             )
-        original = _maps(network, head, pictures, runtime, batch)
-        stages = find_stages(network)
+        original = _maps(model, head, pictures, runtime, batch)
+        stages = find_stages(model)
         found = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for done, name in enumerate(stages, 1):
-                randomise(network.get_submodule(name))
-                found.append(map_correlation(original, _maps(network, head, pictures, runtime, batch)))
+                randomise(model.get_submodule(name))
+                found.append(map_correlation(original, _maps(model, head, pictures, runtime, batch)))
                 if progress is not None:
-                    progress(done, len(stages))
+                    progress(done, len(stages), f"random weights of {network.name}")
     return Cascade(tuple(stages), np.stack(found))
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from ralr_viz.analysis.localisation_sanity import find_stages, map_correlation, randomise, randomise_cascade
+from ralr_viz.analysis.localisation import sanity
+from ralr_viz.analysis.localisation.sanity import find_stages, map_correlation, randomise, randomise_cascade
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.models.registry import build_model
 
@@ -24,6 +24,11 @@ def images():
 
 def state(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def seen_by(model, images, labels, batch=None) -> Comparison:
+    settings = {"mean": MEAN, "std": STD, "device": "cpu", "batch": batch}
+    return compare({"net": model}, images=images, labels=labels, **settings)
 
 
 def test_map_correlation_equals_scipys():
@@ -40,38 +45,34 @@ def test_randomise_cascade_goes_from_the_head_to_the_stem_and_loses_the_maps(ima
     model = build_model("resnet20", 4).eval()
     labels = np.arange(12) % 4
     seen = []
-    found = randomise_cascade(
-        model, images, labels, mean=MEAN, std=STD, progress=lambda done, total: seen.append((done, total))
-    )
+    compared = seen_by(model, images, labels)
+    found = randomise_cascade(compared, 0, progress=lambda *step: seen.append(step))
     assert found.stages == ("linear", "layer3", "layer2", "layer1", "bn1", "conv1")
-    assert found.spearman.shape == (6, 12) and seen[-1] == (6, 6)
+    assert found.spearman.shape == (6, 12) and seen[-1] == (6, 6, "random weights of net")
     summary = found.summarise()
     assert summary.shape == (6, 3)
     assert (summary[:, 1] <= summary[:, 0]).all() and (summary[:, 0] <= summary[:, 2]).all()
     assert np.abs(summary[:, 0]).max() < 0.9  # the network's own maps correlate by 1
-    again = randomise_cascade(model, images, labels, mean=MEAN, std=STD, batch=5)
+    again = randomise_cascade(seen_by(model, images, labels, batch=5), 0)
     np.testing.assert_allclose(again.spearman, found.spearman, atol=0.02)  # but for rounding among near ties
-    other = randomise_cascade(model, images, labels, mean=MEAN, std=STD, seed=1)
+    other = randomise_cascade(compared, 0, seed=1)
     assert np.abs(other.spearman - found.spearman).max() > 0.1
 
 
 def test_randomise_cascade_compares_each_map_with_its_own(images, monkeypatch):
-    from ralr_viz.analysis import localisation_sanity
-
-    monkeypatch.setattr(localisation_sanity, "randomise", lambda module: None)
-    found = randomise_cascade(
-        build_model("resnet20", 4), images, np.arange(12) % 4, mean=MEAN, std=STD, batch=5
-    )
+    monkeypatch.setattr(sanity, "randomise", lambda module: None)
+    compared = seen_by(build_model("resnet20", 4), images, np.arange(12) % 4, batch=5)
+    found = randomise_cascade(compared, 0)
     np.testing.assert_allclose(found.spearman, 1)
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_randomise_cascade_leaves_no_trace(images, broken, monkeypatch):
-    from ralr_viz.analysis import localisation_sanity
-
-    model = build_model("resnet20", 4).train()
-    model.bn1.eval()
-    next(model.parameters()).requires_grad_(False)
+    theirs = build_model("resnet20", 4).train()
+    theirs.bn1.eval()
+    next(theirs.parameters()).requires_grad_(False)
+    compared = seen_by(theirs, images, np.zeros(12, int))
+    model = compared.networks[0].source
     before, modes = state(model), [module.training for module in model.modules()]
     drawn = torch.random.get_rng_state()
     if broken:
@@ -79,11 +80,11 @@ def test_randomise_cascade_leaves_no_trace(images, broken, monkeypatch):
         def fail(*arguments):
             raise RuntimeError("stop")
 
-        monkeypatch.setattr(localisation_sanity, "map_correlation", fail)
+        monkeypatch.setattr(sanity, "map_correlation", fail)
         with pytest.raises(RuntimeError, match="stop"):
-            randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
+            randomise_cascade(compared, 0)
     else:
-        randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
+        randomise_cascade(compared, 0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
     assert [module.training for module in model.modules()] == modes
     assert not any(module._forward_hooks for module in model.modules())
@@ -112,6 +113,5 @@ def test_find_stages_goes_deeper_where_there_are_few():
 
 def test_randomise_cascade_refuses_a_network_without_closed_form(images):
     model = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 4))
-    model = copy.deepcopy(model)
     with pytest.raises(InputError, match="`Sequential` does not end in global average pooling"):
-        randomise_cascade(model, images, np.zeros(12, int), mean=MEAN, std=STD)
+        randomise_cascade(seen_by(model, images, np.zeros(12, int)), 0)

@@ -1,0 +1,96 @@
+"""How well the class activation maps of several networks point at the object, and what the maps are worth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
+from ralr_viz.analysis.localisation.sanity import randomise_cascade
+from ralr_viz.analysis.localisation.scores import check_maps, find_proper_boxes, score_maps
+from ralr_viz.analysis.predictions import compute_predictions
+from ralr_viz.comparison import Comparison, Progress, Samples
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import localisation as options
+from ralr_viz.nouns.option import RESAMPLES, SEED
+from ralr_viz.results.localisation import LocalisationResult
+
+
+def compute_localisation(
+    comparison: Comparison,
+    *,
+    sanity: int = options.SANITY.default,
+    faithfulness: int = options.FAITHFULNESS.default,
+    resamples: int = RESAMPLES.default,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
+) -> LocalisationResult:
+    """Rank accuracy, energy in the box, box accuracy and pointing game; `LocalisationResult` defines each.
+
+    Every image counts, with the map of its true class, whatever the network predicts: a network that
+    classifies better must not localise better for that alone. Thresholds of the map boxes are chosen on the
+    images with an even place in canonical order, which is by hash, and used on the others. The bootstrap
+    draws images with replacement, the same for all networks.
+
+    Beside them stand two checks of the maps themselves: `randomise_cascade` and `measure_faithfulness`.
+
+    Args:
+        comparison: Networks with maps in closed form, on labelled images with boxes.
+        sanity: Images, evenly spread, of the first check; 0 for none.
+        faithfulness: Of the second one, of some 90 forward passes an image and network; 0 for none.
+        resamples: Of the bootstrap, 2 or more.
+        seed: Of the bootstrap and of what is random in the checks.
+        progress: Called as ``progress(done, total, what)``.
+
+    Raises:
+        InputError: No boxes, no labels, fewer than two images with a proper box, a network without maps, or an
+            option out of its range.
+
+    Example:
+        >>> pair = compare(["runs/R/baseline/seed0", "runs/R/ralr/seed0"])  # doctest: +SKIP
+        >>> compute_localisation(pair).measure("rank", "small").interval(1)  # doctest: +SKIP
+    """
+    check(options.SPEC.options, sanity=sanity, faithfulness=faithfulness, resamples=resamples, seed=seed)
+    boxes = _boxes(comparison.samples)
+    size = (comparison.samples.images.shape[1], comparison.samples.images.shape[2])
+    find_proper_boxes(boxes, size)  # refuse before the work
+    predictions = compute_predictions(comparison, progress)
+    check_maps(predictions, boxes)
+    networks = range(len(comparison))
+    cascades, gains = [], []
+    if sanity:
+        part = comparison.take(_spread(len(boxes), sanity))
+        cascades = [randomise_cascade(part, i, seed=seed, progress=progress) for i in networks]
+    if faithfulness:
+        rows = _spread(len(boxes), faithfulness)
+        part = comparison.take(rows)
+        gains = [
+            measure_faithfulness(part, i, predictions[i].true_maps[rows], seed=seed, progress=progress)
+            for i in networks
+        ]
+    return score_maps(
+        predictions,
+        boxes,
+        size,
+        sanity=cascades,
+        faithfulness=gains,
+        resamples=resamples,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def _boxes(samples: Samples) -> np.ndarray:
+    if samples.boxes is not None:
+        return np.asarray(samples.boxes)
+    if samples.dataset is None:
+        raise InputError("the images have no bounding boxes: pass `boxes` to `compare`")
+    raise InputError(
+        f"`{samples.dataset}` has no bounding boxes: localisation needs data such as Tiny-ImageNet"
+    )
+
+
+def _spread(total: int, count: int) -> np.ndarray:
+    """Rows of ``count`` of the images, evenly spread; all where there are fewer."""
+    count = min(total, count)
+    return total * np.arange(count) // count
