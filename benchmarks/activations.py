@@ -61,10 +61,12 @@ class Task:
 
     def _ours(self, images: np.ndarray) -> int:
         from ralr_viz.analysis.activations import compute_activations
+        from ralr_viz.comparison import compare
 
-        result = compute_activations(
-            [(self.networks[0], self.networks[1])], images, mean=self.mean, std=self.std, batch=self.batch
+        states = compare(
+            self.networks, images=images, mean=self.mean, std=self.std, device="cpu", batch=self.batch
         )
+        result = compute_activations(states)
         assert list(result.layers[0]) == list(self.stages)
         return int(result.counts.sum() + result.zeros.sum())
 

@@ -15,7 +15,6 @@ import typer
 
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
-    activations,
     cam,
     collapse,
     curves,
@@ -75,7 +74,6 @@ app.command("pair")(train.pair)
 app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
-app.command("activations")(activations.activations)
 app.command("cam")(cam.cam)
 app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")

@@ -12,7 +12,9 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_note
+from ralr_viz.cli.noun_command import make_command
 from ralr_viz.errors import InputError
+from ralr_viz.nouns import NOUNS
 
 if TYPE_CHECKING:
     from ralr_viz.results.run import RunRecord
@@ -77,7 +79,7 @@ def figures(
 
     Example: ralr-viz figures --runs checkpoints --out out
     """
-    from ralr_viz.cli import activations, cam, curves
+    from ralr_viz.cli import cam, curves
     from ralr_viz.cli.noun_command import make_command
     from ralr_viz.nouns import NOUNS
 
@@ -92,7 +94,7 @@ def figures(
         curves.curves(run=[path for arm in e.arms for _, path in sorted(e.runs[arm].items())], **common)
 
     def draw_activations(e: Experiment) -> None:
-        activations.activations(ckpt=choose_epochs(e), **where, **common)
+        make_command(NOUNS["activations"])(ckpt=choose_epochs(e), **where, **common)
 
     def draw_cam(e: Experiment) -> None:
         cam.cam(ckpt=last(e), **where, **common)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_note
+from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs
 
 if TYPE_CHECKING:
@@ -117,7 +118,20 @@ def _pair_parameters(inputs: Inputs) -> Parameters:
     return _network_parameters(inputs, _PAIRS)
 
 
+def _open_pairs(inputs: Inputs, given: dict[str, Any], own: dict[str, Any], quiet: bool) -> Comparison:
+    _check_even("--ckpt", given["ckpt"])
+    return open_networks(inputs, given, own, quiet)
+
+
+def _check_even(option: str, specs: Sequence[str]) -> None:
+    """Before any of them is read."""
+    if len(specs) % 2:
+        raise InputError(
+            f"`{option}` is given {len(specs)} times: every pair takes two, e.g. {option} RUN@200 {option} RUN@300"
+        )
+
+
 INPUTS = {
     "networks": Opener(_network_parameters, open_networks),
-    "pairs": Opener(_pair_parameters, open_networks),
+    "pairs": Opener(_pair_parameters, _open_pairs),
 }

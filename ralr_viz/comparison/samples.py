@@ -30,6 +30,7 @@ class Samples:
         dataset, split: Their names; None for the caller's own.
         content_hash: Of the data set; None likewise.
         augmentation: What was done to the images, in words; empty for nothing.
+        limit: At most so many were asked for; None for all.
     """
 
     images: np.ndarray
@@ -41,6 +42,7 @@ class Samples:
     split: str | None = None
     content_hash: str | None = None
     augmentation: str = ""
+    limit: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,6 +57,20 @@ class Samples:
             boxes=boxes,
             indices=self.indices[rows],
         )
+
+    @property
+    def called(self) -> str:
+        """What they are: ``cifar10 test images``."""
+        return " ".join(filter(None, (self.dataset, self.split, "images")))
+
+    @property
+    def selection(self) -> str:
+        """Which they are: ``all 10,000 cifar10 test images``, or so many, evenly spread."""
+        if self.dataset is None:
+            return f"{len(self):,} {self.called}"
+        if len(self) == self.limit:
+            return f"{len(self):,} {self.called}, evenly spread"
+        return f"all {len(self):,} {self.called}"
 
     def describe(self) -> dict[str, Any]:
         """``dataset``, ``split`` and ``augmentation``, as results name them."""
@@ -125,6 +141,7 @@ def select_samples(
         dataset=store.name,
         split=split,
         content_hash=store.content_hash,
+        limit=limit,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ralr_viz.nouns.noun import Noun
 
 _ROWS = (
+    Noun("activations", "pairs"),
     Noun("barrier", "pairs", cost=100),
     Noun("sharpness", "networks", cost=150),
     Noun("spectrum", "networks", cost=450),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -198,6 +199,24 @@ class ActivationsResult(Result):
             table.append(row)
         return table
 
+    def describe(self) -> list[str]:
+        """A line for each row and layer, then what each row differs in from the first."""
+        summary = self.summary()
+        first = summary[: self.num_layers]
+        others = summary[self.num_layers :]
+        return [
+            *(_describe(row) for row in summary),
+            *(_describe_difference(row, first[i % self.num_layers]) for i, row in enumerate(others)),
+        ]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which images and layers these are."""
+        layers = (
+            f"{row}: layers {', '.join(names)}" for row, names in zip(self.rows, self.layers, strict=True)
+        )
+        return (f"images: {self.selection}", *layers)
+
     def _replicates(self, name: str) -> np.ndarray:
         """A measure on all images and then on those outside each group, (R, L, 1 + G)."""
         if name not in MEASURES:
@@ -298,3 +317,33 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, NaN where b = 0."""
     a, b = np.broadcast_arrays(a, b)
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
+
+
+def _describe(row: dict[str, Any]) -> str:
+    """One line for each row and layer; what was not measured is left out."""
+    floor = max(row["floor_earlier"], row["floor_later"])
+    distance = f"W1 {_measured(row, 'distance')} ± {row['distance_bound']:.2g} (bins)"
+    distance += f", {_measured(row, 'distance_sd')} sd"
+    parts = [
+        f"zeros {100 * row['zero_share_earlier']:.1f} → {100 * row['zero_share_later']:.1f} %",
+        distance + ("" if math.isnan(floor) else f", floor {floor:.2g}"),
+        f"correlation {_measured(row, 'correlation')}",
+        f"relative change {_measured(row, 'relative_change', 100)} %",
+        f"dead channels {row['dead_channels_earlier']} → {row['dead_channels_later']}",
+    ]
+    return f"{row['row']}, {row['layer']} ({row['shape']}): " + "; ".join(parts)
+
+
+def _describe_difference(row: dict[str, Any], first: dict[str, Any]) -> str:
+    bound = row["distance_bound"] + first["distance_bound"]
+    parts = [
+        f"W1 {_measured(row, 'distance_difference')} ± {bound:.2g} (bins)",
+        f"correlation {_measured(row, 'correlation_difference')}",
+        f"relative change {_measured(row, 'relative_change_difference', 100)} points",
+    ]
+    return f"{row['row']} minus {first['row']}, {row['layer']}: " + "; ".join(parts)
+
+
+def _measured(row: dict[str, Any], name: str, scale: float = 1) -> str:
+    value, low, high = (scale * row[name + end] for end in ("", "_low", "_high"))
+    return f"{value:.4g}" + ("" if math.isnan(low) else f" [{low:.4g}, {high:.4g}]")

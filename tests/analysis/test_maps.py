@@ -15,6 +15,7 @@ from ralr_viz.analysis.cam_check import verify_cam
 from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
 from ralr_viz.analysis.maps import FIRST, LAST, MapAxes, find_axes, find_tokens
 from ralr_viz.analysis.stages import find_stages
+from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError
 from ralr_viz.results.cam import METHOD_NAMES
 
@@ -157,7 +158,7 @@ def test_tokens_of_unknown_places_and_a_stem_are_refused() -> None:
         compute_cam(Twin(), images, method="gradcam", layer="blocks.1.softmax", **SCALE)
     for other in (Twin(), Twin(last=True, extra=0)):
         with pytest.raises(InputError, match="no module that returns a map"):
-            compute_activations([(other, other)], images, **SCALE)
+            compute_activations(compare([other, other], images=images, **SCALE))
 
 
 def test_a_layer_with_the_channels_last_is_no_layer_of_activations() -> None:

@@ -74,7 +74,7 @@ CLASSIFYING: dict[str, Measure] = {
     "landscape": lambda m: compute_landscape(seen_by(m), points=3).losses,
 }
 LOOKING: dict[str, Measure] = {
-    "activations": lambda m: compute_activations([(m, m)], IMAGES, **SCALE).counts,
+    "activations": lambda m: compute_activations(seen_by(m, m)).counts,
     "similarity": lambda m: compute_similarity([(m, m)], IMAGES, minibatch=6, **SCALE).cross,
 }
 

@@ -33,7 +33,10 @@ def test_activations_draws_a_row_for_each_pair(cli, epochs, squares_root, tmp_pa
     assert result.checkpoints == (("epoch 1", "epoch 2"),) * 2
     assert result.shapes[0] == ((16, 16, 16), (32, 8, 8), (64, 4, 4))
     assert (result.dataset, result.split, result.image) == ("squares", "test", None)
-    assert [c["epoch"] for c in result.provenance["checkpoints"]] == [1, 2, 1, 2]
+    described = result.provenance["checkpoints"]
+    assert [c["epoch"] for c in described] == [1, 2, 1, 2]
+    assert list(described[0]) == ["row", "name", "sha256", "epoch"] and described[0]["row"] == "baseline"
+    assert {"command", "recipe", "device", "precision", "summary"} <= result.provenance.keys()
     assert str(tmp_path) not in str(result.provenance)
 
 
@@ -144,7 +147,7 @@ def test_activations_overwrites_only_with_force(cli, epochs, squares_root, tmp_p
     arguments = ["activations", *epochs[:4], "--data", squares_root, "--limit", 2, "--out", tmp_path, "-q"]
     cli(*arguments).succeeded()
     before = read_files(tmp_path)
-    cli(*arguments, "--image", 0).failed(2, "give one of the two")
+    cli(*arguments, "--image", 0, "--force").failed(2, "give one of the two")
     cli(*arguments, "--batch", 1).failed(2, "exists: pass --force to overwrite it or another --out")
     assert read_files(tmp_path) == before
     cli(*arguments, "--force").succeeded()
@@ -156,7 +159,7 @@ def test_activations_overwrites_only_with_force(cli, epochs, squares_root, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--ckpt", "x"], ["`--ckpt` is given 3 times: every row takes two, the earlier and the later"]),
+        (["--ckpt", "x"], ["`--ckpt` is given 3 times: every pair takes two"]),
         (["--image", "24"], ["`--image 24` is not there: the squares test images are 0 to 23"]),
         (["--image", "-1"], ["'--image'"]),
         (["--image", "3", "--limit", "5"], ["`--image 3` is one image and `--limit 5` several"]),

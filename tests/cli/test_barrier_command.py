@@ -28,7 +28,7 @@ def test_barrier_measures_pairs_of_checkpoints(cli, runs, squares_root, tmp_path
 
 def test_barrier_refuses_bad_input_in_one_line(cli, baseline, squares_root, tmp_path):
     rest = ["--data", squares_root, "--out", tmp_path / "out"]
-    cli("barrier", "--ckpt", baseline, *rest).failed(2, "every pair takes two networks, 1 make none")
+    cli("barrier", "--ckpt", baseline, *rest).failed(2, "`--ckpt` is given 1 times: every pair takes two")
     pair = ["--ckpt", baseline, "--ckpt", baseline, "-q"]
     cli("barrier", *pair, "--points", 4, *rest).failed(2, "`points` = 4", "odd")
     cli("barrier", *pair, "--statistics", "frozen", *rest).failed(2, "unknown statistics `frozen`")

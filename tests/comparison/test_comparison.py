@@ -119,6 +119,7 @@ def test_comparison_opens_runs_on_the_images_of_their_data(arms: Path, squares_r
     assert pair.names == ("baseline", "RALR") and not pair.named
     assert (pair.samples.dataset, pair.samples.split, len(pair.samples)) == ("squares", "test", 5)
     assert pair.samples.indices.tolist() == [24 * i // 5 for i in range(5)]
+    assert pair.samples.selection == "5 squares test images, evenly spread"
     assert pair.common_scale() == (pair.networks[0].mean, pair.networks[0].std)
     facts = pair.facts()
     assert [c["name"] for c in facts["checkpoints"]] == ["baseline", "RALR"]

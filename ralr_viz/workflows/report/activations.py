@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,33 +37,29 @@ def compute_late_activations(
     Raises:
         InputError: No earlier state that all sides have kept, or images of different splits.
     """
-    import numpy as np
-
     from ralr_viz.analysis.activations import compute_activations
-    from ralr_viz.cli.inputs import select_common
+    from ralr_viz.comparison import compare
     from ralr_viz.train.checkpoint import load_checkpoint
 
     before = [load_checkpoint(spec, **options.theirs) for spec in _earlier_states(checkpoints, folders)]
-    limit = min(options.samples, options.limit or options.samples)
-    parts = select_common(checkpoints, options.data, options.split, limit, quiet=True)
-    pairs = list(zip(before, checkpoints, strict=True))
-    scales = np.array([[(part.mean, part.std)] * 2 for part in parts])  # (pairs, 2, mean and std, 3)
-    n, called = len(parts[0].labels), f"{parts[0].dataset} {options.split} images"
-    return compute_activations(
-        [(earlier.build(), later.build()) for earlier, later in pairs],
-        parts[0].images,
-        mean=scales[:, :, 0],
-        std=scales[:, :, 1],
-        names=names,
-        checkpoints=[(f"epoch {earlier.epoch}", f"epoch {later.epoch}") for earlier, later in pairs],
-        selection=f"{n:,} {called}, evenly spread",
-        dataset=parts[0].dataset,
+    comparison = compare(
+        [state for pair in zip(before, checkpoints, strict=True) for state in pair],
+        root=options.data,
         split=options.split,
-        batch=options.batch,
+        limit=min(options.samples, options.limit or options.samples),
         device=options.device,
         precision=options.precision,
-        progress=lambda done: progress(done, len(pairs) * n, "activations"),
-        provenance=dict(options.provenance) | {"checkpoints": [{"sha256": c.sha256} for c in before]},
+        batch=options.batch,
+    )
+    result = compute_activations(comparison, progress=progress)
+    return dataclasses.replace(
+        result,
+        rows=tuple(names),
+        checkpoints=tuple(
+            (f"epoch {earlier.epoch}", f"epoch {later.epoch}")
+            for earlier, later in zip(before, checkpoints, strict=True)
+        ),
+        provenance=dict(options.provenance) | result.provenance,
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ralr_viz.analysis.histogram import StreamingHistogram, align
+from ralr_viz.analysis.activations.histogram import StreamingHistogram, align
 
 CPU = torch.device("cpu")
 

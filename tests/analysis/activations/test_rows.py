@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +17,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ralr_viz.analysis import activations
-from ralr_viz.analysis.activations import LayerStatistics, compute_activations
+from ralr_viz.analysis.activations import compute_activations, statistics
+from ralr_viz.analysis.activations.statistics import LayerStatistics
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
@@ -27,6 +31,12 @@ MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 LAYERS = {"resnet20": ("layer1", "layer2", "layer3"), "wrn": ("layer1", "layer2", "relu")}
 
 Pair = tuple[nn.Module, nn.Module]
+
+
+def seen(pairs: Sequence[Pair], images: np.ndarray, **options: Any) -> Comparison:
+    """Networks two by two on the same images."""
+    networks = options.pop("names", None) or [model for pair in pairs for model in pair]
+    return compare(networks, images=images, device="cpu", **{"mean": MEAN, "std": STD} | options)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +65,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 @pytest.fixture(scope="module")
 def result(pair: Pair, images: np.ndarray) -> ActivationsResult:
-    return compute_activations([pair], images, mean=MEAN, std=STD, batch=16)
+    return compute_activations(seen([pair], images, batch=16))
 
 
 def normalised(images: np.ndarray, mean: tuple[float, ...] = MEAN) -> Tensor:
@@ -126,9 +136,9 @@ def binned(pair: np.ndarray, result: ActivationsResult, layer: int) -> float:
 def test_compute_activations_does_not_depend_on_the_batch(
     result: ActivationsResult, pair: Pair, images: np.ndarray
 ) -> None:
-    done: list[int] = []
-    whole = compute_activations([pair], images, mean=MEAN, std=STD, progress=done.append)
-    assert done == [43]
+    done: list[tuple[int, int, str]] = []
+    whole = compute_activations(seen([pair], images), progress=lambda *at: done.append(at))
+    assert done == [(43, 43, "activations")]
     for name in MEASURES:
         np.testing.assert_allclose(result.measure(name).value, whole.measure(name).value, rtol=1e-3)
         np.testing.assert_allclose(result.measure(name).low, whole.measure(name).low, rtol=1e-3)
@@ -138,8 +148,8 @@ def test_compute_activations_does_not_depend_on_the_batch(
 def test_compute_activations_does_not_depend_on_the_pieces_that_are_counted(
     result: ActivationsResult, pair: Pair, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activations, "_SMALL_PIECE", 5000)
-    pieces = compute_activations([pair], images, mean=MEAN, std=STD, batch=16)
+    monkeypatch.setattr(statistics, "_SMALL_PIECE", 5000)
+    pieces = compute_activations(seen([pair], images, batch=16))
     np.testing.assert_array_equal(pieces.counts, result.counts)
     np.testing.assert_allclose(pieces.sd, result.sd, rtol=1e-6)
 
@@ -148,22 +158,21 @@ def test_compute_activations_makes_smaller_batches_of_large_maps(
     pair: Pair, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[int] = []
-    monkeypatch.setattr(activations, "_MOST_VALUES", 100_000)
-    compute_activations([pair], images, mean=MEAN, std=STD, progress=done.append)
+    monkeypatch.setattr(statistics, "_MOST_VALUES", 100_000)
+    compute_activations(seen([pair], images), progress=lambda at, *_: done.append(at))
     assert len(done) > 1 and done[-1] == 43
 
 
 def test_rows_share_edges_and_may_have_other_networks(images: np.ndarray) -> None:
     pairs = [make_pair("resnet20"), make_pair("wrn"), make_pair("resnet20", seed=1)]
-    done: list[int] = []
-    result = compute_activations(
-        pairs, images, mean=MEAN, std=STD, names=["A", "B", "C"], progress=done.append
-    )
+    done: list[tuple[int, int]] = []
+    result = compute_activations(seen(pairs, images), progress=lambda *at: done.append(at[:2]))
     assert result.layers == (LAYERS["resnet20"], LAYERS["wrn"], LAYERS["resnet20"])
-    assert result.checkpoints == (("earlier", "later"),) * 3
-    assert done == [43, 86, 129]
+    assert result.checkpoints[1] == ("network 3", "network 4")
+    assert result.rows[1] == "network 3 → network 4"
+    assert done == [(43, 129), (86, 129), (129, 129)]
     for i, row in enumerate(pairs):
-        alone = compute_activations([row], images, mean=MEAN, std=STD)
+        alone = compute_activations(seen([row], images))
         for layer in range(3):
             assert result.histogram(layer)[i].sum() == alone.histogram(layer).sum()
             assert result.bin_widths[layer] >= alone.bin_widths[layer]
@@ -175,14 +184,16 @@ def test_rows_share_edges_and_may_have_other_networks(images: np.ndarray) -> Non
 
 def test_a_saved_figure_of_three_rows_is_small(images: np.ndarray, tmp_path: Path) -> None:
     pairs = [make_pair("resnet20", seed) for seed in range(3)]
-    saved = save_result(compute_activations(pairs, images, mean=MEAN, std=STD), tmp_path / "activations")
+    saved = save_result(compute_activations(seen(pairs, images)), tmp_path / "activations")
     assert sum(file.stat().st_size for file in saved.iterdir()) < 3_000_000
 
 
 def test_compute_activations_normalises_each_network_as_it_was_trained(images: np.ndarray) -> None:
     earlier, later = make_pair("resnet20")
     other = (0.1, 0.2, 0.3)
-    result = compute_activations([(earlier, later)], images, mean=[[MEAN, other]], std=STD, layers=["conv1"])
+    first, second = (two := seen([(earlier, later)], images)).networks
+    two = replace(two, networks=(first, replace(second, mean=other)))
+    result = compute_activations(two, layers=["conv1"])
     expected = [
         raw(earlier, "conv1", normalised(images)).mean(),
         raw(later, "conv1", normalised(images, other)).mean(),
@@ -192,17 +203,17 @@ def test_compute_activations_normalises_each_network_as_it_was_trained(images: n
 
 def test_the_same_network_twice_has_not_moved(images: np.ndarray) -> None:
     model = make_pair("wrn")[0]
-    result = compute_activations([(model, model)], images, mean=MEAN, std=STD, batch=10)
+    result = compute_activations(seen([(model, model)], images, batch=10))
     for name, value in (("distance", 0), ("correlation", 1), ("relative_change", 0)):
         np.testing.assert_allclose(result.measure(name), np.full((3, 1, 3), value), atol=1e-12)
     assert (result.floors > 0).all()
 
 
 def test_compute_activations_of_one_image_counts_its_units(images: np.ndarray) -> None:
-    result = compute_activations(
-        [make_pair("resnet20")], images[5:6], mean=MEAN, std=STD, image=5, selection="image 5"
-    )
-    assert (result.num_images, result.image, result.selection) == (1, 5, "image 5")
+    pair = make_pair("resnet20")
+    result = compute_activations(seen([pair], images), image=5)
+    assert (result.num_images, result.image, result.selection) == (1, 5, "image 5 of the 43 images")
+    np.testing.assert_array_equal(result.counts, compute_activations(seen([pair], images[5:6])).counts)
     totals = np.array([result.histogram(i)[0].sum(-1) + result.zeros[0, :, i] for i in range(3)])
     np.testing.assert_array_equal(totals, np.repeat(result.units.T, 2, axis=1))
     assert np.isnan(result.floors).all() and np.isnan(result.distances_without).all()
@@ -215,7 +226,7 @@ def test_compute_activations_counts_dead_channels_and_layers_without_any_value(i
     model[0].bias.data = torch.tensor([-1.0, 2.0, 0.0, 3.0])
     nn.init.constant_(model[2].weight, -1.0)
     nn.init.zeros_(model[2].bias)
-    result = compute_activations([(model, model)], images, mean=MEAN, std=STD, layers=["1", "2", "3"])
+    result = compute_activations(seen([(model, model)], images), layers=["1", "2", "3"])
     assert result.dead_channels[0].tolist() == [[2, 2, 2], [2, 2, 2]]
     assert result.zero_share[0].tolist() == [[0.5, 0.0, 1.0], [0.5, 0.0, 1.0]]
     assert result.mean[0, 0].tolist() == [1.25, -5.0, 0.0]
@@ -227,7 +238,7 @@ def test_what_was_taken_from_a_layer_is_out_of_reach_of_the_next(images: np.ndar
     nn.init.zeros_(linear.weight)
     nn.init.constant_(linear.bias, -2.0)
     model = nn.Sequential(nn.Conv2d(3, 1, 3), nn.Flatten(), linear, nn.ReLU(inplace=True))
-    result = compute_activations([(model, model)], images, mean=MEAN, std=STD, layers=["2", "3"])
+    result = compute_activations(seen([(model, model)], images), layers=["2", "3"])
     assert result.mean[0].tolist() == [[-2.0, 0.0]] * 2
 
 
@@ -235,7 +246,7 @@ def test_moments_of_values_far_from_zero_are_exact(images: np.ndarray) -> None:
     model = nn.Conv2d(3, 2, 3)
     nn.init.constant_(model.bias, 3e4)
     net = nn.Sequential(model)
-    result = compute_activations([(net, net)], images, mean=MEAN, std=STD, layers=["0"], batch=8)
+    result = compute_activations(seen([(net, net)], images, batch=8), layers=["0"])
     values = np.concatenate([raw(net, "0", normalised(images[s : s + 8])) for s in range(0, 43, 8)])
     assert result.sd[0, 0, 0] == pytest.approx(values.astype(float).std(), rel=1e-4)
     assert result.mean[0, 0, 0] == pytest.approx(values.astype(float).mean(), rel=1e-8)
@@ -243,8 +254,8 @@ def test_moments_of_values_far_from_zero_are_exact(images: np.ndarray) -> None:
 
 def test_compute_activations_in_bf16_is_close(images: np.ndarray) -> None:
     pair = make_pair("resnet20")
-    exact = compute_activations([pair], images, mean=MEAN, std=STD)
-    rough = compute_activations([pair], images, mean=MEAN, std=STD, precision="bf16")
+    exact = compute_activations(seen([pair], images))
+    rough = compute_activations(seen([pair], images, precision="bf16"))
     assert 0 < abs(rough.mean / exact.mean - 1).max() < 0.02
 
 
@@ -266,15 +277,13 @@ def test_compute_activations_leaves_no_trace(images: np.ndarray) -> None:
         model.layer1.eval()
         model.conv1.weight.requires_grad_(False)
     before = [snapshot(model) for model in pair]
-    compute_activations([pair], images, mean=MEAN, std=STD)
+    compute_activations(seen([pair], images))
     assert [snapshot(model) for model in pair] == before
     nn.init.constant_(pair[1].layer2[0].conv1.weight, float("nan"))
     before = [snapshot(model) for model in pair]
-    message = "activations of `layer2` in `RALR, epoch 9` are not finite: the checkpoint has diverged"
+    message = "activations of `layer2` in `early → late, late` are not finite: the checkpoint has diverged"
     with pytest.raises(InputError, match=message):
-        compute_activations(
-            [pair], images, mean=MEAN, std=STD, names=["RALR"], checkpoints=[("epoch 8", "epoch 9")]
-        )
+        compute_activations(seen([pair], images, names=dict(zip(("early", "late"), pair, strict=True))))
     assert [snapshot(model) for model in pair] == before
 
 
@@ -287,10 +296,10 @@ class Explodes(nn.Module):
 
 def test_compute_activations_refuses_what_only_a_later_image_shows(images: np.ndarray) -> None:
     net = nn.Sequential(Explodes())
-    compute_activations([(net, net)], images, mean=MEAN, std=STD)
+    compute_activations(seen([(net, net)], images))
     many = np.concatenate([images, np.full_like(images[:1], 255)])
-    with pytest.raises(InputError, match="activations of `0` in `pair 1, earlier` are not finite"):
-        compute_activations([(net, net)], many, mean=MEAN, std=STD, batch=8)
+    with pytest.raises(InputError, match="activations of `0` in `.*, network 1` are not finite"):
+        compute_activations(seen([(net, net)], many, batch=8))
 
 
 def test_compute_activations_reads_a_read_only_memory_map_without_a_warning(images: np.ndarray) -> None:
@@ -298,7 +307,7 @@ def test_compute_activations_reads_a_read_only_memory_map_without_a_warning(imag
     view.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        compute_activations([make_pair("wrn")], view, mean=MEAN, std=STD)
+        compute_activations(seen([make_pair("wrn")], view))
 
 
 class PeakBytes(TorchDispatchMode):
@@ -338,8 +347,9 @@ def test_memory_does_not_grow_with_the_number_of_images(images: np.ndarray) -> N
     peaks = []
     for times in (1, 16):
         many = np.concatenate([images[:32]] * times)
+        states = seen([pair], many, batch=32)
         with PeakBytes() as watch:
-            compute_activations([pair], many, mean=MEAN, std=STD, batch=32)
+            compute_activations(states)
         peaks.append(watch.peak)
     assert peaks[0] > 1_000_000  # the watch sees something
     assert peaks[1] <= 1.01 * peaks[0]
@@ -389,40 +399,56 @@ def tiny(channels: int = 2) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, channels, 3), nn.ReLU())
 
 
+TWO = (tiny(), tiny())
+SMALL = np.zeros((2, 8, 8, 3), np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("call", "message"),
     [
-        ({"images": np.zeros((2, 8, 8, 3), np.float32)}, "takes uint8 RGB images"),
-        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "there are no images"),
-        ({"images": np.zeros((2, 2, 2, 3), np.uint8)}, "`Sequential` does not take 2×2 images"),
-        ({"batch": 0}, "`batch` = 0 must be at least 1"),
-        ({"std": (0.1, 0.0, 0.1)}, "`std` = .* must be three positive numbers"),
-        ({"mean": (0.1, 0.2)}, "`mean` has the shape \\(2,\\): takes three numbers, or \\(1, 2, 3\\)"),
-        ({"pairs": []}, "`pairs` must hold one or more"),
-        ({"pairs": [(tiny(),)]}, "`pairs` must hold one or more \\(earlier, later\\) pairs"),
-        ({"names": ["A", "B"]}, "`names` has 2 and `checkpoints` 1 entries for 1 pairs"),
-        ({"pairs": [(tiny(), tiny())] * 2, "names": ["A", "A"]}, "no name twice"),
-        ({"checkpoints": []}, None),
-        ({"pairs": [(tiny(), tiny(3))]}, "the networks of `pair 1` differ"),
+        (lambda: seen([TWO], np.zeros((2, 8, 8, 3), np.float32)), "takes uint8 RGB images"),
+        (lambda: seen([TWO], np.zeros((0, 8, 8, 3), np.uint8)), "there are no images"),
+        (lambda: seen([TWO], np.zeros((2, 2, 2, 3), np.uint8)), "`Sequential` does not take 2×2 images"),
+        (lambda: seen([TWO], SMALL, batch=0), "`batch` = 0 must be at least 1"),
+        (lambda: seen([TWO], SMALL, std=(0.1, 0.0, 0.1)), "`std` = .* must be three positive numbers"),
+        (lambda: seen([TWO], SMALL, mean=(0.1, 0.2)), "`mean` = \\(0.1, 0.2\\) must be three numbers"),
+        (lambda: seen([], SMALL), "`networks` is empty"),
+        (lambda: seen([(tiny(),)], SMALL), "every pair takes two networks, 1 make none"),
+        (lambda: seen([(tiny(), tiny(3))], SMALL), "the networks of `network 1 → network 2` differ"),
         (
-            {"pairs": [(tiny(), tiny()), (nn.Sequential(tiny(), nn.MaxPool2d(2)),) * 2]},
-            "`pair 2` has 2 layers \\(0, 1\\) and `pair 1` has 1 \\(1\\): draw them one by one",
+            lambda: seen([TWO, (nn.Sequential(tiny(), nn.MaxPool2d(2)),) * 2], SMALL),
+            "`network 3 → network 4` has 2 layers \\(0, 1\\) and `network 1 → network 2` has 1 \\(1\\): draw them one",
         ),
-        ({"pairs": [(nn.Sequential(nn.Flatten()),) * 2]}, "`Sequential` has no module that returns a map"),
-        ({"layers": ["7"]}, "unknown module `7`"),
-        ({"precision": "fp8"}, "unknown precision `fp8`"),
+        (
+            lambda: seen([(nn.Sequential(nn.Flatten()),) * 2], SMALL),
+            "`Sequential` has no module that returns a map",
+        ),
+        (lambda: seen([TWO], SMALL, precision="fp8"), "unknown precision `fp8`"),
     ],
 )
-def test_compute_activations_refuses(arguments: dict, message: str | None) -> None:
-    valid = {
-        "pairs": [(tiny(), tiny())],
-        "images": np.zeros((2, 8, 8, 3), np.uint8),
-        "mean": MEAN,
-        "std": STD,
-    }
-    if message is None:
-        compute_activations(**{**valid, **arguments})
-        return
+def test_compute_activations_refuses(call: Callable[[], Comparison], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        compute_activations(**{**valid, **arguments})
+        compute_activations(call())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": ["7"]}, "unknown module `7`"),
+        ({"image": 2}, "`--image 2` is not there: the images are 0 to 1"),
+        ({"image": -1}, "`image` = -1 must be 0 or more"),
+    ],
+)
+def test_compute_activations_refuses_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compute_activations(seen([TWO], SMALL), **options)
+
+
+def test_one_image_of_some_is_refused() -> None:
+    states = seen([TWO], SMALL)
+    states = replace(states, samples=replace(states.samples, limit=5))
+    with pytest.raises(
+        InputError, match="`--image 1` is one image and `--limit 5` several: give one of the two"
+    ):
+        compute_activations(states, image=1)
