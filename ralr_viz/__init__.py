@@ -3,7 +3,8 @@
 Importing the package loads neither torch nor matplotlib; the names below are loaded when first used.
 
     Train       RALR, MatchedRALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
-    Compare     compare: networks side by side on the same samples, which the diagnostics take
+    Compare     compare: networks side by side on the same samples, which the diagnostics take; late_states: those
+                of runs after 2/3 of their training and at its end
     Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.analysis.spectrum import compute_spectrum
     from ralr_viz.analysis.why import compute_why
-    from ralr_viz.comparison import Comparison, compare
+    from ralr_viz.comparison import Comparison, compare, late_states
     from ralr_viz.plots.activations import draw_activations
     from ralr_viz.plots.barrier import draw_barrier
     from ralr_viz.plots.calibration import draw_calibration
@@ -86,7 +87,6 @@ _FIXED = {
     "compute_effect": "ralr_viz.analysis.effect",
     "compute_fork": "ralr_viz.analysis.fork",
     "compute_landscape": "ralr_viz.analysis.landscape",
-    "compute_movement": "ralr_viz.analysis.movement",
     "compute_predictions": "ralr_viz.analysis.predictions",
     "compute_similarity": "ralr_viz.analysis.similarity",
     "compute_study": "ralr_viz.study.table",
@@ -98,10 +98,10 @@ _FIXED = {
     "draw_effect": "ralr_viz.plots.effect",
     "draw_fork": "ralr_viz.plots.fork",
     "draw_landscape": "ralr_viz.plots.landscape",
-    "draw_movement": "ralr_viz.plots.movement",
     "draw_similarity": "ralr_viz.plots.similarity",
     "draw_study": "ralr_viz.plots.study",
     "draw_why": "ralr_viz.plots.why",
+    "late_states": "ralr_viz.comparison",
     "load_checkpoint": "ralr_viz.train",
     "load_result": "ralr_viz.results.bundle",
     "load_run": "ralr_viz.results.run",

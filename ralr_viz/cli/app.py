@@ -27,7 +27,6 @@ from ralr_viz.cli import (
     figures,
     fork,
     landscape,
-    movement,
     report,
     run,
     schedule,
@@ -81,7 +80,6 @@ app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of tra
 app.command("why")(why.why)
 app.command("effect")(effect.effect)
 app.command("fork")(fork.fork)
-app.command("movement")(movement.movement)
 app.command("collapse")(collapse.collapse)
 app.command("similarity")(similarity.similarity)
 app.command("landscape")(landscape.landscape)

@@ -80,8 +80,6 @@ def figures(
     Example: ralr-viz figures --runs checkpoints --out out
     """
     from ralr_viz.cli import cam, curves
-    from ralr_viz.cli.noun_command import make_command
-    from ralr_viz.nouns import NOUNS
 
     experiments = find_experiments(runs)
     common: dict[str, Any] = {"out": out, "style": style, "force": force, "quiet": quiet}

@@ -11,7 +11,7 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.noun_inputs import INPUTS, keyword
+from ralr_viz.cli.noun_inputs import INPUTS, Opened, keyword
 from ralr_viz.cli.output import prepare_out, save_all, with_command
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.nouns import Noun, Option, check
@@ -55,11 +55,13 @@ def make_command(noun: Noun) -> Callable[..., None]:
 
 
 def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
-    out, style, force, quiet = (given.pop(name) for name in ("out", "style", "force", "quiet"))
+    style, force, quiet = (given.pop(name) for name in ("style", "force", "quiet"))
+    out: Path = given["out"]
     force = prepare_out(out, noun.name, style=style, force=force)
     with show_progress(quiet) as progress:
-        subject = INPUTS[noun.takes].open(noun.spec.inputs, given, values, quiet)
-        result: Result = noun.load("compute")(subject, **values, progress=progress)
+        found = INPUTS[noun.takes].open(noun.spec.inputs, given, values, quiet)
+        opened = found if isinstance(found, Opened) else Opened(found)
+        result: Result = noun.load("compute")(opened.subject, **values, **opened.more, progress=progress)
     finish(with_command(result), out, noun.name, style=style, force=force, quiet=quiet)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -25,11 +26,18 @@ class Opener(NamedTuple):
     Attributes:
         parameters: Of the command, before ``--out`` and after the noun's own options.
         open: Called with the noun's defaults, the values of these parameters (all taken out), the noun's own
-            options and ``--quiet``; returns the first argument of the noun's function.
+            options and ``--quiet``; returns the first argument of the noun's function, or `Opened`.
     """
 
     parameters: Callable[[Inputs], Parameters]
     open: Callable[[Inputs, dict[str, Any], dict[str, Any], bool], Any]
+
+
+class Opened(NamedTuple):
+    """What a noun's function is called with: its first argument and more that come by the same options."""
+
+    subject: Any
+    more: dict[str, Any] = {}  # noqa: RUF012
 
 
 def keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
@@ -131,7 +139,56 @@ def _check_even(option: str, specs: Sequence[str]) -> None:
         )
 
 
+_RUNS = Annotated[
+    list[Path],
+    typer.Option("--run", metavar="RUN", help="Run directory, or a folder of them; repeatable."),
+]
+_CHURN = Annotated[
+    bool, typer.Option("--churn/--no-churn", help="Predictions that change late: needs the images.")
+]
+
+
+def _run_parameters(inputs: Inputs) -> Parameters:
+    after = [
+        keyword("churn", _CHURN, True),
+        keyword("data", options.Data, None),
+        keyword("split", options.Split, inputs.split),
+        keyword("limit", options.Limit, inputs.limit),
+        keyword("batch", options.Batch, inputs.batch),
+        keyword("device", options.Device, "auto"),
+        keyword("precision", options.Precision, inputs.precision),
+    ]
+    return [keyword("run", _RUNS)], after if inputs.churn else []
+
+
+def open_runs(inputs: Inputs, given: dict[str, Any], own: dict[str, Any], quiet: bool) -> Any:
+    """The paths of ``--run``; where churn is measured, their states and the networks of the late phase."""
+    if not inputs.churn:
+        return given["run"]
+    from ralr_viz.analysis.movement.movement import note_no_churn
+    from ralr_viz.comparison import late_states, open_states
+    from ralr_viz.comparison.samples import check_split
+
+    check_split(given["split"])
+    runs, late = open_states(given["run"]), None
+    if quiet:  # which a damaged state must not be lost to
+        for run in (run for run in runs if run.damage):
+            print_note(f"left out: {run.damage}")
+    if given["churn"]:
+        where = {name: given[name] for name in ("split", "limit", "device", "precision", "batch")}
+        try:
+            late = late_states(runs, root=given["data"], **where)
+        except InputError as error:
+            if not quiet:
+                print_note(note_no_churn(error))
+    if late is not None and not quiet:
+        for note in late.notes:
+            print_note(note)
+    return Opened(runs, {"late": late})
+
+
 INPUTS = {
     "networks": Opener(_network_parameters, open_networks),
     "pairs": Opener(_pair_parameters, _open_pairs),
+    "runs": Opener(_run_parameters, open_runs),
 }

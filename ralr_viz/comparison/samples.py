@@ -102,6 +102,12 @@ def open_dataset(checkpoints: Sequence[Checkpoint], root: Path | None) -> Datase
     return store
 
 
+def check_split(split: str) -> None:
+    """Refuse what is no name of a split, with an `UnknownNameError`."""
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+
+
 def select_samples(
     store: Dataset, split: str, limit: int | None, checkpoints: Sequence[Checkpoint] = ()
 ) -> Samples:
@@ -118,8 +124,7 @@ def select_samples(
         InputError: Unknown split, ``val`` for a checkpoint that held nothing out, or training images that are
             not those of the training or not common to all checkpoints.
     """
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
+    check_split(split)
     part = store.test if split == "test" else store.train
     indices = np.arange(len(part.labels))
     if split != "test":

@@ -20,6 +20,7 @@ class Inputs:
         limit_help, precision_help: Of the option, where it is not the common one.
         auto_precision: What ``--precision auto`` means.
         augment: Whether images get one draw of training's augmentation, unless ``--no-augment``.
+        churn: Of runs: whether the predictions at both ends of their late phase are compared, unless ``--no-churn``.
     """
 
     split: str = "test"
@@ -31,6 +32,7 @@ class Inputs:
     precision_help: str = ""
     auto_precision: str = "auto"
     augment: bool = False
+    churn: bool = False
 
 
 @dataclass(frozen=True)

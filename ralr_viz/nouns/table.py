@@ -12,5 +12,6 @@ _ROWS = (
     Noun("calibration", "networks", cost=60),
     Noun("embedding", "networks", command="embed"),
     Noun("localisation", "networks", cost=60),
+    Noun("movement", "runs", cost=60),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

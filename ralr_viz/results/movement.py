@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import bootstrap_counts
 
 DRAWS = 1000
@@ -161,6 +161,10 @@ class MovementResult(Result):
                 ),
             ]
         return tuple(measures)
+
+    def describe(self) -> list[str]:
+        """Each measure that at least one run has."""
+        return list_measures(self.models, [m for m in self.measures() if np.isfinite(m.values).any()])
 
     def _sum(self, values: np.ndarray, late: bool) -> np.ndarray:
         first = self.late_after if late else np.zeros_like(self.late_after)

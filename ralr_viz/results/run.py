@@ -72,6 +72,12 @@ class RunRecord:
         return self.status in ("finished", "unknown")
 
     @property
+    def planned_epochs(self) -> int:
+        """Length of the training: as the recipe says, of a log without one its last epoch."""
+        planned = self.recipe.get("epochs")
+        return planned if isinstance(planned, int) and planned >= 1 else int(self.epoch[-1])
+
+    @property
     def images_seen(self) -> float:
         """Training images shown over all epochs, repeats counted; NaN where no epoch recorded them."""
         shown = self.values("seconds") * self.values("images_per_second")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ralr_viz.analysis.movement import angle_between, compute_movement
+from ralr_viz.analysis.movement import compute_movement
+from ralr_viz.analysis.movement.weights import angle_between
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.predictions import PredictionsResult
@@ -69,7 +70,7 @@ def predictions(predicted, split="test", indices=None) -> PredictionsResult:
 
 def test_movement_on_a_straight_line_has_path_equal_to_net():
     line = 1 + np.arange(10)[:, None] * np.array([0.3, 0.4, 0, 0, 0])
-    result = compute_movement([record(line, lr=0.2)], states=[kept(line)])
+    result = compute_movement([(record(line, lr=0.2), kept(line))])
     assert value(result, "path") == pytest.approx(4.5)
     assert value(result, "path_net_ratio") == pytest.approx(1)
     assert value(result, "late_path_net_ratio") == pytest.approx(1)
@@ -84,7 +85,7 @@ def test_movement_of_a_random_walk_has_ratio_sqrt_of_its_steps():
     rng = np.random.default_rng(0)
     steps = rng.normal(size=(30, 20001))
     walk = np.concatenate([np.zeros((1, 20001)), steps.cumsum(axis=0)])
-    result = compute_movement([record(walk)], states=[kept(walk)])
+    result = compute_movement([(record(walk), kept(walk))])
     assert value(result, "path_net_ratio") == pytest.approx(np.sqrt(30), rel=0.02)
     assert value(result, "late_path_net_ratio") == pytest.approx(np.sqrt(10), rel=0.02)
     assert value(result, "late_angle") == pytest.approx(90, abs=1)
@@ -94,10 +95,10 @@ def test_movement_angles_by_hand():
     moves = np.array([[1, 0], [0, 2], [0, -1], [-1, -1], [3, 3]], dtype=float)
     path = np.zeros((6, 5))
     path[1:, :2] = moves.cumsum(axis=0)
-    result = compute_movement([record(path)], states=[kept(path)])
+    result = compute_movement([(record(path), kept(path))])
     # the first step has no state before it
     np.testing.assert_allclose(result.angle[0], [np.nan, np.nan, 180, 45, 180])
-    gap = compute_movement([record(path)], states=[kept(path, [1, 2, 4, 5])])
+    gap = compute_movement([(record(path), kept(path, [1, 2, 4, 5]))])
     assert np.isnan(gap.angle).all()
 
 
@@ -110,7 +111,7 @@ def test_movement_of_filters_and_layers_by_hand():
     path = np.zeros((4, 5))
     path[2] = [3, 0, 0, 2, 1]
     path[3] = [0, 6, 0, 4, 3]  # the first filter turns by 90° and grows, the second only grows
-    result = compute_movement([record(path)], states=[kept(path)])
+    result = compute_movement([(record(path), kept(path))])
     np.testing.assert_allclose(result.filter_angle, [[90, 0]])
     np.testing.assert_allclose(result.layer_angle, [[45]])
     assert result.layers == ("conv",)
@@ -154,18 +155,19 @@ def test_movement_takes_tensors_and_reads_one_state_at_a_time():
         def __len__(self):
             return len(arrays)
 
-    seen: list[tuple[int, int]] = []
-    lazy = compute_movement([record(path)], states=[Lazy()], progress=lambda *at: seen.append(at))
-    assert lazy == compute_movement([record(path)], states=[arrays])
+    seen: list[tuple[int, int, str]] = []
+    lazy = compute_movement([(record(path), Lazy())], progress=lambda *at: seen.append(at))
+    assert lazy == compute_movement([(record(path), arrays)])
     assert Lazy.looked == list(range(1, 13))
-    assert seen == [(i, 12) for i in range(1, 13)]
+    assert seen == [(i, 12, "weights") for i in range(1, 13)]
 
 
 def test_movement_churn_is_the_share_of_changed_predictions_with_common_draws():
     path = np.random.default_rng(3).normal(size=(4, 5))
     before, after = predictions([0, 1, 2, 3] * 25), predictions([0, 1, 2, 0] * 25)
     runs = [record(path, lr=0.5), record(path, method="ralr"), record(path, method="scaled")]
-    result = compute_movement(runs, predictions=[(before, after), (before, after), None])
+    both = [(run, kept(path)) for run in runs[:2]]
+    result = compute_movement([*both, runs[2]], late=[before, after] * 2)
     churn = next(m for m in result.measures() if m.name == "churn")
     np.testing.assert_allclose(churn.values, [25, 25, np.nan])
     assert churn.interval(0) == pytest.approx((25, 17, 34), abs=1)  # ± 1.96·√(25·75/100)
@@ -174,13 +176,13 @@ def test_movement_churn_is_the_share_of_changed_predictions_with_common_draws():
     per_lr = next(m for m in result.measures() if m.name == "churn_per_lr")
     np.testing.assert_allclose(per_lr.values, [50, 250, np.nan])
     assert (result.dataset, result.split, result.num_images) == ("squares", "test", 100)
-    assert compute_movement(runs, predictions=[(before, after)] * 3, seed=1).churn_draws().std() > 0
+    assert compute_movement(runs, late=[before, after] * 3, seed=1).churn_draws().std() > 0
 
 
 def test_movement_of_an_unfinished_run_has_no_sums():
     path = np.random.default_rng(4).normal(size=(10, 5))
     runs = [record(path), record(path, method="ralr", epochs=12)]
-    result = compute_movement(runs, states=[kept(path), kept(path)])
+    result = compute_movement([(run, kept(path)) for run in runs])
     assert np.isfinite(value(result, "path", 0))
     for name in ("path", "late_path", "late_path_per_lr", "late_net"):
         assert np.isnan(value(result, name, 1))
@@ -205,7 +207,7 @@ def test_movement_of_one_epoch_has_no_late_phase():
 
 def test_movement_survives_saving(tmp_path):
     path = np.random.default_rng(6).normal(size=(7, 5))
-    result = compute_movement([record(path), record(path, method="ralr")], states=[kept(path), None])
+    result = compute_movement([(record(path), kept(path)), record(path, method="ralr")])
     assert load_result(save_result(result, tmp_path / "r")) == result
     assert np.isnan(result.layer_net[1]).all()
 
@@ -216,12 +218,12 @@ def test_movement_refuses_what_cannot_be_compared():
     with pytest.raises(InputError, match="no run"):
         compute_movement([])
     with pytest.raises(InputError, match="one architecture"):
-        compute_movement([run, run], states=[kept(path), other])
+        compute_movement([(run, kept(path)), (run, other)])
     wide = {e: {"conv.weight": np.ones((3, 2)), "bn.bias": np.ones(1)} for e in (2, 3)}
     with pytest.raises(InputError, match="another width"):
-        compute_movement([run, run], states=[kept(path), wide])
+        compute_movement([(run, kept(path)), (run, wide)])
     with pytest.raises(InputError, match="step_length"):
         compute_movement([RunRecord("", "mine", None, np.array([1, 2]), {"lr": np.ones(2)})])
     p, q = predictions([0, 1]), predictions([0, 1], split="val")
     with pytest.raises(InputError, match="other images"):
-        compute_movement([run], predictions=[(p, q)])
+        compute_movement([run], late=[p, q])

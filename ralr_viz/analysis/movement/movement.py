@@ -1,0 +1,214 @@
+"""How far the weights move, from the records and the kept states of runs (the paper's "the network keeps moving")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ralr_viz._version import __version__
+from ralr_viz.analysis.movement.weights import Weights, collect_late
+from ralr_viz.analysis.predictions import predictions_of
+from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.states import Moved, RunStates, open_states
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import movement as options
+from ralr_viz.nouns.option import SEED
+from ralr_viz.results.movement import MovementResult, late_start
+from ralr_viz.results.names import group_runs, method_name, name_runs
+from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.run import RunRecord
+
+_RECORDED = {
+    "step_length": "step_length",
+    "distance": "distance_from_init",
+    "weight_norm": "weight_norm",
+    "lr": "lr",
+}
+
+
+def compute_movement(
+    runs: Moved | Sequence[Moved],
+    *,
+    late: Comparison | Sequence[PredictionsResult] | None = None,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
+) -> MovementResult:
+    r"""Path, net distance, angles and prediction churn of runs, over all epochs and over the last third.
+
+    The records alone give the path :math:`\sum_e \|w_e - w_{e-1}\|`, the distance from the start and both per
+    :math:`\sum_e \eta_e`; what needs the weights or predictions themselves is NaN without them. A path of
+    equal, unrelated steps has path/net = √T, a straight one 1.
+
+    Args:
+        runs: In the order in which they are compared: run directories, folders of them, records, or records with
+            states of your own, ``(record, {epoch: {name: array}})``. States are looked up one at a time and not
+            held, so a mapping that reads from disk is fine; running statistics are left out. The late phase needs
+            epochs 2/3·E and E, angles three epochs in a row.
+        late: The networks after 2/3·E and after E epochs of each run, in order, as `late_states` opens them, or
+            their predictions, on images that all share; two for each run that has both states, or for each run.
+            Left out, churn is not measured.
+        seed: Of the bootstrap over images.
+        progress: Called as ``progress(done, total, what)``.
+
+    Raises:
+        InputError: No run; a run that never recorded its steps, of which there are no states either; runs of
+            different architectures; or predictions on different images or of another number of networks. That the
+            networks of a comparison do not predict is noted.
+
+    References:
+        Deng et al. 2022, section 3. Toneva et al. 2019 and Milani Fard et al. 2016 for churn.
+
+    Example:
+        >>> compute_movement(["runs/R/baseline/seed0", "runs/R/ralr/seed0"]).describe()  # doctest: +SKIP
+    """
+    check(options.SPEC.options, seed=seed)
+    opened = open_states(runs)
+    if not opened:
+        raise InputError("no run was given: name at least one run directory")
+    records = [run.record for run in opened]
+    epoch = np.unique(np.concatenate([record.epoch for record in records]))
+    curves: dict[str, Any] = {name: _align(records, epoch, key) for name, key in _RECORDED.items()}
+    if not np.isfinite(curves["step_length"]).any():
+        raise InputError(
+            "no run has recorded `step_length`: log it from your own loop with `RunWriter.log(step_length=…)`"
+        )
+    weights = _read_weights(opened, progress)
+    curves["angle"] = np.full((len(records), len(epoch)), np.nan)
+    for i, one in enumerate(weights):
+        for e, angle in one.angles.items():
+            curves["angle"][i, epoch == e] = angle
+    churn = _measure_churn(opened, late, progress)
+    lasts = [record.planned_epochs for record in records]
+    return MovementResult(
+        models=_name_runs(records),
+        methods=group_runs(records),
+        epoch=epoch,
+        late_after=np.array([late_start(last) for last in lasts], dtype=np.int64),
+        last_epoch=np.array(lasts, dtype=np.int64),
+        **curves,
+        **collect_late([record.label for record in records], [one.late for one in weights]),
+        changed=churn.changed,
+        dataset=churn.dataset,
+        split=churn.split,
+        seed=seed,
+        notes=(*churn.notes, *_notes(opened)),
+        provenance=_provenance(records, late),
+    )
+
+
+def _read_weights(runs: Sequence[RunStates], progress: Progress | None) -> list[Weights]:
+    total, done = sum(len(run.states) for run in runs), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, "weights")
+
+    return [Weights.read(run, advance) for run in runs]
+
+
+def _notes(runs: Sequence[RunStates]) -> list[str]:
+    """What is not known of the runs."""
+    notes = [f"left out: {run.damage}" for run in runs if run.damage]
+    for record, last in ((run.record, run.record.planned_epochs) for run in runs):
+        if record.epoch[-1] < last:
+            notes.append(f"{record.label}: {record.epoch[-1]} of {last} epochs, so its sums are not known")
+    for run in runs:
+        if run.late_ends is None:
+            last = run.record.planned_epochs
+            notes.append(
+                f"{run.record.label}: the states after {late_start(last)} and {last} epochs are not kept"
+            )
+    return notes
+
+
+def _name_runs(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """``baseline`` and ``RALR`` where that tells them apart, else with seed, else with what differs."""
+    short = [method_name(record.method) for record in records]
+    seeds = [f"{name}, seed {record.seed}" for name, record in zip(short, records, strict=True)]
+    for names in (short, seeds):
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return name_runs(records)
+
+
+def _align(runs: Sequence[RunRecord], epoch: np.ndarray, quantity: str) -> np.ndarray:
+    values = np.full((len(runs), len(epoch)), np.nan)
+    for i, run in enumerate(runs):
+        recorded = run.values(quantity)
+        values[i, np.searchsorted(epoch, run.epoch)] = np.where(np.isfinite(recorded), recorded, np.nan)
+    return values
+
+
+class _Churn(NamedTuple):
+    """Whether each image's prediction changed (m, n), −1 where not known, and where the images are from."""
+
+    changed: np.ndarray
+    dataset: str | None = None
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _measure_churn(
+    runs: Sequence[RunStates],
+    late: Comparison | Sequence[PredictionsResult] | None,
+    progress: Progress | None,
+) -> _Churn:
+    nothing = _Churn(np.zeros((len(runs), 0), np.int8))
+    if late is None:
+        return nothing
+    whose = _owners(runs, len(late))
+    try:
+        found = predictions_of(late, progress)
+    except InputError as error:
+        return nothing._replace(notes=(note_no_churn(error),))
+    if not found:
+        return nothing
+    first = found[0]
+    for one in found:
+        where = (one.dataset, one.split)
+        if where != (first.dataset, first.split) or not np.array_equal(one.indices, first.indices):
+            raise InputError(
+                f"`{one.model}` was predicted on other images than `{first.model}`: churn needs the same for all"
+            )
+    changed = np.full((len(runs), len(first.indices)), -1, np.int8)
+    for row, before, after in zip(whose, found[::2], found[1::2], strict=True):
+        changed[row] = before.predicted != after.predicted
+    return _Churn(changed, first.dataset, first.split)
+
+
+def note_no_churn(error: InputError) -> str:
+    """Says why there is no churn, and how to go without."""
+    return f"churn is not measured: {error} (--no-churn leaves it out)"
+
+
+def _owners(runs: Sequence[RunStates], networks: int) -> list[int]:
+    """Places of the runs that so many late networks belong to, two each."""
+    kept = [i for i, run in enumerate(runs) if run.late_ends is not None]
+    for owners in (kept, list(range(len(runs)))):
+        if networks == 2 * len(owners):
+            return owners
+    raise InputError(
+        f"`late` has {networks} networks for {len(runs)} runs, {len(kept)} of which kept their late states: give two "
+        "for each of these, as `late_states` does"
+    )
+
+
+def _provenance(runs: Sequence[RunRecord], late: Any) -> dict[str, Any]:
+    described = [
+        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env} for run in runs
+    ]
+    known: dict[str, Any] = {"ralr_viz": __version__, "runs": described}
+    if isinstance(late, Comparison):
+        known |= {
+            "late": late.facts(),
+            "device": late.runtime.device.type,
+            "precision": late.runtime.precision,
+        }
+    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
+    return json.loads(json.dumps(known, default=str))

@@ -1,0 +1,20 @@
+"""Options of ``movement``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ralr_viz.nouns.noun import Inputs, Spec
+from ralr_viz.nouns.option import SEED
+
+SPEC = Spec(
+    """How far the weights move, when, and for how much learning rate (the paper's "keeps moving").
+
+    The records alone give path lengths; kept states give net distances, angles and layers; images give the
+    share of predictions that change between 2/3 of the training and its end.
+
+    Example: ralr-viz movement --run runs/R/baseline --run runs/R/ralr --run runs/R/scaled --out out
+    """,
+    (replace(SEED, most=None),),
+    Inputs(churn=True),
+)
