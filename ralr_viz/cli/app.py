@@ -21,7 +21,6 @@ from ralr_viz.cli import (
     data,
     demo,
     draw,
-    effect,
     evaluate,
     export,
     figures,
@@ -78,7 +77,6 @@ app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
-app.command("effect")(effect.effect)
 app.command("fork")(fork.fork)
 app.command("collapse")(collapse.collapse)
 app.command("similarity")(similarity.similarity)

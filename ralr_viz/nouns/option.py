@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 from ralr_viz.errors import InputError, UnknownNameError
@@ -57,7 +58,7 @@ class Option:
         """Refuse a value that is out of the range or none of the words.
 
         Raises:
-            InputError: Out of the range, or not a number where one belongs.
+            InputError: Out of the range, or not a number, or not an integer, where one belongs.
             UnknownNameError: None of the words.
         """
         if self.many:
@@ -71,6 +72,8 @@ class Option:
             raise UnknownNameError(self.called or self.name, str(value), self.among)
         if self.of_one not in (int, float):
             return
+        if self.of_one is int and not isinstance(value, Integral):
+            raise InputError(f"`{self.name}` = {value!r} must be an integer")
         if self.least is not None and not value >= self.least:  # NaN is not
             raise InputError(f"`{self.name}` = {value} must be {self.least:g} or more")
         if self.most is not None and not value <= self.most:

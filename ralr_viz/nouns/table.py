@@ -13,5 +13,6 @@ _ROWS = (
     Noun("embedding", "networks", command="embed"),
     Noun("localisation", "networks", cost=60),
     Noun("movement", "runs", cost=60),
+    Noun("effect", "runs", cost=5),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -129,3 +130,22 @@ class EffectResult(Result):
             for i, name in enumerate(self.outcomes)
             for j, lag in enumerate(self.lag)
         ]
+
+    def describe(self) -> list[str]:
+        """What was drawn, then a line for each outcome and lag."""
+        law = self.law
+        head = (
+            f"{len(self.runs)} run(s), {self.draws.sum()} draws of law low {law['low']:g}, high {law['high']:g}, "
+            f"probability {law['probability']:g} ({law['draw']}), {self.amplified.sum()} amplified; {self.schedule}"
+        )
+        return [head, *(_describe_row(row) for row in self.summary())]
+
+
+def _describe_row(row: dict[str, Any]) -> str:
+    head = f"{row['label']}, lag {row['lag']}: "
+    if math.isnan(row["estimate"]):
+        return f"{head}not estimable (n = {row['n']})"
+    return (
+        f"{head}{row['estimate']:+.4g} {row['unit']} [{row['low']:+.4g}, {row['high']:+.4g}], p {row['p']:.4f} "
+        f"(no draw acts at any lag, exact: {row['overall_p']:.4f}), minimum detectable effect {row['mde']:.4g}, n = {row['n']}"
+    )

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ralr_viz.analysis.effect import compute_effect, infer
-from ralr_viz.analysis.flips import Flips, collect_flips
+from ralr_viz.analysis.effect import compute_effect
+from ralr_viz.analysis.effect.effect import infer
+from ralr_viz.analysis.effect.flips import Flips, collect_flips
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import RunRecord
 from ralr_viz.schedule.factors import Amplification, amplification_factors
@@ -192,11 +193,11 @@ def test_compute_effect_begins_at_a_draw_of_several_epochs() -> None:
 
 
 def test_compute_effect_reports_progress_and_refuses_bad_numbers() -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     compute_effect([record(0)], horizon=0, resamples=99, progress=lambda *at: seen.append(at))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    for name, value in (("horizon", -1), ("resamples", 98), ("seed", -1)):
-        with pytest.raises(InputError, match=f"`{name}` is {value}"):
+    assert seen == [(i, 4, "redraws") for i in (1, 2, 3, 4)]
+    for name, value in (("horizon", -1), ("resamples", 98), ("seed", -1), ("horizon", 1.5)):
+        with pytest.raises(InputError, match=f"`{name}` = {value} must be"):
             compute_effect([record(0)], **{name: value})
 
 

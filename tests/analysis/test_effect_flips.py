@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.analysis.flips import Flips, collect_flips, on_epochs
+from ralr_viz.analysis.effect.flips import Flips, collect_flips, on_epochs
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import RunRecord
 from ralr_viz.schedule.factors import Amplification, amplification_factors

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.analysis.effect import Inference, infer
-from ralr_viz.analysis.flips import Flips
+from ralr_viz.analysis.effect.effect import Inference, infer
+from ralr_viz.analysis.effect.flips import Flips
 from ralr_viz.results.effect import LEVEL, POWER
 from ralr_viz.schedule.factors import Amplification
 

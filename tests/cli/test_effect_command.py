@@ -1,13 +1,17 @@
 """``ralr-viz effect`` as a user meets it."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ralr_viz import compute_effect
+from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result
+from ralr_viz.results.run import load_run
 from ralr_viz.schedule.factors import amplification_factors
 
 
@@ -59,6 +63,19 @@ def test_effect_pools_the_ralr_runs_of_a_folder(cli, folder, tmp_path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and float(rows[0]["estimate"]) == result.estimate[0, 0]
     assert (out / "effect.pdf").exists() and (out / "effect.png").exists()
+
+
+def test_compute_effect_reads_folders_and_says_what_it_leaves_out(folder) -> None:
+    result = compute_effect(folder, horizon=1, resamples=99)
+    assert result.runs == ("demo/ralr/seed0", "demo/ralr/seed1")
+    assert result.notes[0] == "demo/baseline/seed0: left out, no random flips"
+    records = [load_run(folder / "ralr" / f"seed{seed}") for seed in (0, 1)]
+    mine = [dataclasses.replace(record, method="mine") for record in records]
+    again = compute_effect(mine, horizon=1, resamples=99)  # whoever read them knows what they are
+    np.testing.assert_array_equal(again.estimate, result.estimate)
+    assert compute_effect([folder / "ralr", *records], horizon=1, resamples=99).runs == result.runs
+    with pytest.raises(InputError, match="no run of method `ralr` in `.*baseline`"):
+        compute_effect(folder / "baseline")
 
 
 def test_effect_counts_a_run_once_and_redraws(cli, folder, tmp_path) -> None:

@@ -18,6 +18,7 @@ MAYBE = Option("maybe", None, "A number.", kind=float, least=0)
     [
         (COUNT, 0, "`count` = 0 must be 1 or more"),
         (COUNT, 5001, "`count` = 5001 must be 5,000 or less"),
+        (COUNT, 2.5, "`count` = 2.5 must be an integer"),
         (MAYBE, float("nan"), "`maybe` = nan must be 0 or more"),
     ],
 )

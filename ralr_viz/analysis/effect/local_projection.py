@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ralr_viz.analysis.flips import Flips
+from ralr_viz.analysis.effect.flips import Flips
 
 _SMALLEST_DF = 5
 """Rows must exceed parameters by this many: below, a Student t of the redraws has no useful quantile."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ralr_viz.analysis.flips import Flips, collect_flips, on_epochs
-from ralr_viz.analysis.local_projection import Fit, Projection, build_projection, find_rows, fit
+from ralr_viz.analysis.effect.flips import Flips, collect_flips, on_epochs
+from ralr_viz.analysis.effect.local_projection import Fit, Projection, build_projection, find_rows, fit
+from ralr_viz.analysis.effect.randomised import find_randomised
+from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import effect as options
+from ralr_viz.nouns.option import SEED
 from ralr_viz.results.effect import FEW_DRAWS, LEVEL, POWER, EffectResult
+from ralr_viz.results.records import Source
 from ralr_viz.results.run import RunRecord
-from ralr_viz.schedule.factors import check_count
 
-HORIZON = 5
-RESAMPLES = 2000
-_FEWEST_RESAMPLES = 99
 _STEP = "step_length"
 
 
@@ -35,13 +37,12 @@ class Inference(NamedTuple):
 
 
 def compute_effect(
-    runs: Sequence[RunRecord],
+    runs: Source | Sequence[Source],
     *,
-    horizon: int = HORIZON,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    horizon: int = options.HORIZON.default,
+    resamples: int = options.RESAMPLES.default,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
 ) -> EffectResult:
     r"""Estimate what one draw does to loss, accuracy and weight step k = 0 … K epochs later.
 
@@ -72,12 +73,12 @@ def compute_effect(
     would exceed c·se in 80 % of the redraws.
 
     Args:
-        runs: Records with random factors, of one recipe; of runs with the same draws one counts.
+        runs: Of one recipe: run directories and folders of them, of which those without random factors are left
+            out and noted, or records; of runs with the same draws one counts.
         horizon: Largest lag K in epochs, >= 0. Lags with too few rows (fewer than parameters + 5) are NaN.
         resamples: Redraws, >= 99.
         seed: Of the redraws, >= 0.
-        progress: Called with the outcomes done and their number.
-        provenance: Where the numbers come from.
+        progress: Called as ``progress(done, total, what)`` after each outcome.
 
     Returns:
         Outcomes × lags; validation is replaced by test where a recipe has none (as in the paper).
@@ -95,24 +96,23 @@ def compute_effect(
         studentised, the randomisation test also holds for average effects.
 
     Example:
-        >>> compute_effect([load_run(path) for path in find_runs("runs/R/ralr")]).summary()
+        >>> compute_effect("runs/R/ralr").summary()
     """
-    horizon = check_count("horizon", horizon)
-    resamples = check_count("resamples", resamples, minimum=_FEWEST_RESAMPLES)
-    seed = check_count("seed", seed)
-    flips, kept = collect_flips(runs)
+    check(options.SPEC.options, horizon=horizon, resamples=resamples, seed=seed)
+    randomised, left_out = find_randomised(runs)
+    flips, kept = collect_flips(randomised)
     outcomes, notes = _read_outcomes(kept, flips)
     redrawn = flips.redraw(resamples, np.random.default_rng(seed))
     found: list[Inference] = []
     for values in outcomes.values():
         found.append(infer(values, flips, redrawn, horizon))
         if progress is not None:
-            progress(len(found), len(outcomes))
+            progress(len(found), len(outcomes), "redraws")
     if not any(np.isfinite(one.estimate).any() for one in found):
         raise InputError(_too_few(next(iter(outcomes.values())), flips))
     return _collect(
-        tuple(outcomes), found, flips, resamples, seed, (*flips.notes, *notes, *_note_limits(found)),
-        dict(provenance or {}) | _describe(kept),
+        tuple(outcomes), found, flips, resamples, seed,
+        (*left_out, *flips.notes, *notes, *_note_limits(found)), _describe(kept),
     )  # fmt: skip
 
 
