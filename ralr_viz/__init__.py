@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.render_decision import render_decision
     from ralr_viz.study.table import compute_study
     from ralr_viz.train import RunWriter, load_checkpoint
+    from ralr_viz.workflows.why import WhyOptions, why
 
 _FIXED = {
     "Comparison": "ralr_viz.comparison",
@@ -109,6 +110,8 @@ _FIXED = {
     "save_figure": "ralr_viz.plots.style",
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
+    "WhyOptions": "ralr_viz.workflows.why",
+    "why": "ralr_viz.workflows.why",
 }
 
 _HOME = _FIXED | {name: home for noun in NOUNS.values() for name, home in noun.public_names.items()}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.cli.lines import print_note
-
-RECIPE = "digits-resnet20"
+from ralr_viz.cli.lines import print_line, print_note
+from ralr_viz.cli.output import describe_command, print_nothing
+from ralr_viz.cli.progress import show_progress
 
 
 def demo(
@@ -24,18 +25,24 @@ def demo(
 
     What it shows is how the tool works: a network of this size learns the digits either way.
     """
-    from ralr_viz.cli import figures, schedule, train
-    from ralr_viz.cli.output import prepare_out
+    from ralr_viz.cli.training_progress import show_training
+    from ralr_viz.workflows.demo import draw_demo, train_demo
 
-    pictures = out / "figures"
-    for stem in (f"schedule-{RECIPE}-seed0", *figures.FIGURES):
-        prepare_out(pictures, stem, style="icml", force=force)
-    runs, data = out / "runs", out / "data"
-    train.pair(RECIPE, runs=runs, data=data, resume=not force, force=force, quiet=quiet)
-    schedule.schedule(RECIPE, out=pictures, force=force)
-    figures.figures(runs=runs, data=data, out=pictures, force=force, quiet=quiet)
-    if not quiet:
-        print_note(
-            f"done: look at the PNG files in {pictures}; the same with your data: ralr-viz data import, "
-            "ralr-viz pair, ralr-viz cam"
+    say = print_nothing if quiet else print_note
+    described = describe_command()
+    show = functools.partial(show_training, quiet=quiet)
+    train_demo(out, force=force, provenance=described, show=show, tell=print_line, say=say, warn=print_note)
+    with show_progress(quiet) as progress:
+        pictures = draw_demo(
+            out,
+            force=force,
+            provenance=described,
+            progress=progress,
+            tell=print_line,
+            say=say,
+            warn=print_note,
         )
+    say(
+        f"done: look at the PNG files in {pictures}; the same with your data: ralr-viz data import, "
+        "ralr-viz pair, ralr-viz cam"
+    )

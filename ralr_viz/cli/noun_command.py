@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.noun_inputs import INPUTS, Opened, keyword
-from ralr_viz.cli.output import prepare_out, save_all, with_command
+from ralr_viz.cli.noun_inputs import INPUTS, keyword
+from ralr_viz.cli.output import describe_command, prepare_out, print_nothing, save_all
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.nouns import Noun, Option, check
-
-if TYPE_CHECKING:
-    from ralr_viz.results.bundle import Result
 
 _OUT = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the figure and its numbers.")]
 
 
 def make_command(noun: Noun) -> Callable[..., None]:
     """A function that Typer makes ``ralr-viz NOUN`` of: open what is compared, compute, print, save."""
-    spec, inputs = noun.spec, INPUTS[noun.takes]
+    spec = noun.spec
     own = {option.name: _parameter(option) for option in spec.options}
-    before, after = inputs.parameters(spec.inputs)
+    before, after = INPUTS[noun.takes](spec.inputs)
     parameters = [
         *before,
         keyword("out", _OUT),
@@ -55,24 +53,32 @@ def make_command(noun: Noun) -> Callable[..., None]:
 
 
 def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
+    from ralr_viz.workflows.subjects import Ears, run_noun
+
     style, force, quiet = (given.pop(name) for name in ("style", "force", "quiet"))
     out: Path = given["out"]
+    for name in ("mean", "std"):
+        if name in given:
+            given[name] = options.parse_three(given[name], f"--{name}")
     force = prepare_out(out, noun.name, style=style, force=force)
+    note = _once(print_note)
     with show_progress(quiet) as progress:
-        found = INPUTS[noun.takes].open(noun.spec.inputs, given, values, quiet)
-        opened = found if isinstance(found, Opened) else Opened(found)
-        result: Result = noun.load("compute")(opened.subject, **values, **opened.more, progress=progress)
-    finish(with_command(result), out, noun.name, style=style, force=force, quiet=quiet)
-
-
-def finish(result: Result, out: Path, stem: str, *, style: str, force: bool, quiet: bool) -> None:
-    """Print a result's notes and lines; save it with its figure."""
-    if not quiet:
-        for note in getattr(result, "notes", ()):
-            print_note(note)
+        result = run_noun(
+            noun,
+            given,
+            values,
+            provenance=describe_command(),
+            progress=progress,
+            ears=Ears(print_nothing if quiet else note, note),
+        )
     for line in result.describe():
         print_line(line)
-    save_all(result, out, stem, style=style, force=force, quiet=quiet)
+    save_all(result, out, noun.name, style=style, force=force, quiet=quiet)
+
+
+def _once(say: Callable[[object], object]) -> Callable[[object], object]:
+    """Says no line twice."""
+    return functools.cache(say)
 
 
 def _parameter(option: Option) -> inspect.Parameter:

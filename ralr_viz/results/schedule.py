@@ -92,3 +92,22 @@ class ScheduleResult(Result):
             }
             for i in range(len(self.method))
         ]
+
+    def describe(self) -> list[str]:
+        """How much of RALR, the first arm, is amplified, and what every arm adds up to."""
+        ralr = self.summary()[0]
+        amplified = (
+            f"{ralr['amplified_epochs']} of {ralr['epochs']} epochs amplified ({ralr['amplified_share']:.0%})"
+        )
+        if ralr["amplified_epochs"]:
+            amplified += f", by {ralr['mean_amplification']:.2f} on average"
+        lines = [
+            f"{self.recipe}, seed {ralr['seed']}: {amplified}; mean factor {ralr['mean_factor']:.3f}, sum of LR "
+            f"x{ralr['sum_lr_ratio']:.3f} of the baseline's"
+        ]
+        for arm in self.summary():
+            name = arm["method"] if arm["seed"] is None else f"{arm['method']} of seed {arm['seed']}"
+            lines.append(
+                f"{name}: sum of LR x{arm['sum_lr_ratio']:.3f}, of LR² x{arm['sum_lr_squared_ratio']:.3f}"
+            )
+        return lines

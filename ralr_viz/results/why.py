@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis
+from ralr_viz.results.measure import format_interval, format_number
 
 
 class Claim(NamedTuple):
@@ -122,3 +125,63 @@ class WhyResult(Result):
             return mean, low, high, "seeds"
         low, high = self.within[measure, comparison, 0].tolist()
         return mean, low, high, self.resampled[measure]
+
+    def describe(self) -> list[str]:
+        """The table as Markdown: the four claims first, then what explores."""
+        places = {k: m for m in range(len(self.names)) if (k := self.claim_of(m)) is not None}
+        header = ["claim", "measure", *self.arms, *_arrows(self), "p, Holm", "verdict"]
+        rows = []
+        for k, claim in enumerate(CLAIMS):
+            if k in places:
+                p = "–" if math.isnan(self.corrected_p[k]) else f"{self.corrected_p[k]:.3g}"
+                rows.append([claim.text, *_cells(self, places[k]), p, self.verdicts[k]])
+            else:
+                rows.append([claim.text, "–", *["–"] * (len(header) - 4), "–", self.verdicts[k]])
+        lines = [_caption(self), "", *_markdown(header, rows)]
+        others = [m for m in range(len(self.names)) if self.claim_of(m) is None]
+        if others:
+            header = ["diagnostic", "measure", *self.arms, *_arrows(self), "p, uncorrected"]
+            rows = [[self.diagnostics[m], *_cells(self, m), _number(float(self.p[m, 0]), 2)] for m in others]
+            lines += [
+                "",
+                "Exploratory: no verdict, no correction for their number.",
+                "",
+                *_markdown(header, rows),
+            ]
+        return lines
+
+
+def _caption(result: WhyResult) -> str:
+    n = len(result.seeds)
+    if n == 1:
+        return (
+            "One training seed: intervals are over images or directions, and hold for these checkpoints only."
+        )
+    text = f"{n} training seeds, paired: mean difference [95 % t interval over seeds]"
+    text += f"; exact sign-flip p is {result.sign_flip_floor:.3g} at least."
+    return text + (" With fewer than 3 seeds, these checkpoints only." if n < 3 else "")
+
+
+def _arrows(result: WhyResult) -> list[str]:
+    names = {"a": result.arms[0], "b": result.arms[1], "control": result.arms[-1]}
+    return [" − ".join(names[part] for part in comparison.split(" − ")) for comparison in result.comparisons]
+
+
+def _cells(result: WhyResult, m: int) -> list[str]:
+    unit = f" ({result.units[m]})" if result.units[m] else ""
+    cells = [result.labels[m] + unit] + [_number(float(v), 4) for v in result.values[m].mean(axis=1)]
+    for c in range(len(result.comparisons)):
+        mean, low, high, _ = result.interval(m, c)
+        cells.append("–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True))
+    return cells
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if math.isnan(value) else format_number(value, digits)
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
+    return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]

@@ -2,8 +2,7 @@ import shutil
 
 import pytest
 
-from ralr_viz.cli import demo as demo_command
-from ralr_viz.cli import train as train_command
+from ralr_viz.workflows import demo as demo_workflow
 
 
 @pytest.fixture
@@ -11,21 +10,21 @@ def trained_in_advance(monkeypatch, trained_pair, squares_root):
     """The training of the demo takes minutes, so the runs are copied; the figures are drawn for real."""
     calls = []
 
-    def pair(recipe, *, runs, data, resume, force, quiet):
-        calls.append({"recipe": recipe, "resume": resume, "force": force, "quiet": quiet})
-        shutil.copytree(trained_pair, runs, dirs_exist_ok=True)
-        shutil.copytree(squares_root, data, dirs_exist_ok=True)
+    def train_all(directories, data_root, show, *, note):
+        calls.append(list(directories))
+        shutil.copytree(trained_pair, directories[0].parents[2], dirs_exist_ok=True)
+        shutil.copytree(squares_root, data_root, dirs_exist_ok=True)
+        return iter(())
 
-    monkeypatch.setattr(train_command, "pair", pair)
+    monkeypatch.setattr(demo_workflow, "train_all", train_all)
     return calls
 
 
 def test_demo_trains_the_digits_and_draws_all_figures_once(cli, trained_in_advance, tmp_path, read_files):
     out = tmp_path / "out"
     outcome = cli("demo", "--out", out).succeeded()
-    assert trained_in_advance == [
-        {"recipe": "digits-resnet20", "resume": True, "force": False, "quiet": False}
-    ]
+    recipe = out / "runs" / "digits-resnet20"
+    assert trained_in_advance == [[recipe / "baseline" / "seed0", recipe / "ralr" / "seed0"]]
     stems = ("schedule-digits-resnet20-seed0", "curves", "activations", "cam", "embedding")
     names = {f"{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png", "csv")} | set(stems)
     assert {path.name for path in (out / "figures").iterdir()} == names
@@ -46,4 +45,4 @@ def test_demo_into_a_file_is_one_line(cli, tmp_path):
 def test_demo_uses_a_packaged_recipe_of_data_that_need_no_download():
     from ralr_viz.train.recipe import load_recipe
 
-    assert load_recipe(demo_command.RECIPE).dataset == "digits"
+    assert load_recipe(demo_workflow.RECIPE).dataset == "digits"

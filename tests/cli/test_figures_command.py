@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ralr_viz import RunWriter
-from ralr_viz.cli.figures import Experiment, choose_epochs, choose_experiment, find_experiments
 from ralr_viz.errors import InputError
+from ralr_viz.workflows.figures import Experiment, choose_epochs, choose_experiment, find_experiments
 
 
 def experiment(folder: str, dataset: str, arms: int = 2, epochs: int = 20, seen: float = 0.0) -> Experiment:

@@ -14,7 +14,7 @@ import torch
 
 from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.analysis.why import compute_why
-from ralr_viz.cli.arms import Run
+from ralr_viz.comparison.arms import Run
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.measure import Measure

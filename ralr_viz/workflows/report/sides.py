@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ralr_viz.cli.arms import Run, runs_by_seed
+from ralr_viz.comparison.arms import Run, runs_by_seed
 from ralr_viz.results.run import METRICS
 from ralr_viz.train.checkpoint import resolve_checkpoint
 

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ralr_viz._version import __version__
-from ralr_viz.cli.lines import print_note
+from ralr_viz.analysis.matching import amplified_epoch, match_training_loss
+from ralr_viz.comparison import Progress
+from ralr_viz.comparison.arms import Arms
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.nouns import NOUNS
+from ralr_viz.results.bundle import Result, load_result
 from ralr_viz.results.document import parse_json
+from ralr_viz.results.movement import late_start
+from ralr_viz.results.run import METRICS
+from ralr_viz.results.storage import write_json
+from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint
+from ralr_viz.workflows.output import Say, save_output
+from ralr_viz.workflows.subjects import Ears, run_noun
 
-if TYPE_CHECKING:
-    from ralr_viz.cli.arms import Arms
-    from ralr_viz.results.bundle import Result
-
-# Relative times of CIFAR-10's ResNet-20 on two cores, for the time that is left.
-COSTS = {
-    "effect": 5,
-    "similarity": 40,
-    "calibration": 60,
-    "movement": 60,
-    "collapse": 60,
-    "localisation": 60,
-    "barrier": 100,
-    "sharpness": 150,
-    "landscape": 150,
-    "spectrum": 450,
-}
-DIAGNOSTICS = tuple(COSTS)
+COSTS = {noun.name: noun.cost for noun in NOUNS.values() if noun.cost}
+"""Relative times, for the time that is left, and what there is to run."""
 INDEX = "jobs.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One command of ralr-viz with its arguments.
+    """One noun with what it looks at.
 
     Attributes:
         title: Of its measures in the table, such as ``sharpness, matched loss``.
-        command: The diagnostic.
-        folder: Where it saves, relative to ``--out``.
+        command: The noun.
+        folder: Where it is saved, relative to ``--out``.
         seed: Training seed; None where the job is of all of them.
-        arguments: Of the command's function, without where and how to save.
+        arguments: What `open_subject` takes.
         per_arm: Its measures have one value for each arm.
         note: What a reader of its numbers should know.
     """
@@ -88,8 +80,6 @@ def find_lacks(arms: Arms, network: Mapping[str, str]) -> list[str]:
         arms: What is compared.
         network: ``arch`` and ``dataset``, where the caller names them.
     """
-    from ralr_viz.train.checkpoint import load_checkpoint
-
     lacks = []
     for run in (run for row in arms.runs for run in row):
         try:
@@ -127,8 +117,8 @@ def plan_jobs(
         UnknownNameError: ``only`` names no diagnostic.
     """
     for name in only or ():
-        if name not in DIAGNOSTICS:
-            raise UnknownNameError("diagnostic", name, DIAGNOSTICS)
+        if name not in COSTS:
+            raise UnknownNameError("diagnostic", name, COSTS)
     jobs: list[Job] = []
     notes: list[tuple[str, str]] = []
     limit = {} if images is None else {"limit": images}
@@ -159,9 +149,6 @@ def _plan_seed(
     notes: list[tuple[str, str]],
 ) -> list[Job]:
     """The jobs of one seed; what cannot be is added to ``notes``, with its diagnostic."""
-    from ralr_viz.analysis.matching import amplified_epoch, match_training_loss
-    from ralr_viz.results.movement import late_start
-
     runs, folder = arms.runs[i], f"seed{seed}"
     last = min(run.last for run in runs)
     kept = set.intersection(*(run.saved for run in runs))
@@ -237,10 +224,17 @@ class JobRunner:
     """
 
     def __init__(
-        self, out: Path, commands: Mapping[str, Callable[..., None]], *, style: str, force: bool, quiet: bool
+        self,
+        out: Path,
+        *,
+        style: str,
+        force: bool,
+        provenance: Mapping[str, str],
+        say: Say,
+        progress: Progress | None,
     ) -> None:
-        self.out, self.commands = out, commands
-        self.style, self.force, self.quiet = style, force, quiet
+        self.out, self.style, self.force = out, style, force
+        self.provenance, self.say, self.progress = provenance, say, progress
         self._index = _read_index(out / INDEX)
 
     def run(self, jobs: Sequence[Job]) -> tuple[list[tuple[Job, Result]], list[str]]:
@@ -263,28 +257,31 @@ class JobRunner:
                 spent += time.monotonic() - begin
                 worked += COSTS[job.command]
                 left = sum(COSTS[other.command] for other in jobs[number:] if not self._is_done(other))
-                self._say(f"{number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}")
+                self.say(
+                    f"why: {number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}"
+                )
             else:
-                self._say(f"{number} of {len(jobs)} done ({job.name}: as saved before)")
+                self.say(f"why: {number} of {len(jobs)} done ({job.name}: as saved before)")
             if found is not None:
                 results.append((job, found))
         return results, notes
 
     def _run_one(self, job: Job) -> Result:
-        from ralr_viz.results.bundle import load_result
-
-        folder = self.out / job.folder
+        noun, folder = NOUNS[job.command], self.out / job.folder
         self._enter(job, done=False)
-        with contextlib.redirect_stdout(io.StringIO()):  # its numbers are in its CSV
-            self.commands[job.command](
-                **job.arguments, out=folder, style=self.style, force=True, quiet=self.quiet
-            )
+        found = run_noun(
+            noun,
+            job.arguments,
+            provenance=self.provenance,
+            progress=self.progress,
+            ears=Ears(self.say, self.say),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        save_output(found, folder, noun.name, style=self.style, force=True, note=self.say)
         self._enter(job, done=True)
-        return load_result(folder / job.command)
+        return load_result(folder / noun.name)
 
     def _reuse(self, job: Job) -> Result | None:
-        from ralr_viz.results.bundle import load_result
-
         if not self._is_done(job):
             return None
         try:
@@ -305,15 +302,9 @@ class JobRunner:
         )
 
     def _enter(self, job: Job, *, done: bool) -> None:
-        from ralr_viz.results.storage import write_json
-
         self._index[job.path] = {"key": job.key, "done": done}
         self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / INDEX, self._index)
-
-    def _say(self, line: str) -> None:
-        if not self.quiet:
-            print_note(f"why: {line}")
 
 
 def _time_left(seconds: float) -> str:
@@ -332,9 +323,6 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
 
 def _content(spec: str) -> str:
     """Hash of what a run directory's record or a checkpoint holds, so that the same numbers have the same key."""
-    from ralr_viz.results.run import METRICS
-    from ralr_viz.train.checkpoint import resolve_checkpoint
-
     folder = Path(spec)
     files = [resolve_checkpoint(spec)] + ([folder / METRICS] if (folder / METRICS).is_file() else [])
     return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError
-
-if TYPE_CHECKING:
-    from ralr_viz.results.run import RunRecord
+from ralr_viz.results.names import group_runs
+from ralr_viz.results.run import RunRecord, find_runs, load_run
+from ralr_viz.train.checkpoint import saved_epochs
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,6 @@ class Run:
     @property
     def saved(self) -> set[int]:
         """Epochs whose state it has kept."""
-        from ralr_viz.train.checkpoint import saved_epochs
-
         return set(saved_epochs(self.folder))
 
     def at(self, epoch: int) -> str:
@@ -42,39 +39,49 @@ class Arms:
     """Runs (seeds, arms) of A, B and perhaps a control.
 
     Attributes:
-        names: Of the arms: their methods where these differ, else ``A``, ``B``, ``control``.
+        names: Of the arms.
         seeds: That all arms have, growing.
         runs: For each seed, one run of each arm.
+        notes: Which seeds were left out.
     """
 
     names: tuple[str, ...]
     seeds: tuple[int, ...]
     runs: tuple[tuple[Run, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
-def find_arms(a: Path, b: Path, control: Path | None, *, quiet: bool) -> Arms:
-    """Pair the runs of ``--a``, ``--b`` and ``--control`` by seed; seeds that an arm lacks are left out.
+def find_arms(paths: Mapping[str, Path], names: Sequence[str] = ()) -> Arms:
+    """Pair the runs of two methods, and perhaps a control, by training seed.
+
+    Args:
+        paths: Run directory, or folder of seeds, of each arm in turn, by what an error calls it.
+        names: Of the arms; left out, their methods where these differ, else ``A``, ``B``, ``control``.
 
     Raises:
         InputError: No common seed, two runs of one seed in an arm, runs without a seed, or runs that are no
             comparison: other data, network or length.
     """
-    options = {"--a": a, "--b": b} | ({"--control": control} if control is not None else {})
-    found = {option: _find_runs(option, path) for option, path in options.items()}
+    if not 2 <= len(paths) <= 3:
+        raise InputError(f"{len(paths)} arms were given: give two, or two and a control")
+    found = {option: _find_runs(option, path) for option, path in paths.items()}
     common = sorted(set.intersection(*(set(runs) for runs in found.values())))
     if not common:
         shown = "; ".join(f"{option} has {_list(sorted(runs))}" for option, runs in found.items())
         raise InputError(
             f"the arms have no training seed in common ({shown}): train them with the same --seeds"
         )
-    for option, runs in found.items():
-        if (left := sorted(set(runs) - set(common))) and not quiet:
-            print_note(f"{option}: {_list(left)} left out, since not every arm has it")
+    notes = tuple(
+        f"{option}: {_list(left)} left out, since not every arm has it"
+        for option, runs in found.items()
+        if (left := sorted(set(runs) - set(common)))
+    )
     table = tuple(tuple(runs[seed] for runs in found.values()) for seed in common)
     _check_comparable([run for row in table for run in row])
     methods = tuple(run.record.method for run in table[0])
-    names = methods if len(set(methods)) == len(methods) else ("A", "B", "control")[: len(methods)]
-    return Arms(names, tuple(common), table)
+    if not names:
+        names = methods if len(set(methods)) == len(methods) else ("A", "B", "control")[: len(methods)]
+    return Arms(tuple(names), tuple(common), table, notes)
 
 
 def _find_runs(option: str, path: Path) -> dict[int, Run]:
@@ -93,9 +100,6 @@ def runs_by_seed(option: str, path: Path) -> dict[int | None, Run]:
         InputError: No run there, two of one seed, or runs that are no replicates: of several methods or
             settings; ``option`` names it.
     """
-    from ralr_viz.results.names import group_runs
-    from ralr_viz.results.run import find_runs, load_run
-
     runs: dict[int | None, Run] = {}
     for folder in find_runs(path):
         record = load_run(folder)

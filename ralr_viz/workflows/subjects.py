@@ -1,0 +1,145 @@
+"""What a noun's function takes first, opened from what a command or `why` names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ralr_viz.analysis.movement.movement import note_no_churn
+from ralr_viz.comparison import Comparison, Progress, compare, late_states, open_states
+from ralr_viz.comparison.samples import check_split
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import Inputs, Noun
+from ralr_viz.results.bundle import Result
+from ralr_viz.train.runtime import resolve_runtime
+
+Given = Mapping[str, Any]
+"""By the names of the options; what is left out has the noun's default."""
+Say = Callable[[object], object]
+
+
+class Ears(NamedTuple):
+    """Who hears what is to be said of the work: ``say`` may be deaf, ``warn`` is not."""
+
+    say: Say
+    warn: Say
+
+
+def open_subject(noun: Noun, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
+    """First argument of a noun's function, and others that follow from what was opened.
+
+    Args:
+        noun: Which.
+        given: ``ckpt``, ``run``, … and how to look at them.
+        own: Values of the noun's own options.
+        ears: Told what a reader should know of how it was opened.
+
+    Raises:
+        InputError: What is given cannot be opened or compared.
+    """
+    return _OPENERS[noun.takes](noun.spec.inputs, given, own, ears)
+
+
+def run_noun(
+    noun: Noun,
+    given: Given,
+    own: Given = MappingProxyType({}),
+    *,
+    provenance: Mapping[str, str],
+    progress: Progress | None,
+    ears: Ears,
+) -> Result:
+    """Open, compute, and note who asked: what the command of a noun does before it prints and saves.
+
+    Args:
+        noun, given, own, ears: As in `open_subject`; they are told the result's notes, too.
+        provenance: Kept with the result, before its own.
+        progress: Called as ``progress(done, total, what)``.
+    """
+    subject, more = open_subject(noun, given, own, ears)
+    found: Result = noun.load("compute")(subject, **own, **more, progress=progress)
+    for note in getattr(found, "notes", ()):
+        ears.say(note)
+    return replace(found, provenance=dict(provenance) | dict(found.provenance))
+
+
+def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
+    limit = given.get("limit")
+    if limit is None:
+        limit = inputs.limit
+        if inputs.limit_on_gpu and resolve_runtime(_device(given), "fp32").device.type != "cpu":
+            limit = inputs.limit_on_gpu
+    precision = given.get("precision", inputs.precision)
+    found = compare(
+        list(given["ckpt"]),
+        data=given.get("dataset"),
+        root=given.get("data"),
+        split=given.get("split", inputs.split),
+        limit=limit,
+        mean=given.get("mean"),
+        std=given.get("std"),
+        arch=given.get("arch"),
+        num_classes=given.get("num_classes"),
+        image_size=given.get("size"),
+        device=_device(given),
+        precision=inputs.auto_precision if precision == "auto" else precision,
+        batch=given.get("batch", inputs.batch) or None,
+    )
+    for note in found.notes:
+        ears.say(note)
+    if given.get("augment", inputs.augment):
+        found = found.augmented(own.get("seed", 0))
+    return found, {}
+
+
+def _open_pairs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
+    _check_even("--ckpt", given["ckpt"])
+    return _open_networks(inputs, given, own, ears)
+
+
+def _check_even(option: str, specs: Sequence[str]) -> None:
+    """Before any of them is read."""
+    if len(specs) % 2:
+        raise InputError(
+            f"`{option}` is given {len(specs)} times: every pair takes two, e.g. {option} RUN@200 {option} RUN@300"
+        )
+
+
+def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
+    """Paths; where churn is measured, the runs' states and the networks of their late phase."""
+    if not inputs.churn:
+        return given["run"], {}
+    split = given.get("split", inputs.split)
+    check_split(split)
+    runs, late = open_states(given["run"]), None
+    for damage in filter(None, (run.damage for run in runs)):
+        ears.warn(f"left out: {damage}")
+    if given.get("churn", True):
+        try:
+            late = late_states(
+                runs,
+                root=given.get("data"),
+                split=split,
+                limit=given.get("limit", inputs.limit),
+                device=_device(given),
+                precision=given.get("precision", inputs.precision),
+                batch=given.get("batch", inputs.batch),
+            )
+        except InputError as error:
+            ears.say(note_no_churn(error))
+    for note in () if late is None else late.notes:
+        ears.say(note)
+    return runs, {"late": late}
+
+
+def _device(given: Given) -> str:
+    return str(given.get("device", "auto"))
+
+
+_OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, Any]]]] = {
+    "networks": _open_networks,
+    "pairs": _open_pairs,
+    "runs": _open_runs,
+}
