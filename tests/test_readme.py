@@ -125,6 +125,7 @@ _FEW = ("--limit", "8")
         ("calibration", "--ckpt", "{run}", "--ckpt", "{run}@prev"),
         ("sharpness", "--ckpt", "{run}", *_FEW, "--radii", "0.2", "--directions", "2"),
         ("spectrum", "--ckpt", "{run}", *_FEW),
+        ("noise-scale", "--ckpt", "{run}", *_FEW, "--small", "1", "--big", "4"),
         ("landscape", "--ckpt", "{run}", *_FEW, "--points", "3"),
         ("report", "--a", "{run}", "--samples", "20"),
     ],

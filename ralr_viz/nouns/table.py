@@ -9,6 +9,7 @@ _ROWS = (
     Noun("barrier", "pairs", cost=100),
     Noun("sharpness", "networks", cost=150),
     Noun("spectrum", "networks", cost=450),
+    Noun("noise_scale", "networks"),
     Noun("calibration", "networks", cost=60),
     Noun("embedding", "networks", command="embed"),
     Noun("localisation", "networks", cost=60),

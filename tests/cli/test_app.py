@@ -28,6 +28,7 @@ COMMANDS = (
         "barrier",
         "sharpness",
         "spectrum",
+        "noise-scale",
     ),
     *("collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
 )

@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "landscape": (),
     "localisation": ("notes",),
     "movement": ("methods", "notes"),
+    "noise_scale": (),
     "schedule": ("recipe", "method"),
     "sharpness": (),
     "similarity": ("states",),
