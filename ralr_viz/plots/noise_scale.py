@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ralr_viz.plots.letters import FORMULA, escape_labels
 from ralr_viz.plots.measure_panels import (
+    NOTE_SIZE,
     Mark,
     add_model_legend,
     add_note,
@@ -34,7 +35,7 @@ def draw_noise_scale(result: NoiseScaleResult, axes: Axes | None = None) -> Figu
     """Draw the noise scale of each network with its interval, and |G|² and tr Σ, of which it is made.
 
     (a) the noise scale on a logarithmic axis; where |G|² cannot be told from 0 an arrow goes up from the lower end
-    of what is possible; dashed, the batch of the recipe; (b) |G|² and (c) tr Σ with their intervals, a small dot a
+    of what is possible, and *none* stands where |G|² is below 0; dashed, the batch of the recipe; (b) |G|² and (c) tr Σ with their intervals, a small dot a
     draw.
 
     Args:
@@ -92,23 +93,28 @@ def noise_scale_table(result: NoiseScaleResult) -> list[dict[str, Any]]:
 def _draw_scales(axes: Axes, result: NoiseScaleResult, marks: Mapping[str, Mark]) -> None:
     measure = result.measures()[0]
     ends = [measure.interval(i) for i in range(len(result.models))]
-    seen = np.array([*np.ravel(ends), *(batch or np.nan for batch in result.recipe_batch)], dtype=float)
-    seen = seen[np.isfinite(seen) & (seen > 0)]
-    bottom, top = (seen.min() / _ROOM, seen.max() * _ROOM) if len(seen) else (1.0, 10.0)
+    bottom, top = _scale_limits(result, ends)
     for i, (model, (value, low, high)) in enumerate(zip(result.models, ends, strict=True)):
         color, marker = marks[model]
-        if np.isinf(high) and np.isfinite(low):
-            axes.annotate(
-                "", (i, top / 1.05), (i, low), gid=f"open:{model}",
-                arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7},
+        if np.isfinite(value):
+            axes.plot(
+                [i, i], [low, high], color=color, lw=1.0, solid_capstyle="butt", gid=f"interval:{model}"
+            )
+            axes.plot(
+                [i], [value], ls="", marker=marker, ms=4.5, mew=0, color=color, label=model, gid=f"value:{model}"
             )  # fmt: skip
-            axes.plot([i], [low], ls="", marker="_", ms=7, mew=1.2, color=color, gid=f"least:{model}")
-            continue
-        axes.plot([i, i], [low, high], color=color, lw=1.0, solid_capstyle="butt", gid=f"interval:{model}")
-        axes.plot(
-            [i], [value], ls="", marker=marker, ms=4.5, mew=0, color=color, label=model, gid=f"value:{model}"
-        )
-    for batch in sorted({batch for batch in result.recipe_batch if batch is not None}):
+        elif np.isfinite(low):
+            axes.annotate(
+                "", (i, top), (i, low), gid=f"open:{model}",
+                arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.0, "shrinkA": 0, "shrinkB": 2, "mutation_scale": 7},
+            )  # fmt: skip
+            axes.plot(
+                [i], [low], ls="", marker="_", ms=7, mew=1.2, color=color, label=model, gid=f"least:{model}"
+            )
+        else:
+            at: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "center"}
+            axes.text(i, 0.85, "none", color=color, size=NOTE_SIZE, gid=f"none:{model}", **at)
+    for batch in _batches(result):
         axes.axhline(batch, color=GREY, lw=0.8, ls=_DASHES, zorder=1.5, gid="batch")
     axes.set_yscale("log")
     axes.set_ylim(bottom, top)
@@ -117,6 +123,18 @@ def _draw_scales(axes: Axes, result: NoiseScaleResult, marks: Mapping[str, Mark]
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel("noise scale (images)")
     _leave_places(axes, len(result.models))
+
+
+def _scale_limits(
+    result: NoiseScaleResult, ends: Sequence[tuple[float, float, float]]
+) -> tuple[float, float]:
+    """Of the axis of (a): with room for arrows above all numbers where one has no upper end."""
+    seen = np.array([*np.ravel(ends), *_batches(result)], dtype=float)
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    if not len(seen):
+        return 1.0, 10.0
+    bottom, top = seen.min() / _ROOM, seen.max() * _ROOM
+    return bottom, top * (top / bottom) ** 0.2 if np.isinf([high for _, _, high in ends]).any() else top
 
 
 def _draw_lengths(
@@ -142,8 +160,13 @@ def _leave_places(axes: Axes, count: int) -> None:
     axes.set_xticks([])
 
 
+def _batches(result: NoiseScaleResult) -> list[int]:
+    """The different batches of the recipes."""
+    return sorted({batch for batch in result.recipe_batch if batch is not None})
+
+
 def _batch_line(result: NoiseScaleResult) -> list[Line2D]:
-    batches = sorted({batch for batch in result.recipe_batch if batch is not None})
+    batches = _batches(result)
     if not batches:
         return []
     label = f"batch in training: {', '.join(f'{batch:,}' for batch in batches)}"
@@ -153,19 +176,22 @@ def _batch_line(result: NoiseScaleResult) -> list[Line2D]:
 def _note(result: NoiseScaleResult) -> str:
     data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
     losses = ", ".join(f"{value:.3f}" for value in result.loss)
+    lows, highs = np.transpose([result.measures()[0].interval(i)[1:] for i in range(len(result.models))])
     words = [
-        "(a) Noise scale tr Σ / |G|²: the batch whose gradient has as much noise as signal, a ratio of means over draws. "
-        "(b) Squared length of the mean gradient, (c) trace of the covariance of one image's gradient; dots: single "
-        "draws, whose estimates of |G|² may be negative.",
+        "(a) Noise scale, (c) over (b): the batch whose gradient has as much noise as signal; means over draws are "
+        "divided. (b) Squared length of the mean gradient; (c) trace of the covariance of one image's gradient; "
+        "dots: single draws, whose estimates of (b) may be negative.",
         f"{result.draws} disjoint draws of {result.big:,} of {result.num_images:,} {data} images, "
         f"{result.augmentation or 'unaugmented'}, the same for all networks, each of {result.big // result.small} "
         f"batches of {result.small}; cross-entropy without weight decay, BatchNorm's running statistics "
         f"({result.device}, {result.precision}).",
         f"Lines: 95 % intervals of {result.resamples:,} bootstraps over draws.",
     ]
-    if any(np.isinf(result.measures()[0].interval(i)[2]) for i in range(len(result.models))):
+    if (np.isfinite(lows) & np.isinf(highs)).any():
         words.append(
-            "Arrow: |G|² cannot be told from 0, so the noise scale has a lower end (bar) but no upper one."
+            "Arrow: (b) cannot be told from 0, so the noise scale has a lower end (bar) and no upper one."
         )
+    if not np.isfinite(lows).all():
+        words.append("None: (b) is below 0 or nothing.")
     words.append(f"Loss: {losses}. These checkpoints only: no statement about other trainings.")
     return " ".join(words)

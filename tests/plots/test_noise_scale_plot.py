@@ -86,8 +86,18 @@ def test_draw_noise_scale_has_an_arrow_and_no_mark_where_there_is_no_upper_end(
     panel = figure.axes[0]
     assert find(panel, "open:baseline") and not find(panel, "value:*") and not find(panel, "interval:*")
     assert find(panel, "least:baseline")[0].get_ydata() == pytest.approx([low])
-    assert "Arrow: |G|² cannot be told from 0" in read_note(figure)
+    assert "Arrow: (b) cannot be told from 0" in read_note(figure)
+    assert panel.get_ylim()[1] > 2 * low  # room to be an arrow
     assert "Arrow" not in read_note(render(draw_noise_scale, make()))
+
+
+def test_draw_noise_scale_says_none_where_there_is_not_even_a_lower_end(render, find, read_note) -> None:
+    figure = render(draw_noise_scale, CASES["below 0"])
+    panel = figure.axes[0]
+    assert [t.get_text() for t in find(panel, "none:*")] == ["none", "none"]
+    assert not find(panel, "open:*") and not find(panel, "value:*")
+    note = read_note(figure)
+    assert "None: (b) is below 0" in note and "Arrow" not in note
 
 
 def test_draw_noise_scale_draws_into_the_axes_of_the_caller(find) -> None:
