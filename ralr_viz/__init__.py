@@ -9,7 +9,7 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
-                compute_sharpness, compute_similarity, compute_spectrum
+                compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum
     Studies     load_study, compute_study, render_study and, of one that decides, compute_decision, render_decision
     Keep        save_result, load_result
     Draw        draw_ and the same names, style, save_figure
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.landscape import compute_landscape
     from ralr_viz.analysis.localisation import compute_localisation
     from ralr_viz.analysis.movement import compute_movement
+    from ralr_viz.analysis.noise_scale import compute_noise_scale
     from ralr_viz.analysis.predictions import compute_predictions
     from ralr_viz.analysis.sharpness import compute_sharpness
     from ralr_viz.analysis.similarity import compute_similarity
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from ralr_viz.plots.landscape import draw_landscape
     from ralr_viz.plots.localisation import draw_localisation
     from ralr_viz.plots.movement import draw_movement
+    from ralr_viz.plots.noise_scale import draw_noise_scale
     from ralr_viz.plots.sharpness import draw_sharpness
     from ralr_viz.plots.similarity import draw_similarity
     from ralr_viz.plots.spectrum import draw_spectrum
