@@ -16,7 +16,6 @@ import typer
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
     cam,
-    collapse,
     curves,
     data,
     demo,
@@ -78,7 +77,6 @@ app.add_typer(data.app, name="data", help="List, check, import and download data
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
 app.command("fork")(fork.fork)
-app.command("collapse")(collapse.collapse)
 app.command("similarity")(similarity.similarity)
 app.command("landscape")(landscape.landscape)
 for noun in NOUNS.values():

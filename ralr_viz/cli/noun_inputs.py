@@ -67,6 +67,7 @@ def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Para
     ]
     left_out = {"augment"} if not inputs.augment else set()
     left_out |= {"batch"} if not inputs.batch else set()
+    left_out |= {"split"} if not inputs.split else set()
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
 
 

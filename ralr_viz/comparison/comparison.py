@@ -80,6 +80,20 @@ class Comparison:
         """The same networks on some of the samples, by their rows."""
         return replace(self, samples=self.samples.take(rows))
 
+    def on(self, split: str) -> Comparison:
+        """The same networks on another split of the data set, with the same limit.
+
+        Raises:
+            InputError: The images are the caller's own, or as `compare`.
+        """
+        samples = self.samples
+        if samples.store is None:
+            raise InputError(
+                f"images of your own have no `{split}` images beside them: compare the networks on those, too"
+            )
+        checkpoints = [network.checkpoint for network in self.networks if network.checkpoint]
+        return replace(self, samples=select_samples(samples.store, split, samples.limit, checkpoints))
+
     def augmented(self, seed: int = 0) -> Comparison:
         """The same with one fixed draw of the augmentation that the networks were trained with.
 

@@ -30,7 +30,8 @@ class Samples:
         dataset, split: Their names; None for the caller's own.
         content_hash: Of the data set; None likewise.
         augmentation: What was done to the images, in words; empty for nothing.
-        limit: At most so many were asked for; None for all.
+        store: The data set itself; None likewise.
+        limit: Most images of the split that were asked for; None for all.
     """
 
     images: np.ndarray
@@ -42,6 +43,7 @@ class Samples:
     split: str | None = None
     content_hash: str | None = None
     augmentation: str = ""
+    store: Dataset | None = None
     limit: int | None = None
 
     def __len__(self) -> int:
@@ -146,6 +148,7 @@ def select_samples(
         dataset=store.name,
         split=split,
         content_hash=store.content_hash,
+        store=store,
         limit=limit,
     )
 
@@ -165,7 +168,7 @@ def own_samples(
         class_names: In label order.
 
     Raises:
-        InputError: Pictures of several sizes, or labels or boxes of another number.
+        InputError: Pictures of several sizes, labels or boxes of another number, or boxes that are not four integers.
     """
     try:
         images = np.asarray(images)
@@ -176,6 +179,12 @@ def own_samples(
     for name, given in (("labels", labels), ("boxes", boxes)):
         if given is not None and len(given) != n:
             raise InputError(f"`{name}` has {len(given)} rows for {n} images: one for each")
+    if boxes is not None:
+        boxes = np.asarray(boxes)
+        if boxes.shape != (n, 4) or not np.issubdtype(boxes.dtype, np.integer):
+            raise InputError(
+                f"`boxes` is {boxes.dtype} {boxes.shape}: four integers, x0 y0 x1 y1, for each of {n} images"
+            )
     return Samples(images, labels, boxes, np.arange(n), tuple(class_names))
 
 

@@ -15,7 +15,8 @@ class Inputs:
     """Defaults of the options by which a command opens what is compared.
 
     Attributes:
-        split, limit, batch, precision: Of the options of these names; ``batch`` 0 for a noun that has no such option.
+        split, limit, batch, precision: Of the options of these names; ``split`` empty and ``batch`` 0 for a noun that
+            has no such option.
         limit_on_gpu: Of ``--limit`` there, where it is another.
         limit_help, precision_help: Of the option, where it is not the common one.
         auto_precision: What ``--precision auto`` means.

@@ -15,5 +15,6 @@ _ROWS = (
     Noun("localisation", "networks", cost=60),
     Noun("movement", "runs", cost=60),
     Noun("effect", "runs", cost=5),
+    Noun("collapse", "networks", cost=60),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 
 METRICS = {
     "nc1": "NC1, spread within over between classes",
@@ -110,3 +110,7 @@ class CollapseResult(Result):
             resampled="images",
             count=self.images[SPLITS.index(split)],
         )
+
+    def describe(self) -> list[str]:
+        """The measures."""
+        return list_measures(self.models, self.measures())

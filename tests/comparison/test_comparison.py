@@ -73,6 +73,24 @@ def test_comparison_takes_some_of_the_samples_by_row() -> None:
     assert len(whole.samples) == 6 and part.memory is not whole.memory
 
 
+def test_comparison_on_another_split_has_its_images_and_the_same_limit(
+    arms: Path, squares_root: Path
+) -> None:
+    runs = {"a": arms / "baseline" / "seed0", "mine": network()}
+    options = {"data": "squares", "root": squares_root, "limit": 10, "device": "cpu", **SCALE}
+    test = compare(runs, **options)
+    train = test.on("train")
+    assert (test.samples.split, train.samples.split, len(train.samples)) == ("test", "train", 10)
+    assert train.networks is test.networks and train.named
+    np.testing.assert_array_equal(
+        train.samples.indices, compare(runs, split="train", **options).samples.indices
+    )
+    whole = compare(runs, **(options | {"limit": None})).on("train")
+    assert len(whole.samples) == 72  # without what was held out from the run
+    with pytest.raises(InputError, match="images of your own have no `train` images beside them"):
+        of_modules(network()).on("train")
+
+
 def test_comparison_takes_the_network_inside_a_compiled_one_and_no_torchscript() -> None:
     model = network()
     compiled = of_modules(torch.compile(model)).build(0)
@@ -100,6 +118,8 @@ def test_comparison_of_modules_says_what_they_do_not() -> None:
         compare([network()], **SCALE)
     with pytest.raises(InputError, match="`network 1` does not say its normalisation"):
         compare([network()], images=IMAGES)
+    with pytest.raises(InputError, match=r"`boxes` is float64 \(6, 4\): four integers"):
+        of_modules(network(), boxes=np.zeros((6, 4)))
     with pytest.raises(InputError, match="`labels` has 2 rows for 6 images"):
         own_samples(IMAGES, np.zeros(2, dtype=int))
     with pytest.raises(InputError, match="`batch` = 0"):

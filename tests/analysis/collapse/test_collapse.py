@@ -11,8 +11,11 @@ from sklearn.metrics import davies_bouldin_score, silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
-from ralr_viz.analysis.collapse import compute_collapse, read_classifier
-from ralr_viz.analysis.neural_collapse import davies_bouldin, spread_over_classes, whitening
+from ralr_viz.analysis.collapse import compute_collapse
+from ralr_viz.analysis.collapse.collapse import read_classifier
+from ralr_viz.analysis.collapse.neural_collapse import davies_bouldin, spread_over_classes, whitening
+from ralr_viz.analysis.predictions import compute_predictions
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.results.collapse import METRICS, SPLITS
 from ralr_viz.results.predictions import PredictionsResult
@@ -208,11 +211,43 @@ def test_collapse_without_linear_layer_has_no_nc3():
     assert any("no linear layer" in note for note in result.notes)
 
 
+def on_own_images(seed: int) -> Comparison:
+    networks = {}
+    for number, name in enumerate("ab"):
+        torch.manual_seed(number)
+        parts = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)]
+        networks[name] = nn.Sequential(*parts)
+    images = np.random.default_rng(seed).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    settings = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "device": "cpu"}
+    return compare(networks, images=images, labels=np.arange(30) % 3, **settings)
+
+
+def test_collapse_of_comparisons_is_that_of_their_predictions_and_classifiers():
+    test, train, seen = on_own_images(0), on_own_images(1), []
+    found = compute_collapse(test, train, resamples=5, progress=lambda done, total, what: seen.append(what))
+    predictions = compute_predictions(test)
+    classifiers = [read_classifier(test.build(i), p) for i, p in enumerate(predictions)]
+    again = compute_collapse(predictions, compute_predictions(train), classifiers=classifiers, resamples=5)
+    assert found == again and np.isfinite(found.measure("nc3", "test").values).all()
+    said = [f"predictions of {name}, {split}" for split in SPLITS for name in "ab"]
+    assert list(dict.fromkeys(seen)) == [*said, "collapse"]
+
+
+def test_collapse_of_own_images_needs_those_of_the_training():
+    test = on_own_images(0)
+    with pytest.raises(InputError, match="own have no `train` images beside them: compare the networks on"):
+        compute_collapse(test)
+    training = dataclasses.replace(test, samples=dataclasses.replace(test.samples, split="train"))
+    with pytest.raises(InputError, match="compared on training images: compare them on `test` or `val`"):
+        compute_collapse(training)
+    assert not test.memory
+
+
 def test_collapse_progress_ends_with_the_total():
     seen = []
     p = predictions(*blobs(7))
-    compute_collapse([p], [p], resamples=2, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (4, 4) and len(seen) == 4
+    compute_collapse([p], [p], resamples=2, progress=lambda *step: seen.append(step))
+    assert seen[-1] == (4, 4, "collapse") and len(seen) == 4
 
 
 def test_whitening_is_a_root_of_the_pseudo_inverse():
@@ -246,16 +281,17 @@ def test_read_classifier_is_the_linear_layers_weight():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test": []}, "`predictions` is empty"),
+        ({"compared": []}, "`predictions` is empty"),
         ({"k": 0}, "`k` = 0 must be 1 or more"),
-        ({"resamples": 0}, "`resamples` = 0 must be"),
+        ({"resamples": 1}, "`resamples` = 1 must be 2 or more"),
+        ({"train": None}, "`train` is missing: give the predictions on training images, too"),
         ({"classifiers": [np.zeros((4, 5))]}, r"the classifier of `net` is \(4, 5\)"),
         ({"classifiers": []}, "`classifiers` 0: give the same networks"),
     ],
 )
 def test_collapse_refuses_in_one_line(change, message):
     p = predictions(*blobs(9))
-    arguments: dict = {"test": [p], "train": [p]} | change
+    arguments: dict = {"compared": [p], "train": [p]} | change
     with pytest.raises(InputError, match=message) as caught:
         compute_collapse(**arguments)
     assert "\n" not in str(caught.value)
