@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,62 +11,46 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages, find_stages
-from ralr_viz.comparison.network import plain_network
+from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.pairs import describe_pairs, pair_networks
 from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import similarity as options
+from ralr_viz.nouns.option import SEED
 from ralr_viz.results.similarity import SimilarityResult
 from ralr_viz.train.evaluate import eval_mode
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.train.runtime import Runtime
 
-MINIBATCH = 100
-"""Images whose kernel matrix is held at a time."""
-SMALLEST = 4
-"""Images that the unbiased HSIC needs."""
+Key = str | int
+"""Tells networks apart, however often one is named."""
 
 
 def compute_similarity(
-    pairs: Sequence[tuple[nn.Module, nn.Module]],
-    images: np.ndarray,
+    comparison: Comparison,
     *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    layers: Sequence[str] | None = None,
-    names: Sequence[str] | None = None,
-    states: Sequence[tuple[str, str]] | None = None,
-    null: Sequence[bool] | None = None,
-    minibatch: int = MINIBATCH,
-    indices: np.ndarray | None = None,
-    dataset: str | None = None,
-    split: str | None = None,
-    device: str = "cpu",
-    precision: str = "fp32",
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
+    layers: Sequence[str] | None = options.LAYERS.default,
+    minibatch: int = options.MINIBATCH.default,
+    null_pairs: int = options.NULL_PAIRS.default,
+    seed: int = SEED.default,
+    progress: Progress | None = None,
 ) -> SimilarityResult:
     """Unbiased minibatch CKA between the layers of two networks, for several pairs on the same images.
 
-    A network that is in several pairs is run once.
+    A network that is in several pairs is built and run once.
 
     Args:
-        pairs: Networks, all of one architecture; they are left as they were.
-        images: (n, H, W, 3) uint8; what is left over beyond the last whole minibatch is not used.
-        mean, std: Per channel, in units of [0, 1], as in training; of all networks.
+        comparison: Every two networks are a pair, all of one architecture and normalisation. Images that are left
+            over beyond the last whole minibatch are not used; its ``batch`` is not either.
         layers: Modules, in the order in which they are drawn; when left out, each block of each stage.
-        names: Of the pairs, unique; ``pair 1`` and so on when left out.
-        states: What the two networks of each pair are.
-        null: Whether a pair shows what differs without the change that is studied; none when left out.
         minibatch: Images of a kernel matrix and of a forward pass, at least 4. It is part of the estimate:
-            that is unbiased at any size, with less spread at larger ones.
-        indices: Positions of the images in the split; 0 … n − 1 when left out.
-        dataset, split: As in `SimilarityResult`.
-        device, precision: As ``--device``, ``--precision``; kernels are computed in float64.
+            that is unbiased at any size, with less spread at larger ones. Kernels are computed in float64.
+        null_pairs: So many pairs at the end show what differs without the change that is studied, such as two seeds.
         seed: Of the bootstrap over minibatches.
-        progress: Called as ``progress(done, total)`` with the number of images.
-        provenance: As in `Result`.
+        progress: Called as ``progress(done, total, what)``, of images.
 
     Raises:
-        InputError: No pair, networks of different architectures, too few images, or activations that are not
-            finite.
+        InputError: An odd number of networks, networks of different architectures or normalisation, too few images,
+            activations that are not finite, or an option out of its range.
         UnknownNameError: No module of a name in ``layers``.
 
     References:
@@ -76,50 +58,68 @@ def compute_similarity(
         Nguyen, Raghu, Kornblith, ICLR 2021, equations 2 and 3. Song et al., Feature selection via dependence
         maximization, JMLR 2012, equation 4.
     """
-    if not pairs:
-        raise InputError("no pair of networks was given: name two checkpoints")
-    check_images(images, minibatch)
-    minibatch = min(minibatch, len(images))
-    if minibatch < SMALLEST:
-        raise InputError(f"`minibatch` = {minibatch} images: the unbiased HSIC needs at least {SMALLEST}")
-    runtime = resolve_runtime(device, precision)
-    rows = tuple(names) if names is not None else tuple(f"pair {i}" for i in range(1, len(pairs) + 1))
-    pictures = Pictures.on_device(images, check_targets(None, len(images)), mean, std, runtime)
-    networks = {id(n): runtime.place(copy.deepcopy(plain_network(n))) for pair in pairs for n in pair}
+    check(options.SPEC.options, minibatch=minibatch, null_pairs=null_pairs, seed=seed)
+    pairs, samples, runtime = pair_networks(comparison, null_pairs), comparison.samples, comparison.runtime
+    check_images(samples.images, minibatch)
+    if len(samples) < options.SMALLEST:
+        raise InputError(
+            f"{len(samples)} images are too few: the unbiased HSIC needs at least {options.SMALLEST}, take a larger --limit"
+        )
+    minibatch = min(minibatch, len(samples))
+    pictures = Pictures.on_device(
+        samples.images, check_targets(None, len(samples)), *comparison.common_scale(), runtime
+    )
+    keys = [network.identity for network in comparison.networks]
+    networks = {key: runtime.place(comparison.build(keys.index(key))) for key in dict.fromkeys(keys)}
+    rows = tuple(pair.name for pair in pairs)
     probe = pictures.load(0, PROBE_IMAGES)[0]
     chosen = _choose_layers(", ".join(rows), list(networks.values()), probe, layers)
-    count = len(images) // minibatch
-    kernels: dict[int, Tensor] = {}
-    cross: list[Tensor] = []
-    selves: dict[int, list[Tensor]] = {key: [] for key in networks}
-    for b in range(count):
-        x = pictures.load(b * minibatch, (b + 1) * minibatch)[0]
-        for key, network in networks.items():
-            kernels[key] = layer_kernels(network, x, chosen, runtime)
-            selves[key].append(hsic(kernels[key], kernels[key]).diagonal())
-        cross.append(torch.stack([hsic(kernels[id(one)], kernels[id(other)]) for one, other in pairs]))
-        if progress is not None:
-            progress((b + 1) * minibatch, count * minibatch)
-    own = {key: torch.stack(values).cpu().numpy() for key, values in selves.items()}
+    ends = [(keys[pair.first], keys[pair.second]) for pair in pairs]
+    cross, own = _pass_over(pictures, networks, ends, chosen, minibatch, progress)
     result = SimilarityResult(
         models=rows,
-        states=tuple(states or [("first", "second")] * len(rows)),
-        null=tuple(null) if null is not None else (False,) * len(rows),
+        states=tuple(pair.states for pair in pairs),
+        null=tuple(i >= len(pairs) - null_pairs for i in range(len(pairs))),
         layers=tuple(chosen),
-        cross=torch.stack(cross, dim=1).cpu().numpy(),
-        first_self=np.stack([own[id(first)] for first, _ in pairs]),
-        second_self=np.stack([own[id(second)] for _, second in pairs]),
+        cross=cross,
+        first_self=np.stack([own[first] for first, _ in ends]),
+        second_self=np.stack([own[second] for _, second in ends]),
         minibatch=minibatch,
-        indices=(np.arange(len(images)) if indices is None else indices)[: count * minibatch],
-        dataset=dataset,
-        split=split,
+        indices=samples.indices[: cross.shape[1] * minibatch],
+        dataset=samples.dataset,
+        split=samples.split,
         device=str(runtime.device),
         precision=runtime.precision,
         seed=seed,
-        provenance=provenance or {},
+        provenance={"checkpoints": describe_pairs(comparison, pairs)},
     )
     _check_finite(result)
     return result
+
+
+def _pass_over(
+    pictures: Pictures,
+    networks: Mapping[Key, nn.Module],
+    ends: Sequence[tuple[Key, Key]],
+    layers: Sequence[str],
+    minibatch: int,
+    progress: Progress | None,
+) -> tuple[np.ndarray, dict[Key, np.ndarray]]:
+    """HSIC between the layers of the networks of each pair (m, B, L, L), and of each network's with itself (B, L)."""
+    count = len(pictures.images) // minibatch
+    kernels: dict[Key, Tensor] = {}
+    cross: list[Tensor] = []
+    selves: dict[Key, list[Tensor]] = {key: [] for key in networks}
+    for b in range(count):
+        x = pictures.load(b * minibatch, (b + 1) * minibatch)[0]
+        for key, network in networks.items():
+            kernels[key] = layer_kernels(network, x, layers, pictures.runtime)
+            selves[key].append(hsic(kernels[key], kernels[key]).diagonal())
+        cross.append(torch.stack([hsic(kernels[one], kernels[other]) for one, other in ends]))
+        if progress is not None:
+            progress((b + 1) * minibatch, count * minibatch, "images")
+    own = {key: torch.stack(values).cpu().numpy() for key, values in selves.items()}
+    return torch.stack(cross, dim=1).cpu().numpy(), own
 
 
 def hsic(first: Tensor, second: Tensor) -> Tensor:

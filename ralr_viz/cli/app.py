@@ -28,7 +28,6 @@ from ralr_viz.cli import (
     report,
     run,
     schedule,
-    similarity,
     study,
     train,
     why,
@@ -77,7 +76,6 @@ app.add_typer(data.app, name="data", help="List, check, import and download data
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
 app.command("fork")(fork.fork)
-app.command("similarity")(similarity.similarity)
 app.command("landscape")(landscape.landscape)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))

@@ -94,20 +94,6 @@ def select_common(
     return parts
 
 
-def check_common_scale(checkpoints: Sequence[Checkpoint], parts: Sequence[SplitImages]) -> None:
-    """Refuse networks that see the images normalised differently.
-
-    Raises:
-        InputError: One has another mean or std than the first.
-    """
-    for checkpoint, part in zip(checkpoints, parts, strict=True):
-        if (part.mean, part.std) != (parts[0].mean, parts[0].std):
-            raise InputError(
-                f"`{checkpoint.path}` was trained with another mean or std than `{checkpoints[0].path}`: "
-                "compare networks of one normalisation"
-            )
-
-
 def select_split(
     checkpoint: Checkpoint, store: Dataset, split: str, limit: int | None, *, quiet: bool = False
 ) -> SplitImages:

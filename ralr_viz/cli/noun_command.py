@@ -23,12 +23,12 @@ _OUT = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the
 def make_command(noun: Noun) -> Callable[..., None]:
     """A function that Typer makes ``ralr-viz NOUN`` of: open what is compared, compute, print, save."""
     spec = noun.spec
-    own = {option.name: _parameter(option) for option in spec.options}
+    shown = [option for option in spec.options if option.shown]
     before, after = INPUTS[noun.takes](spec.inputs)
     parameters = [
         *before,
         keyword("out", _OUT),
-        *own.values(),
+        *(_parameter(option) for option in shown),
         *after,
         keyword("style", options.Style, "icml"),
         keyword("force", options.Force, False),
@@ -39,7 +39,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         given = defaults | given
-        values = {option.name: option.read(given.pop(option.name)) for option in spec.options}
+        values = {option.name: option.read(given.pop(option.name)) for option in shown}
         check(spec.options, **values)
         _run(noun, given, values)
 

@@ -39,6 +39,15 @@ _PAIRS = Annotated[
     ),
 ]
 
+_NULL = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--null",
+        metavar="CKPT",
+        help="Two checkpoints that differ by the seed only: what differs anyway; repeatable by two.",
+    ),
+]
+
 
 def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Parameters:
     limit: Any = options.Limit
@@ -97,9 +106,15 @@ def _run_parameters(inputs: Inputs) -> Parameters:
     return [keyword("run", _RUNS)], after if inputs.churn else []
 
 
+def _null_parameters(inputs: Inputs) -> Parameters:
+    before, after = _pair_parameters(inputs)
+    return [*before, keyword("null", _NULL, None)], after
+
+
 INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
     "networks": _network_parameters,
     "pairs": _pair_parameters,
+    "pairs and nulls": _null_parameters,
     "runs": _run_parameters,
 }
 """Parameters of the command, before ``--out`` and after the noun's own options, by what the noun takes."""

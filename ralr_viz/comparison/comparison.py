@@ -165,7 +165,7 @@ def compare(
         raise InputError(f"`batch` = {batch} must be at least 1")
     sources = list(networks.values()) if isinstance(networks, Mapping) else list(networks)
     given = {"arch": arch, "num_classes": num_classes, "image_size": image_size, "mean": mean, "std": std}
-    opened = [_open(source, given | {"dataset": data}) for source in sources]
+    opened = _open(sources, given | {"dataset": data})
     names = list(networks) if isinstance(networks, Mapping) else _name(opened)
     checkpoints = [source for source in opened if isinstance(source, Checkpoint)]
     own: tuple[Any, Any] = (mean, std)
@@ -193,12 +193,18 @@ def compare(
     return Comparison(tuple(built), samples, runtime, batch, isinstance(networks, Mapping), notes)
 
 
-def _open(source: Source, known: Mapping[str, Any]) -> Checkpoint | nn.Module:
-    if isinstance(source, Checkpoint):
-        return source
-    if isinstance(source, nn.Module):
-        return copy.deepcopy(plain_network(source))
-    return load_checkpoint(source, **known)
+def _open(sources: Sequence[Source], known: Mapping[str, Any]) -> list[Checkpoint | nn.Module]:
+    """Checkpoints, and one copy of each module, however often it is there."""
+    modules = {id(source): source for source in sources if isinstance(source, nn.Module)}
+    copies = {key: copy.deepcopy(plain_network(module)) for key, module in modules.items()}
+    return [
+        copies[id(source)]
+        if isinstance(source, nn.Module)
+        else source
+        if isinstance(source, Checkpoint)
+        else load_checkpoint(source, **known)
+        for source in sources
+    ]
 
 
 def _name(opened: Sequence[Checkpoint | nn.Module]) -> list[str]:

@@ -48,6 +48,11 @@ class Network:
         """What an error calls it: the file, else the name."""
         return str(self.checkpoint.path) if self.checkpoint else self.name
 
+    @property
+    def identity(self) -> str | int:
+        """Equal for networks that are one file or one module, whatever they are called."""
+        return self.checkpoint.sha256 if self.checkpoint else id(self.source)
+
     def build(self) -> nn.Module:
         """A private copy in eval mode, to be moved and changed at will.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ralr_viz.comparison.comparison import Comparison
-from ralr_viz.comparison.network import label_checkpoints
+from ralr_viz.comparison.network import Network, label_checkpoints
 from ralr_viz.errors import InputError
 from ralr_viz.results.names import method_name
 from ralr_viz.train.checkpoint import Checkpoint
@@ -27,26 +27,40 @@ class Pair(NamedTuple):
     second: int
 
 
-def pair_networks(comparison: Comparison) -> tuple[Pair, ...]:
+def pair_networks(comparison: Comparison, null_pairs: int = 0) -> tuple[Pair, ...]:
     """Every two networks in their order.
 
+    Args:
+        comparison: An even number of networks.
+        null_pairs: So many at the end show what differs without the change that is studied: they are named so, and
+            told apart from each other only.
+
     Raises:
-        InputError: An odd number of networks.
+        InputError: An odd number of networks, or no pair that is studied.
     """
     networks = comparison.networks
     if len(networks) % 2:
         raise InputError(
             f"every pair takes two networks, {len(networks)} make none: e.g. --ckpt RUN@200 --ckpt RUN@300"
         )
+    count = len(networks) // 2
+    if null_pairs >= count:
+        raise InputError(f"`null_pairs` = {null_pairs} of {count} pairs must leave one that is studied")
+    start = 2 * (count - null_pairs)
+    named = _name(networks[:start], comparison.named)
+    named += [(f"null: {name}", ends) for name, ends in _name(networks[start:], comparison.named)]
+    return tuple(Pair(name, ends, 2 * i, 2 * i + 1) for i, (name, ends) in enumerate(named))
+
+
+def _name(networks: Sequence[Network], named: bool) -> list[tuple[str, tuple[str, str]]]:
+    """Of each two networks: what the pair is called, and what the two are."""
     checkpoints = [network.checkpoint for network in networks if network.checkpoint]
-    if len(checkpoints) == len(networks) and not comparison.named:
+    if len(checkpoints) == len(networks) and not named:
         names, states = name_pairs(list(zip(checkpoints[::2], checkpoints[1::2], strict=True)))
     else:
         states = [(a.name, b.name) for a, b in zip(networks[::2], networks[1::2], strict=True)]
         names = [" → ".join(ends) for ends in states]
-    return tuple(
-        Pair(name, ends, 2 * i, 2 * i + 1) for i, (name, ends) in enumerate(zip(names, states, strict=True))
-    )
+    return list(zip(names, states, strict=True))
 
 
 def describe_pairs(comparison: Comparison, pairs: Sequence[Pair]) -> list[dict[str, Any]]:

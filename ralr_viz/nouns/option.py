@@ -21,7 +21,8 @@ class Option:
         among: The words that are allowed; empty for any.
         called: What an error calls one of them; the name where left out.
         metavar: What the help shows for the value.
-        flag: Names on the command line where they are not ``--name``.
+        flag: Names on the command line where they are not ``--name``; empty where the command does not show it, and what
+            opens its inputs may set it.
         kind: Type of one value; the default's where left out.
         many: ``repeated`` where the command takes it several times, ``comma`` where it takes ``A,B,C``; the function
             takes a sequence. ``comma`` may be left empty by the word ``none`` where the default is.
@@ -40,6 +41,11 @@ class Option:
     kind: type | None = None
     many: Literal["", "repeated", "comma"] = ""
     may_be_empty: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is an option of the command."""
+        return self.flag != ""
 
     @property
     def flags(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.measure import Measure
+from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import multinomial_counts, percentile_interval
 
 DRAWS = 1000
@@ -104,6 +104,17 @@ class SimilarityResult(Result):
         if self.num_batches < 2:
             draws = np.full_like(draws, np.nan)
         return percentile_interval(draws, tail=(1 - level) / 2, axis=1)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not there to compare with."""
+        if any(self.null):
+            return ()
+        return ("no --null pair: how alike two seeds of one method are is not shown",)
+
+    def describe(self) -> list[str]:
+        """Its measures of every pair."""
+        return list_measures(self.models, self.measures())
 
     def measures(self) -> tuple[Measure, ...]:
         """Mean similarity of same layers, then that of the last and of the first layer."""

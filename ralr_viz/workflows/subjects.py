@@ -76,7 +76,7 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         list(given["ckpt"]),
         data=given.get("dataset"),
         root=given.get("data"),
-        split=given.get("split", inputs.split),
+        split=given.get("split", inputs.split or "test"),
         limit=limit,
         mean=given.get("mean"),
         std=given.get("std"),
@@ -97,6 +97,16 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
 def _open_pairs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
     _check_even("--ckpt", given["ckpt"])
     return _open_networks(inputs, given, own, ears)
+
+
+def _open_pairs_and_nulls(
+    inputs: Inputs, given: Given, own: Given, ears: Ears
+) -> tuple[Comparison, dict[str, Any]]:
+    null = list(given.get("null") or ())
+    _check_even("--ckpt", given["ckpt"])
+    _check_even("--null", null)
+    found, _ = _open_networks(inputs, {**given, "ckpt": [*given["ckpt"], *null]}, own, ears)
+    return found, {"null_pairs": len(null) // 2}
 
 
 def _check_even(option: str, specs: Sequence[str]) -> None:
@@ -141,5 +151,6 @@ def _device(given: Given) -> str:
 _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, Any]]]] = {
     "networks": _open_networks,
     "pairs": _open_pairs,
+    "pairs and nulls": _open_pairs_and_nulls,
     "runs": _open_runs,
 }

@@ -75,7 +75,7 @@ CLASSIFYING: dict[str, Measure] = {
 }
 LOOKING: dict[str, Measure] = {
     "activations": lambda m: compute_activations(seen_by(m, m)).counts,
-    "similarity": lambda m: compute_similarity([(m, m)], IMAGES, minibatch=6, **SCALE).cross,
+    "similarity": lambda m: compute_similarity(seen_by(m, m), minibatch=6).cross,
 }
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ralr_viz.analysis.similarity import compute_similarity, find_blocks, hsic, kernel
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models import build_model
 
@@ -25,8 +26,13 @@ def network(seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def compute(pairs, **options):
-    return compute_similarity(pairs, IMAGES, mean=MEAN, std=STD, **({"minibatch": 8} | options))
+def seen(pairs, images=IMAGES):
+    models = [model for pair in pairs for model in pair]
+    return compare(models, images=images, mean=MEAN, std=STD, device="cpu")
+
+
+def compute(pairs, images=IMAGES, **options):
+    return compute_similarity(seen(pairs, images), **({"minibatch": 8} | options))
 
 
 def cka(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -80,9 +86,7 @@ def test_cka_of_independent_noise_is_zero_where_the_biased_one_is_not():
 
 def test_similarity_of_a_network_with_itself_is_one_on_the_diagonal():
     model = network()
-    result = compute(
-        [(model, model), (model, copy.deepcopy(model))], names=["same", "copy"], layers=["0.0", "0.1"]
-    )
+    result = compute([(model, model), (model, copy.deepcopy(model))], layers=["0.0", "0.1"])
     np.testing.assert_allclose(result.diagonal, 1, atol=1e-12)
     assert result.cka[0, 0, 1] < 1
     np.testing.assert_allclose(result.cka[0], result.cka[0].T)
@@ -109,8 +113,8 @@ def test_similarity_sums_over_minibatches_before_it_divides():
 
 def test_similarity_leaves_out_what_is_beyond_the_last_minibatch():
     pair = [(network(0), network(1))]
-    whole = compute_similarity(pair, IMAGES[:20], mean=MEAN, std=STD, minibatch=8)
-    short = compute_similarity(pair, IMAGES[:16], mean=MEAN, std=STD, minibatch=8)
+    whole = compute(pair, IMAGES[:20])
+    short = compute(pair, IMAGES[:16])
     assert (whole.num_batches, whole.num_images) == (2, 16)
     np.testing.assert_array_equal(whole.cka, short.cka)
     one = compute(pair, minibatch=500)
@@ -124,9 +128,31 @@ def test_find_blocks_are_the_blocks_of_each_stage():
 
 
 def test_similarity_reports_progress_in_images():
-    seen: list[tuple[int, int]] = []
-    compute([(network(), network(1))], progress=lambda *at: seen.append(at))
-    assert seen == [(8, 24), (16, 24), (24, 24)]
+    done: list[tuple[int, int, str]] = []
+    compute([(network(), network(1))], progress=lambda *at: done.append(at))
+    assert done == [(8, 24, "images"), (16, 24, "images"), (24, 24, "images")]
+
+
+def test_similarity_builds_a_network_once_however_often_it_is_named(monkeypatch):
+    built = []
+    build = Comparison.build
+    monkeypatch.setattr(Comparison, "build", lambda self, i: built.append(i) or build(self, i))
+    first, second, third = (network(i) for i in range(3))
+    result = compute([(first, second), (first, third)])
+    assert built == [0, 1, 3]
+    alone = compute([(first, third)])
+    np.testing.assert_array_equal(result.cka[1], alone.cka[0])
+
+
+def test_similarity_names_the_null_pairs_at_the_end():
+    networks = {name: network(i) for i, name in enumerate(("SGD", "RALR", "SGD, 0", "SGD, 1"))}
+    compared = compare(networks, images=IMAGES, mean=MEAN, std=STD, device="cpu")
+    result = compute_similarity(compared, minibatch=8, null_pairs=1)
+    assert (result.models, result.null) == (("SGD → RALR", "null: SGD, 0 → SGD, 1"), (False, True))
+    assert result.notes == ()
+    assert "no --null pair" in compute_similarity(compared, minibatch=8).notes[0]
+    with pytest.raises(InputError, match="`null_pairs` = 2 of 2 pairs must leave one that is studied"):
+        compute_similarity(compared, minibatch=8, null_pairs=2)
 
 
 def test_similarity_leaves_the_networks_alone_also_after_an_error(monkeypatch):
@@ -150,10 +176,12 @@ def test_similarity_leaves_the_networks_alone_also_after_an_error(monkeypatch):
 
 def test_similarity_refuses_what_it_cannot_compare():
     model = network()
-    with pytest.raises(InputError, match="no pair"):
-        compute([])
-    with pytest.raises(InputError, match="at least 4"):
+    with pytest.raises(InputError, match="every pair takes two"):
+        compute([(model, model), (model,)])
+    with pytest.raises(InputError, match="`minibatch` = 3 must be 4 or more"):
         compute([(model, model)], minibatch=3)
+    with pytest.raises(InputError, match="3 images are too few: the unbiased HSIC needs at least 4"):
+        compute([(model, model)], IMAGES[:3])
     with pytest.raises(UnknownNameError, match="module"):
         compute([(model, model)], layers=["layer9"])
     other = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))

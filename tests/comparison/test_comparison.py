@@ -147,6 +147,9 @@ def test_comparison_opens_runs_on_the_images_of_their_data(arms: Path, squares_r
         all(len(c["sha256"]) == 64 for c in facts["checkpoints"]) and facts["recipe"]["dataset"] == "squares"
     )
     theirs = load_checkpoint(arms / "ralr" / "seed0")
+    same = compare([arms / "baseline" / "seed0"] * 4, root=squares_root, limit=5)
+    assert len({network.identity for network in same.networks}) == 1
+    assert [p.name for p in pair_networks(same, null_pairs=1)] == ["baseline", "null: baseline"]
     mixed = compare({"theirs": theirs, "mine": pair.build(0)}, root=squares_root, **SCALE)
     assert mixed.names == ("theirs", "mine")
     with pytest.raises(InputError, match="another mean or std than"):
