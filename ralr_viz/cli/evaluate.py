@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from ralr_viz.cli import options
-from ralr_viz.cli.lines import print_json, print_line
-from ralr_viz.errors import InputError
+from ralr_viz.cli.lines import print_json, print_line, print_note
 
 
 def evaluate(
@@ -28,38 +25,26 @@ def evaluate(
 
     Example: ralr-viz eval --ckpt resnet20.th --arch resnet20 --dataset cifar10
     """
-    import torch
+    from ralr_viz.analysis.evaluation import evaluate_networks
+    from ralr_viz.comparison import compare
 
-    from ralr_viz.cli.inputs import load_checkpoints, select_split
-    from ralr_viz.comparison.samples import open_dataset
-    from ralr_viz.train.evaluate import evaluate as evaluate_network
-    from ralr_viz.train.runtime import configure, resolve_runtime
-
-    runtime = resolve_runtime(device, precision)
-    configure(runtime)
-    (checkpoint,) = load_checkpoints(
+    compared = compare(
         [ckpt],
+        data=dataset,
+        root=data,
+        split=split,
+        limit=limit,
+        mean=options.parse_three(mean, "--mean"),
+        std=options.parse_three(std, "--std"),
         arch=arch,
         num_classes=num_classes,
-        mean=mean,
-        std=std,
-        dataset=dataset,
-    )
-    images = select_split(checkpoint, open_dataset([checkpoint], data), split, limit)
-    model = runtime.place(checkpoint.build())
-    result = evaluate_network(
-        model,
-        images.images,
-        images.labels,
-        torch.tensor(images.mean, dtype=torch.float32, device=runtime.device),
-        torch.tensor(images.std, dtype=torch.float32, device=runtime.device),
-        runtime,
+        device=device,
+        precision=precision,
         batch=batch,
     )
-    if not math.isfinite(result.loss):
-        raise InputError(
-            "the network's outputs are not finite: the checkpoint has diverged, choose an earlier one"
-        )
+    for note in compared.notes:
+        print_note(note)
+    (result,) = evaluate_networks(compared)
     if as_json:
         numbers = {
             "loss": result.loss,
@@ -70,8 +55,9 @@ def evaluate(
         }
         print_json(numbers, indent=None)
         return
+    (network,), samples, runtime = compared.networks, compared.samples, compared.runtime
     print_line(
-        f"{checkpoint.label}: loss {result.loss:.4f}, top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} % "
-        f"on {result.n:,} {images.split} images of {images.dataset} "
+        f"{network.label}: loss {result.loss:.4f}, top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} % "
+        f"on {result.n:,} {samples.split} images of {samples.dataset} "
         f"({runtime.device.type}, {runtime.precision}, {result.images_per_second:.0f} images/s)"
     )

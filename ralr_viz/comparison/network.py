@@ -44,6 +44,11 @@ class Network:
         return dict((self.checkpoint and self.checkpoint.recipe) or {})
 
     @property
+    def label(self) -> str:
+        """Where it comes from, as short as names it: of a checkpoint, its run and epoch."""
+        return self.checkpoint.label if self.checkpoint else self.name
+
+    @property
     def shown(self) -> str:
         """What an error calls it: the file, else the name."""
         return str(self.checkpoint.path) if self.checkpoint else self.name

@@ -1,0 +1,40 @@
+"""Loss and accuracy of the networks of a comparison, ours or other people's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ralr_viz.comparison import Comparison
+from ralr_viz.errors import InputError
+from ralr_viz.train.evaluate import Evaluation, evaluate
+from ralr_viz.train.runtime import configure
+
+
+def evaluate_networks(comparison: Comparison) -> tuple[Evaluation, ...]:
+    """Loss (nats), top-1 and top-5 accuracy (per cent) of each network.
+
+    Args:
+        comparison: Classifiers on labelled images. Batches have 500 images where it says none.
+
+    Raises:
+        InputError: No images, a label outside a network's classes, or outputs that are not finite.
+    """
+    return tuple(_evaluate(comparison, i) for i in range(len(comparison)))
+
+
+def _evaluate(comparison: Comparison, i: int) -> Evaluation:
+    runtime, network, samples = comparison.runtime, comparison.networks[i], comparison.samples
+    configure(runtime)
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=runtime.device)
+        for values in (network.mean, network.std)
+    )
+    model, batch = runtime.place(comparison.build(i)), comparison.batch or 500
+    found = evaluate(model, samples.images, samples.labels, mean, std, runtime, batch=batch)
+    if not math.isfinite(found.loss):
+        raise InputError(
+            "the network's outputs are not finite: the checkpoint has diverged, choose an earlier one"
+        )
+    return found
