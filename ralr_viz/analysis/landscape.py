@@ -13,9 +13,11 @@ from ralr_viz.analysis.directions import random_direction
 from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.analysis.sharpness import even_batch
 from ralr_viz.comparison import Comparison, Progress
-from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.errors import InputError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import landscape as options
+from ralr_viz.nouns.option import BATCHNORM, SEED
 from ralr_viz.results.landscape import LandscapeResult
-from ralr_viz.results.sharpness import BATCHNORM
 
 _WALKS = 200
 _MARGIN = 0.15
@@ -25,12 +27,12 @@ _MARGIN = 0.15
 def compute_landscape(
     comparison: Comparison,
     *,
-    epochs: Sequence[int] | None = None,
-    radius: float = 0.6,
-    points: int = 13,
-    line: bool = False,
-    batchnorm: str = "batch",
-    seed: int = 0,
+    epochs: Sequence[int] | None = options.EPOCHS.default,
+    radius: float = options.RADIUS.default,
+    points: int = options.POINTS.default,
+    line: bool = options.LINE.default,
+    batchnorm: str = BATCHNORM.default,
+    seed: int = SEED.default,
     progress: Progress | None = None,
 ) -> LandscapeResult:
     """Loss of several networks in planes of the same two random directions, or of one run around its path.
@@ -43,7 +45,7 @@ def compute_landscape(
 
     Args:
         comparison, batchnorm: As in `compute_sharpness`.
-        epochs: t ≥ 3 growing, one for each network; None for planes around each.
+        epochs: t ≥ 3 growing, one for each network, as of `kept_states`; None for planes around each.
         radius: Half the side of a random plane, > 0, in shares of the filters' norms.
         points: A side of the grid, odd, 3 or more.
         line: Only along the first random direction.
@@ -58,7 +60,8 @@ def compute_landscape(
         Li et al., Visualizing the loss landscape of neural nets, NeurIPS 2018.
         Antognini and Sohl-Dickstein, PCA of high dimensional random walks, NeurIPS 2018 (1806.08805).
     """
-    _check(len(comparison), epochs, radius, points, line, batchnorm)
+    _check(len(comparison), epochs, radius, points, line)
+    check(options.SPEC.options, batchnorm=batchnorm, seed=seed)
     size = even_batch(len(comparison.samples), comparison.batch or 500)
 
     def look(i: int) -> _Plane:
@@ -247,10 +250,7 @@ def _check(
     radius: float,
     points: int,
     line: bool,
-    batchnorm: str,
 ) -> None:
-    if batchnorm not in BATCHNORM:
-        raise UnknownNameError("BatchNorm mode", batchnorm, BATCHNORM)
     if points < 3 or points % 2 == 0:
         raise InputError(
             f"`points` = {points} must be odd, 3 or more, so that the network itself is one of them"

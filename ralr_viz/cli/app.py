@@ -24,7 +24,6 @@ from ralr_viz.cli import (
     export,
     figures,
     fork,
-    landscape,
     report,
     run,
     schedule,
@@ -76,7 +75,6 @@ app.add_typer(data.app, name="data", help="List, check, import and download data
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
 app.command("fork")(fork.fork)
-app.command("landscape")(landscape.landscape)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))
 app.command("report")(report.report)

@@ -13,7 +13,6 @@ from ralr_viz.cli.lines import print_note
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from ralr_viz.comparison import Comparison
     from ralr_viz.data import Dataset
     from ralr_viz.train.checkpoint import Checkpoint
 
@@ -117,45 +116,3 @@ def select_split(
         split=split,
         content_hash=store.content_hash,
     )
-
-
-def open_comparison(
-    specs: Sequence[str],
-    *,
-    data: Path | None,
-    split: str,
-    limit: int | None,
-    device: str,
-    precision: str,
-    batch: int | None = None,
-    quiet: bool,
-    arch: str | None = None,
-    num_classes: int | None = None,
-    size: int | None = None,
-    mean: str | None = None,
-    std: str | None = None,
-    dataset: str | None = None,
-) -> Comparison:
-    """The networks of ``--ckpt`` on the images of ``--split`` and ``--limit``; `compare` has the errors."""
-    from ralr_viz.cli.options import parse_three
-    from ralr_viz.comparison import compare
-
-    found = compare(
-        list(specs),
-        data=dataset,
-        root=data,
-        split=split,
-        limit=limit,
-        mean=parse_three(mean, "--mean"),
-        std=parse_three(std, "--std"),
-        arch=arch,
-        num_classes=num_classes,
-        image_size=size,
-        device=device,
-        precision=precision,
-        batch=batch,
-    )
-    if not quiet:
-        for note in found.notes:
-            print_note(note)
-    return found

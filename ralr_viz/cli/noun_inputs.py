@@ -30,6 +30,18 @@ _AUGMENT = Annotated[
         help="Give the images one fixed draw of training's augmentation, whose statistics BatchNorm knows.",
     ),
 ]
+_SOME = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ckpt",
+        metavar="CKPT",
+        help="Checkpoint file or run directory (DIR, DIR@200, DIR@best); repeatable.",
+    ),
+]
+_PATH = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="RUN", help="Instead: the path of a run through the epochs it has kept."),
+]
 _PAIRS = Annotated[
     list[str],
     typer.Option(
@@ -80,6 +92,11 @@ def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Para
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
 
 
+def _path_parameters(inputs: Inputs) -> Parameters:
+    _, after = _network_parameters(inputs)
+    return [keyword("ckpt", _SOME, None), keyword("run", _PATH, None)], after
+
+
 def _pair_parameters(inputs: Inputs) -> Parameters:
     return _network_parameters(inputs, _PAIRS)
 
@@ -113,6 +130,7 @@ def _null_parameters(inputs: Inputs) -> Parameters:
 
 INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
     "networks": _network_parameters,
+    "networks or path": _path_parameters,
     "pairs": _pair_parameters,
     "pairs and nulls": _null_parameters,
     "runs": _run_parameters,

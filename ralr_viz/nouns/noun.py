@@ -51,8 +51,10 @@ class Spec:
     inputs: Inputs = Inputs()
 
 
-Takes = Literal["networks", "pairs", "pairs and nulls", "pictures", "runs", "logs", "state"]
-"""``networks`` of ``--ckpt``; ``pairs`` of them, with those of ``--null`` behind; ``pictures`` that they look at; ``runs`` of ``--run``; ``logs``, which
+Takes = Literal[
+    "networks", "networks or path", "pairs", "pairs and nulls", "pictures", "runs", "logs", "state"
+]
+"""``networks`` of ``--ckpt``, or the ``path`` through the epochs that the run of ``--run`` has kept; ``pairs`` of them, with those of ``--null`` behind; ``pictures`` that they look at; ``runs`` of ``--run``; ``logs``, which
 may be anybody's CSV; a ``state`` to continue."""
 
 

@@ -11,6 +11,7 @@ _ROWS = (
     Noun("sharpness", "networks", cost=150),
     Noun("spectrum", "networks", cost=450),
     Noun("noise_scale", "networks"),
+    Noun("landscape", "networks or path", cost=150),
     Noun("calibration", "networks", cost=60),
     Noun("embedding", "networks", command="embed"),
     Noun("localisation", "networks", cost=60),

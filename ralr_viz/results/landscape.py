@@ -71,6 +71,22 @@ class LandscapeResult(Result):
             if bool(len(getattr(self, name))) != bool(len(self.epochs)):
                 raise ValueError(f"`{name}` must be given with `epochs` of a path, and only then")
 
+    def describe(self) -> list[str]:
+        """The loss of the networks, or what the plane of a path holds."""
+        if not len(self.epochs):
+            return [
+                f"{name}: loss {centre:.4g} nats at the centre, at most {losses.max():.4g} in the plane"
+                for name, centre, losses in zip(self.models, self.centre_loss, self.losses, strict=True)
+            ]
+        shares, walk = (
+            " and ".join(f"{100 * s:.1f} %" for s in pair) for pair in (self.explained, self.walk_explained)
+        )
+        return [
+            f"{self.models[0]}: {len(self.epochs)} epochs, loss {self.path_loss[0]:.4g} to {self.path_loss[-1]:.4g} "
+            f"nats; the first two principal components have {shares} of the variance of the weights",
+            f"a pure random walk of as many states has {walk}: the share says nothing about the training",
+        ]
+
     def measures(self) -> tuple[Measure, ...]:
         """None: a surface is an illustration, `SharpnessResult` has the numbers."""
         return ()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ralr_viz.analysis.movement.movement import note_no_churn
 from ralr_viz.comparison import Comparison, Progress, compare, late_states, open_states
+from ralr_viz.comparison.path import kept_states
 from ralr_viz.comparison.samples import check_split
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
@@ -94,6 +95,19 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
     return found, {}
 
 
+def _open_networks_or_path(
+    inputs: Inputs, given: Given, own: Given, ears: Ears
+) -> tuple[Comparison, dict[str, Any]]:
+    run, specs = given.get("run"), given.get("ckpt")
+    if (run is None) == (not specs):
+        raise InputError("give the networks by --ckpt, or one run by --run")
+    if run is None:
+        return _open_networks(inputs, given, own, ears)
+    specs, epochs = kept_states(run)
+    found, _ = _open_networks(inputs, {**given, "ckpt": specs}, own, ears)
+    return found, {"epochs": epochs}
+
+
 def _open_pairs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
     _check_even("--ckpt", given["ckpt"])
     return _open_networks(inputs, given, own, ears)
@@ -150,6 +164,7 @@ def _device(given: Given) -> str:
 
 _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, Any]]]] = {
     "networks": _open_networks,
+    "networks or path": _open_networks_or_path,
     "pairs": _open_pairs,
     "pairs and nulls": _open_pairs_and_nulls,
     "runs": _open_runs,

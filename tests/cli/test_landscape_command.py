@@ -42,6 +42,7 @@ def test_landscape_draws_the_path_of_a_run(cli, trained_pair, squares_root, tmp_
     ("arguments", "fragments"),
     [
         ([], ["give the networks by --ckpt, or one run by --run"]),
+        (["--ckpt", "nothing", "--run", "nowhere"], ["give the networks by --ckpt, or one run by --run"]),
         (["--run", "nowhere"], ["`--run nowhere` is no run directory"]),
         (["--ckpt", "nothing"], ["`nothing` does not exist"]),
     ],
