@@ -9,7 +9,8 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
                 compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
-                compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum
+                compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum; open_state: what a
+                fork starts from
     Studies     load_study, compute_study, render_study and, of one that decides, compute_decision, render_decision
     Keep        save_result, load_result
     Draw        draw_ and the same names, style, save_figure
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.effect import compute_effect
     from ralr_viz.analysis.embedding import compute_embedding
     from ralr_viz.analysis.fork import compute_fork
+    from ralr_viz.analysis.fork.point import open_state
     from ralr_viz.analysis.landscape import compute_landscape
     from ralr_viz.analysis.localisation import compute_localisation
     from ralr_viz.analysis.movement import compute_movement
@@ -86,14 +88,12 @@ _FIXED = {
     "compute_cam": "ralr_viz.analysis.cam",
     "compute_curves": "ralr_viz.analysis.curves",
     "compute_decision": "ralr_viz.study.decision",
-    "compute_fork": "ralr_viz.analysis.fork",
     "compute_predictions": "ralr_viz.analysis.predictions",
     "compute_study": "ralr_viz.study.table",
     "compute_why": "ralr_viz.analysis.why",
     "draw_cam": "ralr_viz.plots.cam",
     "draw_curves": "ralr_viz.plots.curves",
     "draw_decision": "ralr_viz.plots.decision",
-    "draw_fork": "ralr_viz.plots.fork",
     "draw_study": "ralr_viz.plots.study",
     "draw_why": "ralr_viz.plots.why",
     "late_states": "ralr_viz.comparison",
@@ -101,6 +101,7 @@ _FIXED = {
     "load_result": "ralr_viz.results.bundle",
     "load_run": "ralr_viz.results.run",
     "load_study": "ralr_viz.study.grid_file",
+    "open_state": "ralr_viz.analysis.fork.point",
     "render_decision": "ralr_viz.study.render_decision",
     "render_study": "ralr_viz.study.render",
     "save_figure": "ralr_viz.plots.style",

@@ -23,7 +23,6 @@ from ralr_viz.cli import (
     evaluate,
     export,
     figures,
-    fork,
     report,
     run,
     schedule,
@@ -74,7 +73,6 @@ app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
-app.command("fork")(fork.fork)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))
 app.command("report")(report.report)

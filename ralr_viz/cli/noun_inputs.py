@@ -128,11 +128,27 @@ def _null_parameters(inputs: Inputs) -> Parameters:
     return [*before, keyword("null", _NULL, None)], after
 
 
+_STATE = Annotated[
+    str,
+    typer.Option(
+        "--ckpt",
+        metavar="RUN@E",
+        help="State to continue: run directory and kept epoch, or a .pt file with the optimizer's state.",
+    ),
+]
+
+
+def _state_parameters(inputs: Inputs) -> Parameters:
+    after = [keyword("data", options.Data, None), keyword("device", options.Device, "auto")]
+    return [keyword("ckpt", _STATE)], after
+
+
 INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
     "networks": _network_parameters,
     "networks or path": _path_parameters,
     "pairs": _pair_parameters,
     "pairs and nulls": _null_parameters,
     "runs": _run_parameters,
+    "state": _state_parameters,
 }
 """Parameters of the command, before ``--out`` and after the noun's own options, by what the noun takes."""

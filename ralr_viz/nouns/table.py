@@ -18,5 +18,6 @@ _ROWS = (
     Noun("movement", "runs", cost=60),
     Noun("effect", "runs", cost=5),
     Noun("collapse", "networks", cost=60),
+    Noun("fork", "state"),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -23,6 +23,7 @@ CURVES = (
     "step_length",
 )
 """Quantities that are measured after each epoch since the fork."""
+_UNITS = {"acc": "%", "loss": "nats", "distance": "", "sharpness": "nats", "barrier": "nats"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +210,19 @@ class ForkResult(Result):
                     }
                 )
         return rows
+
+    def describe(self) -> list[str]:
+        """The check against the run, then a line for each quantity, moment and factor."""
+        lines = [f"repeat 0 against the run: {self.reproduction} ({self.reproduction_note})"]
+        for row in self.summary():
+            unit = f" {_UNITS.get(row['quantity'].split('_')[-1], '')}".rstrip()
+            text = f"{row['quantity']} {row['at']}, factor {row['factor']:g}: {row['mean']:.4g}{unit}"
+            if row["factor"] != 1:
+                text += f", {row['difference']:+.3g} against factor 1"
+                if row["repeats"] > 1:
+                    text += f" [{row['low']:+.3g}, {row['high']:+.3g}] over {row['repeats']} repeats"
+            lines.append(text)
+        return lines
 
     def _moments(self) -> list[tuple[str, str, np.ndarray]]:
         """(quantity, moment, (F, R) values)."""

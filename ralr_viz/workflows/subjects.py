@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ralr_viz.analysis.fork.point import open_state
 from ralr_viz.analysis.movement.movement import note_no_churn
 from ralr_viz.comparison import Comparison, Progress, compare, late_states, open_states
 from ralr_viz.comparison.path import kept_states
@@ -18,6 +19,7 @@ from ralr_viz.train.runtime import resolve_runtime
 
 Given = Mapping[str, Any]
 """By the names of the options; what is left out has the noun's default."""
+_BRANCHES = "fork-branches"
 Say = Callable[[object], object]
 
 
@@ -158,6 +160,12 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
     return runs, {"late": late}
 
 
+def _open_state(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
+    """A state and its data; what is finished is kept in ``out``."""
+    state = open_state(given["ckpt"], root=given.get("data"), device=_device(given))
+    return state, {"work": given["out"] / _BRANCHES}
+
+
 def _device(given: Given) -> str:
     return str(given.get("device", "auto"))
 
@@ -168,4 +176,5 @@ _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, 
     "pairs": _open_pairs,
     "pairs and nulls": _open_pairs_and_nulls,
     "runs": _open_runs,
+    "state": _open_state,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -15,18 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from ralr_viz.analysis import fork as fork_module
 from ralr_viz.analysis.barrier import compute_barrier
-from ralr_viz.analysis.branch import (
+from ralr_viz.analysis.fork import branches as branches_module
+from ralr_viz.analysis.fork import compute_fork as compute_opened
+from ralr_viz.analysis.fork.branch import (
     Branch,
     BranchOutcome,
     derive_seed,
     digest_state,
     load_branch,
-    read_fork_point,
     save_branch,
     train_branch,
 )
+from ralr_viz.analysis.fork.point import open_state, read_fork_point
 from ralr_viz.analysis.sharpness import compute_sharpness
 from ralr_viz.comparison import compare
 from ralr_viz.comparison.augmentation import augment_once
@@ -46,7 +46,9 @@ from ralr_viz.train.training import Training
 CPU = Runtime(torch.device("cpu"), "fp32")
 
 
-compute_fork = functools.partial(fork_module.compute_fork, device="cpu", probe_images=0)
+def compute_fork(checkpoint, root, **options):
+    state = open_state(checkpoint, root=root, device="cpu")
+    return compute_opened(state, **({"probe_images": 0} | options))
 
 
 @pytest.fixture(scope="module")
@@ -209,18 +211,18 @@ def test_finished_branches_are_reused_only_under_the_same_key(trained, squares_r
     options = {"factors": (1, 2), "epochs": 1, "work": tmp_path / "work"}
     first = compute_fork(f"{trained['ralr']}@1", squares_root, **options)
     trained_anew = []
-    real = fork_module.train_branch
+    real = branches_module.train_branch
 
     def count(training, point, branch, stop, progress):
         trained_anew.append((branch.factor, branch.repeat))
         return real(training, point, branch, stop, progress)
 
-    monkeypatch.setattr(fork_module, "train_branch", count)
+    monkeypatch.setattr(branches_module, "train_branch", count)
     done = []
     again = compute_fork(
-        f"{trained['ralr']}@1", squares_root, **options, progress=lambda d, n: done.append((d, n))
+        f"{trained['ralr']}@1", squares_root, **options, progress=lambda *at: done.append(at)
     )
-    assert trained_anew == [] and done[-1] == (6, 6)
+    assert trained_anew == [] and done[-1] == (6, 6, "epochs of all branches")
     assert again == first
     more = compute_fork(f"{trained['ralr']}@1", squares_root, **(options | {"factors": (1, 2, 3)}))
     assert trained_anew == [(3.0, 0)]
@@ -306,8 +308,9 @@ def test_result_survives_saving(ralr_fork, tmp_path):
         ({"factors": (1, 0)}, "in \\(0, "),
         ({"factors": (1, float("nan"))}, "in \\(0, "),
         ({"factors": (1, 2, 2)}, "twice"),
-        ({"epochs": 0}, "at least 1"),
-        ({"repeats": 0}, "at least 1"),
+        ({"epochs": 0}, "`epochs` = 0 must be 1 or more"),
+        ({"repeats": 0}, "`repeats` = 0 must be 1 or more"),
+        ({"probe_images": -1}, "`probe_images` = -1 must be 0 or more"),
     ],
 )
 def test_compute_fork_refuses_bad_settings(trained, squares_root, changes, message):
@@ -339,6 +342,7 @@ def test_compute_fork_refuses_other_data_and_the_end_of_a_cosine(trained, square
     torch.save(state, tmp_path / "other.pt")
     with pytest.raises(DataError, match="trained on other images"):
         compute_fork(tmp_path / "other.pt", squares_root)
+    state["header"]["content_hash"] = load_dataset("squares", squares_root).content_hash
     state["header"]["recipe"] |= {"schedule": "cosine"}
     torch.save(state, tmp_path / "cosine.pt")
     with pytest.raises(InputError, match="a cosine schedule ends with the run"):
@@ -355,6 +359,13 @@ def test_a_file_outside_a_run_has_nothing_to_compare(trained, squares_root, tmp_
     result = compute_fork(file, squares_root, factors=(1,))
     assert result.reproduction == "nothing to compare"
     assert result.row(None) is None
+
+
+def test_compute_fork_of_a_name_finds_the_data_itself(trained, squares_root, monkeypatch):
+    monkeypatch.setenv("RALR_VIZ_DATA", str(squares_root))
+    result = compute_opened(f"{trained['baseline']}@3", factors=(1,), probe_images=0)
+    assert result.dataset == "squares" and result.start_epoch == 3
+    assert result.describe()[0].startswith(f"repeat 0 against the run: {result.reproduction} (")
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def test_fork_draws_and_goes_on_where_it_was(cli, forked, squares_root, tmp_path
     ("more", "message"),
     [
         (("--factors", "2,3"), "must contain 1"),
-        (("--factors", "1,x"), "must be numbers with commas"),
+        (("--factors", "1,x"), "must be numbers such as 1,1.5,2,3"),
         (("--epochs", "0"), "epochs"),
         (("--device", "cuda:99"), "cuda:99"),
     ],

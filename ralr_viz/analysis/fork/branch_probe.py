@@ -79,9 +79,7 @@ class BranchProbe:
                 precision=runtime.precision,
                 batch=BATCH,
             )
-            found = compute_sharpness(
-                branch, radii=(RADIUS,), directions=DIRECTIONS, worst_radii=(), resamples=1
-            )
+            found = compute_sharpness(branch, radii=(RADIUS,), directions=DIRECTIONS, worst_radii=())
         except InputError:
             return math.nan
         return float(found.losses.mean() - found.centre_loss[0])

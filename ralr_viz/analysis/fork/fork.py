@@ -2,55 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
-from ralr_viz.analysis.branch import (
-    Branch,
-    BranchOutcome,
-    ForkPoint,
-    branch_file,
-    load_branch,
-    read_fork_point,
-    save_branch,
-    train_branch,
-)
-from ralr_viz.analysis.branch_probe import BranchProbe
-from ralr_viz.analysis.reproduction import SETTINGS, compare_with_run, recorded_epochs
-from ralr_viz.data import Dataset, load_dataset
-from ralr_viz.errors import DataError, InputError, InterruptedRunError, RalrVizError
+from ralr_viz._version import __version__
+from ralr_viz.analysis.fork.branch import Branch, BranchOutcome
+from ralr_viz.analysis.fork.branch_probe import BranchProbe
+from ralr_viz.analysis.fork.branches import make_folder, train_all
+from ralr_viz.analysis.fork.point import ForkPoint, ForkState, open_state
+from ralr_viz.analysis.fork.reproduction import SETTINGS, compare_with_run, recorded_epochs
+from ralr_viz.comparison import Progress
+from ralr_viz.errors import InputError, RalrVizError
+from ralr_viz.nouns import check
+from ralr_viz.nouns import fork as options
 from ralr_viz.results.fork import CURVES, ForkResult
-from ralr_viz.results.storage import remove_leftovers, storage_error
-from ralr_viz.train.checkpoint import resolve_checkpoint
 from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
 from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
-from ralr_viz.train.stop import StopSignal, catch_stop_signals
-from ralr_viz.train.training import EpochStoppedError, Training
+from ralr_viz.train.stop import catch_stop_signals
+from ralr_viz.train.training import Training
 
 _COLUMNS = {"train_loss": "train_loss_eval"}
 """Where a curve has another name in a run's records, in which ``train_loss`` is the running mean."""
 
 
 def compute_fork(
-    checkpoint: str | Path,
-    data_root: Path,
+    state: str | Path | ForkState,
     *,
-    factors: Sequence[float] = (1.0, 1.5, 2.0, 3.0),
-    epochs: int = 1,
-    repeats: int = 1,
-    probe_images: int = 1000,
+    factors: Sequence[float] = options.FACTORS.default,
+    epochs: int = options.EPOCHS.default,
+    repeats: int = options.REPEATS.default,
+    probe_images: int = options.PROBE_IMAGES.default,
+    deterministic: bool = options.DETERMINISTIC.default,
+    compile: bool = options.COMPILE.default,
     work: Path | None = None,
-    device: str = "auto",
-    deterministic: bool = False,
-    compile: bool = False,
-    progress: Callable[[int, int], object] | None = None,
-    provenance: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> ForkResult:
     """Continue a checkpoint for ``epochs`` epochs at each factor, then for as many at factor 1.
 
@@ -59,8 +48,8 @@ def compute_fork(
     order and augmentation of its own, the same for all factors. Nothing in the run directory is changed.
 
     Args:
-        checkpoint: ``RUN@E`` or a ``.pt`` file, with the optimizer's state.
-        data_root: Folder of the ingested data sets.
+        state: ``RUN@E`` or a ``.pt`` file, with the optimizer's state, or what `open_state` returned, which takes
+            another folder of data or device.
         factors: Different numbers > 0, 1 among them.
         epochs: K ≥ 1.
         repeats: R ≥ 1.
@@ -68,27 +57,24 @@ def compute_fork(
             last; 0 leaves the two out.
         work: Folder in which each finished branch is kept and found again, also with more factors or
             repeats; nothing is kept when left out.
-        device, deterministic, compile: As in training; the precision is the checkpoint's.
-        progress: Called with epochs done and epochs of all branches.
-        provenance: More of what the result says about its origin.
+        deterministic, compile: As in training; the precision is the checkpoint's.
+        progress: Called as ``progress(done, total, what)`` with the epochs of all branches.
 
     Raises:
         CheckpointError: No checkpoint, or one from which training cannot go on.
-        InputError: Factors, epochs or repeats outside their range; other data than was trained on; epochs
+        InputError: Factors, epochs, repeats or images outside their range; other data than was trained on; epochs
             beyond the end of a cosine schedule.
         InterruptedRunError: SIGINT or SIGTERM; the finished branches are kept.
         StorageError: The disk is full; what was kept before is intact.
+
+    Example:
+        >>> compute_fork("runs/R/ralr/seed0@16", factors=(1, 2, 3), work=Path("branches"))  # doctest: +SKIP
     """
-    chosen = _check_settings(factors, epochs, repeats)
-    point = read_fork_point(resolve_checkpoint(checkpoint))
+    check(options.SPEC.options, epochs=epochs, repeats=repeats, probe_images=probe_images)
+    chosen = _check_factors(factors)
+    point, dataset, device = state if isinstance(state, ForkState) else open_state(state)
+    _check_schedule(point, epochs)
     total = 2 * epochs
-    schedule = point.recipe.schedule
-    if schedule in ("cosine", "onecycle") and point.epoch + total > point.recipe.epochs:
-        raise InputError(
-            f"`--epochs {epochs}`: a {schedule} schedule ends with the run, {point.recipe.epochs - point.epoch} "
-            f"epochs after `{checkpoint}`, and a fork takes 2·{epochs}: fork earlier or take fewer"
-        )
-    dataset = _load_data(point, data_root)
     runtime = resolve_runtime(
         device, str(point.state["header"]["precision"]), deterministic=deterministic, compile=compile
     )
@@ -102,7 +88,7 @@ def compute_fork(
         twin = Branch(None, 0, len(recorded), epochs)
         branches.append(twin)
     if work is not None:
-        _make_folder(work)
+        make_folder(work)
     try:
         training = Training(point.recipe, point.method, point.seed, dataset, runtime)
         with catch_stop_signals() as stop:
@@ -114,7 +100,7 @@ def compute_fork(
                 "environment": environment,
                 "probe": probe.settings if probe else None,
             }
-            outcomes = _train_all(training, point, branches, probe, work, key, stop, progress)
+            outcomes = train_all(training, point, branches, probe, work, key, stop, progress)
             start_sharpness = probe.sharpness(point.state["model"]) if probe else math.nan
     except torch.OutOfMemoryError:
         raise RalrVizError(
@@ -143,16 +129,16 @@ def compute_fork(
         reproduction_note=reproduction.note,
         notes=notes,
         provenance={
+            "ralr_viz": __version__,
             "checkpoint": {"sha256": point.sha256, "method": point.method, "seed": point.seed, "epoch": point.epoch},
             "recipe": point.recipe.to_dict(),
             "data": dataset.content_hash,
             "environment": environment,
-        }
-        | (provenance or {}),
+        },
     )  # fmt: skip
 
 
-def _check_settings(factors: Sequence[float], epochs: int, repeats: int) -> tuple[float, ...]:
+def _check_factors(factors: Sequence[float]) -> tuple[float, ...]:
     """The factors, growing."""
     chosen = sorted(float(factor) for factor in factors)
     shown = ",".join(f"{factor:g}" for factor in factors)
@@ -164,34 +150,23 @@ def _check_settings(factors: Sequence[float], epochs: int, repeats: int) -> tupl
         raise InputError(f"`--factors {shown}` names a factor twice: give each once")
     if 1.0 not in chosen:
         raise InputError(f"`--factors {shown}` must contain 1, which the others are compared with: add it")
-    for name, value in (("epochs", epochs), ("repeats", repeats)):
-        if value < 1:
-            raise InputError(f"`--{name} {value}` must be at least 1")
     return tuple(chosen)
 
 
-def _load_data(point: ForkPoint, data_root: Path) -> Dataset:
-    dataset = load_dataset(point.recipe.dataset, data_root)
-    if point.state["header"].get("content_hash") != dataset.content_hash:
-        raise DataError(
-            f"`{point.path}` was trained on other images than `{dataset.name}` holds now: a fork needs the same; "
-            "choose the data by --data"
+def _check_schedule(point: ForkPoint, epochs: int) -> None:
+    """Refuse epochs beyond the end of a schedule that has one."""
+    schedule, left = point.recipe.schedule, point.recipe.epochs - point.epoch
+    if schedule in ("cosine", "onecycle") and 2 * epochs > left:
+        raise InputError(
+            f"`--epochs {epochs}`: a {schedule} schedule ends with the run, {left} epochs after `{point.path}`, and a "
+            f"fork takes 2·{epochs}: fork earlier or take fewer"
         )
-    return dataset
 
 
 def _has_factors(branch: Branch, recorded: Sequence[dict[str, float]]) -> bool:
     """Whether a branch trains at the very factors that the run had, so that it is the recorded one too."""
     planned = [branch.factor if k < branch.amplified else 1.0 for k in range(len(recorded))]
     return bool(recorded) and planned == [record.get("factor") for record in recorded]
-
-
-def _make_folder(work: Path) -> None:
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(work, error) from error
-    remove_leftovers(work)
 
 
 def _look_at_start(training: Training, point: ForkPoint, epochs: int) -> tuple[dict[str, float], np.ndarray]:
@@ -205,66 +180,11 @@ def _look_at_start(training: Training, point: ForkPoint, epochs: int) -> tuple[d
     return start | {"distance": 0.0, "sum_lr": 0.0}, base_lr
 
 
-def _train_all(
-    training: Training,
-    point: ForkPoint,
-    branches: Sequence[Branch],
-    probe: BranchProbe | None,
-    work: Path | None,
-    key: dict[str, Any],
-    stop: StopSignal,
-    progress: Callable[[int, int], object] | None,
-) -> list[BranchOutcome]:
-    """Train every branch that is not kept already, and keep it."""
-    total = sum(branch.epochs for branch in branches)
-    before = 0
-    outcomes: list[BranchOutcome] = []
-    for branch in branches:
-
-        def move(done: int, before: int = before) -> None:
-            if progress is not None:
-                progress(before + done, total)
-
-        own = key | dataclasses.asdict(branch)
-        file = None if work is None else branch_file(work, own)
-        outcome = None if file is None else load_branch(file, own)
-        if outcome is None:
-            try:
-                outcome = train_branch(training, point, branch, stop, move)
-            except EpochStoppedError:
-                _interrupt(stop, len(outcomes), len(branches), work)
-            if probe is not None:
-                outcome = dataclasses.replace(outcome, probes=_probe(probe, outcome, branch), states={})
-            if file is not None:
-                save_branch(file, own, outcome)
-        outcomes.append(outcome)
-        before += branch.epochs
-        move(0, before)
-        if stop.number is not None and len(outcomes) < len(branches):
-            _interrupt(stop, len(outcomes), len(branches), work)
-    return outcomes
-
-
-def _probe(probe: BranchProbe, outcome: BranchOutcome, branch: Branch) -> dict[str, tuple[float, ...]]:
-    """Sharpness and barrier after the amplified epochs and after twice as many; NaN where it ended before."""
-    states = [outcome.states.get(epoch) for epoch in (branch.amplified, 2 * branch.amplified)]
-    return {
-        name: tuple(math.nan if state is None else measure(state) for state in states)
-        for name, measure in (("sharpness", probe.sharpness), ("barrier", probe.barrier))
-    }
-
-
 def _probed(outcomes: Sequence[BranchOutcome], name: str, probe: BranchProbe | None) -> np.ndarray:
     """(B, 2), or (B, 0) without probes."""
     if probe is None:
         return np.zeros((len(outcomes), 0))
     return np.array([outcome.probes[name] for outcome in outcomes])
-
-
-def _interrupt(stop: StopSignal, done: int, total: int, work: Path | None) -> NoReturn:
-    assert stop.number is not None
-    kept = "nothing was kept" if work is None else "the finished ones are kept: run the same command to go on"
-    raise InterruptedRunError(f"stopped after {done} of {total} branches; {kept}", stop.number)
 
 
 def _curves(outcomes: Sequence[BranchOutcome], start: dict[str, float], epochs: int) -> dict[str, np.ndarray]:

@@ -16,18 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ralr_viz.errors import CheckpointError, DivergedError, InputError
+from ralr_viz.analysis.fork.point import ForkPoint
+from ralr_viz.errors import DivergedError
 from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.results.storage import write_bytes
-from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
-from ralr_viz.train.recipe import Recipe, recipe_from_dict
 from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import Training
 
 _FORMAT = 1
-_NEEDED = ("model", "optimizer", "scheduler", "rng")
 
 
 @dataclass(frozen=True)
@@ -69,56 +67,6 @@ class BranchOutcome:
     status: str
     probes: dict[str, tuple[float, ...]] = field(default_factory=dict)
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class ForkPoint:
-    """A checkpoint from which training can go on.
-
-    Attributes:
-        path: Its file.
-        sha256: Of the file.
-        state: Its content.
-        recipe, method, seed, epoch: What it is of; ``epoch`` are finished.
-    """
-
-    path: Path
-    sha256: str
-    state: Mapping[str, Any] = field(repr=False)
-    recipe: Recipe
-    method: str
-    seed: int
-    epoch: int
-
-
-def read_fork_point(path: Path) -> ForkPoint:
-    """Read a checkpoint that holds the whole state of a training.
-
-    Raises:
-        CheckpointError: It has weights only, is of the midst of an epoch, or not of ralr-viz's own training.
-    """
-    remedy = "train with --set keep_every=1 and give RUN@E, or give a .pt file of a run directory"
-    if path.suffix == ".safetensors":
-        raise CheckpointError(f"`{path}` holds weights only, a fork needs the optimizer's state: {remedy}")
-    state = read_checkpoint(path)
-    header = state["header"]
-    lacking = [name for name in _NEEDED if not state.get(name)]
-    if lacking:
-        raise CheckpointError(f"`{path}` has no state of the {lacking[0]}, which a fork needs: {remedy}")
-    if "partial" in state:
-        raise CheckpointError(
-            f"`{path}` is of the midst of an epoch: give RUN@prev, or finish the run by --resume"
-        )
-    try:
-        recipe = recipe_from_dict(header["recipe"], str(path))
-        method, seed, epoch = str(header["method"]), int(header["seed"]), int(header["epoch"])
-    except (KeyError, TypeError, ValueError, AttributeError, InputError):
-        raise CheckpointError(
-            f"`{path}` is not of a training by `ralr-viz train`, so it cannot go on"
-        ) from None
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ForkPoint(path, sha256, state, recipe, method, seed, epoch)
 
 
 def derive_seed(seed: int, repeat: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ralr_viz.analysis.branch import BranchOutcome, digest_state
+from ralr_viz.analysis.fork.branch import BranchOutcome, digest_state
 from ralr_viz.errors import InputError
 from ralr_viz.results.columns import TIMES
 from ralr_viz.results.run import load_run

@@ -1,0 +1,39 @@
+"""Options of ``fork``."""
+
+from __future__ import annotations
+
+from ralr_viz.nouns.noun import Spec
+from ralr_viz.nouns.option import Option
+
+FACTORS = Option(
+    "factors",
+    (1.0, 1.5, 2.0, 3.0),
+    "Factors of the scheduled LR, 1 among them.",
+    metavar="A,B,…",
+    kind=float,
+    many="comma",
+)
+EPOCHS = Option("epochs", 1, "Epochs at each factor; as many at factor 1 follow.", least=1, metavar="K")
+REPEATS = Option(
+    "repeats", 1, "The run's own data order, and R − 1 others that the factors share.", least=1, metavar="R"
+)
+PROBE_IMAGES = Option(
+    "probe_images",
+    1000,
+    "Training images for sharpness and barrier after each part; 0 leaves these two out.",
+    least=0,
+    metavar="N",
+)
+DETERMINISTIC = Option("deterministic", False, "Only deterministic kernels on CUDA.")
+COMPILE = Option("compile", False, "With `torch.compile`, as the run was trained.")
+
+SPEC = Spec(
+    """Continue one checkpoint at several learning rates: the controlled experiment.
+
+    Finished branches are kept in the folder `fork-branches` of --out: after an interruption, or to add factors
+    or repeats (with --force), the same command goes on.
+
+    Example: ralr-viz fork --ckpt runs/R/ralr/seed0@16 --factors 1,2,3 --epochs 2 --repeats 3 --out out
+    """,
+    (FACTORS, EPOCHS, REPEATS, PROBE_IMAGES, DETERMINISTIC, COMPILE),
+)
