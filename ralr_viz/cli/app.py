@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,10 +130,16 @@ _MEMORY_REMEDIES = (
 )
 
 
+@cache
+def _command() -> Any:
+    """All commands as click has them: made once a process."""
+    return typer.main.get_command(app)
+
+
 def _run() -> int:
     """Run the command; return its exit code."""
     try:
-        code = app(prog_name="ralr-viz", standalone_mode=False)
+        code = _command()(prog_name="ralr-viz", standalone_mode=False)
     except RalrVizError as error:
         return _fail(str(error), error.exit_code)
     except _UsageError as error:
@@ -170,7 +177,7 @@ def _fail_system(error: MemoryError | ImportError | OSError | RuntimeError | Sys
 
 def _memory_remedy() -> str:
     """What the command that was called can do about it: only options that it has."""
-    command: Any = typer.main.get_command(app)
+    command = _command()
     for word in sys.argv[1:]:
         command = getattr(command, "commands", {}).get(word, command)
     options = {name for parameter in command.params for name in parameter.opts}

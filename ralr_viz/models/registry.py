@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torchvision.models
 from torch import nn
 
 from ralr_viz.errors import InputError, UnknownNameError
@@ -89,8 +88,10 @@ def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> n
         return _BUILDERS[arch](num_classes)
     source, _, name = arch.partition(":")
     if source == "torchvision":
+        from torchvision import models  # loads torch.compile's machinery, which no network of ours needs
+
         options = _TORCHVISION_OPTIONS.get(name, {})
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+        return models.get_model(name, weights=None, num_classes=num_classes, **options)
     return _build_imported(arch, source, name, num_classes)
 
 
@@ -101,7 +102,9 @@ def is_user_factory(arch: str) -> bool:
 
 
 def _torchvision_names() -> list[str]:
-    return torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models
+
+    return models.list_models(module=models)
 
 
 def _build_imported(arch: str, module_name: str, factory_name: str, num_classes: int) -> nn.Module:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import ndtr, stdtrit
-from scipy.stats import binomtest
 
 _TAIL = 0.025
 _STEEPEST = 0.1
@@ -161,6 +160,8 @@ def mcnemar_p(fixed: int, broken: int) -> float:
         McNemar, Psychometrika 1947.
     """
     changed = fixed + broken
+    from scipy.stats import binomtest  # half a second, which a training need not wait for
+
     return float(binomtest(fixed, changed).pvalue) if changed else 1.0
 
 

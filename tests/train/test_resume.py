@@ -15,10 +15,11 @@ from ralr_viz.train.checkpoint import read_checkpoint
 
 EPOCHS = 8
 
-# A parent that has imported torch forks a child for each attempt: ten kills without ten imports.
+# A parent that has imported torch forks a child for each test, and that one a child for each attempt: ten kills
+# without ten imports.
 DRIVER = textwrap.dedent(
     """
-    import os, random, resource, signal, sys, threading, traceback
+    import json, os, random, resource, signal, sys, threading, traceback
     import torch
     torch.set_num_threads(1)
     from pathlib import Path
@@ -26,8 +27,8 @@ DRIVER = textwrap.dedent(
     from ralr_viz.results import storage
     from ralr_viz.train import run, training
     from ralr_viz.train.loop import train_run
-
-    directory, data = Path(sys.argv[1]), Path(sys.argv[2])
+    loaded = sorted({"torch._dynamo", "torchvision", "scipy.stats"} & set(sys.modules))
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)  # torch imports its compiler at the first optimizer
 
     def train(before=lambda: None):
         pid = os.fork()
@@ -78,18 +79,52 @@ DRIVER = textwrap.dedent(
         pid = train(arm)
         assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
         return pid
+
+    def follow(body, output):
+        code = 1
+        try:
+            for number in (1, 2):
+                os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+            exec(body, globals())
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+
+    for line in sys.stdin:
+        body, directory, data, output = json.loads(line)
+        directory, data = Path(directory), Path(data)
+        pid = os.fork()
+        if pid == 0:
+            follow(body, output)
+        print(finish(pid), flush=True)
     """
 )
 
 
-def drive(body: str, *arguments: Path, timeout: float = 200) -> subprocess.CompletedProcess[str]:
-    code = DRIVER + textwrap.dedent(body)
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True, text=True, timeout=timeout, env=os.environ | {"OMP_NUM_THREADS": "1"},
+@pytest.fixture(scope="module")
+def drive(squares_root, tmp_path_factory):
+    """``drive(body, directory)``: what the body printed, run by a fork of the driver's."""
+    folder = tmp_path_factory.mktemp("printed")
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+
+    def run(body: str, directory: Path) -> str:
+        output = folder / f"{len(list(folder.iterdir()))}.txt"
+        task = [textwrap.dedent(body), *map(str, (directory, squares_root, output))]
+        driver.stdin.write(json.dumps(task) + "\n")
+        driver.stdin.flush()
+        code = driver.stdout.readline().strip()
+        assert code == "0", output.read_text() if output.exists() else code
+        return output.read_text()
+
+    yield run
+    driver.stdin.close()
+    driver.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +143,9 @@ def make_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(make_run, squares_root):
+def uninterrupted(make_run, drive):
     directory = make_run()
-    drive("assert finish(train()) == 0", directory, squares_root)
+    drive("assert finish(train()) == 0", directory)
     return directory
 
 
@@ -134,9 +169,9 @@ def assert_same_run(directory: Path, reference: Path) -> None:
     assert json.loads((directory / "result.json").read_text())["status"] == "finished"
 
 
-def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run, uninterrupted, squares_root):
+def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run, uninterrupted, drive):
     directory = make_run()
-    done = drive(
+    printed = drive(
         """
         rng, kills = random.Random(0), 0
         while kills < 12:
@@ -149,15 +184,12 @@ def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run,
         assert finish(train()) == 0
         """,
         directory,
-        squares_root,
     )
-    assert int(done.stdout.split()[-1]) >= 10
+    assert int(printed.split()[-1]) >= 10
     assert_same_run(directory, uninterrupted)
 
 
-def test_killed_inside_a_checkpoint_write_the_weights_are_bit_identical(
-    make_run, uninterrupted, squares_root
-):
+def test_killed_inside_a_checkpoint_write_the_weights_are_bit_identical(make_run, uninterrupted, drive):
     directory = make_run()
     drive(
         """
@@ -175,15 +207,14 @@ def test_killed_inside_a_checkpoint_write_the_weights_are_bit_identical(
         assert not list(directory.glob("checkpoints/*.tmp"))
         """,
         directory,
-        squares_root,
     )
     assert_same_run(directory, uninterrupted)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_saves_the_step_and_resumes_bit_identical(make_run, uninterrupted, squares_root, number, code):
+def test_signal_saves_the_step_and_resumes_bit_identical(make_run, uninterrupted, drive, number, code):
     directory = make_run()
-    done = drive(
+    printed = drive(
         f"""
         rng, stops = random.Random({code}), 0
         while stops < 5:
@@ -196,14 +227,13 @@ def test_signal_saves_the_step_and_resumes_bit_identical(make_run, uninterrupted
         assert finish(train()) == 0
         """,
         directory,
-        squares_root,
     )
-    assert int(done.stdout.split()[-1]) >= 2
-    assert "the state is saved: --resume goes on" in done.stdout
+    assert int(printed.split()[-1]) >= 2
+    assert "the state is saved: --resume goes on" in printed
     assert_same_run(directory, uninterrupted)
 
 
-def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, uninterrupted, squares_root):
+def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, uninterrupted, drive):
     directory = make_run()
     drive(
         """
@@ -217,7 +247,6 @@ def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, unin
         assert finish(train()) == 0
         """,
         directory,
-        squares_root,
     )
     assert (
         "resuming from prev.pt, the state before: last.pt cannot be read"
@@ -226,9 +255,9 @@ def test_truncated_last_checkpoint_falls_back_to_prev_and_says_so(make_run, unin
     assert_same_run(directory, uninterrupted)
 
 
-def test_full_disk_is_one_line_and_loses_nothing(make_run, uninterrupted, squares_root):
+def test_full_disk_is_one_line_and_loses_nothing(make_run, uninterrupted, drive):
     directory = make_run()
-    done = drive(
+    printed = drive(
         """
         def fill_disk_after_two_epochs():
             real = storage.write_synced
@@ -242,17 +271,16 @@ def test_full_disk_is_one_line_and_loses_nothing(make_run, uninterrupted, square
         assert finish(train()) == 0
         """,
         directory,
-        squares_root,
     )
-    line = next(x for x in done.stdout.splitlines() if x.startswith("StorageError"))
+    line = next(x for x in printed.splitlines() if x.startswith("StorageError"))
     assert "last.pt" in line
     assert "the file is larger than is allowed here" in line  # what to do is the command's to say
     assert_same_run(directory, uninterrupted)
 
 
-def test_second_process_is_refused(make_run, squares_root):
+def test_second_process_is_refused(make_run, drive):
     directory = make_run()
-    done = drive(
+    printed = drive(
         """
         first = wait_after(1)
         assert finish(train()) == 2
@@ -260,7 +288,11 @@ def test_second_process_is_refused(make_run, squares_root):
         assert finish(first) == 0
         """,
         directory,
-        squares_root,
     )
-    assert "RunLockedError" in done.stdout
-    assert "is in use by another ralr-viz process" in done.stdout
+    assert "RunLockedError" in printed
+    assert "is in use by another ralr-viz process" in printed
+
+
+def test_training_loads_no_compiler_and_no_scipy_stats_before_its_first_optimizer(drive, tmp_path):
+    """Half of the start of a command that trains or evaluates was theirs."""
+    assert drive("print(loaded)", tmp_path) == "[]\n"
