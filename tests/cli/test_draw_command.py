@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -9,15 +10,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ralr_viz.cli.app import main
 from ralr_viz.results.bundle import save_result
 from ralr_viz.results.predictions import PredictionsResult
 
 SUFFIXES = ("pdf", "png", "csv")
 
 
+@pytest.fixture(scope="module")
+def drawn(baseline, tmp_path_factory):
+    """The folder of what `ralr-viz curves` saves of a run."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("sys.argv", ["ralr-viz", "curves", "--run", str(baseline), "--out", str(folder)])
+        main()
+    assert not ended.value.code
+    return folder
+
+
 @pytest.fixture
-def curves(cli, baseline, tmp_path):
-    cli("curves", "--run", baseline, "--out", tmp_path / "first").succeeded()
+def curves(drawn, tmp_path):
+    """Its result, beside a figure of it, in a copy of a test's own."""
+    shutil.copytree(drawn, tmp_path / "first")
     return tmp_path / "first" / "curves"
 
 

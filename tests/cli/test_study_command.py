@@ -140,45 +140,35 @@ def test_study_refuses_in_one_line(cli, tmp_path, arguments, fragment):
     assert not (tmp_path / "r").exists()
 
 
-def test_study_run_trains_what_is_missing_and_the_second_time_nothing(shell, study, squares_root, tmp_path):
-    runs = tmp_path / "r"
-    options = (
-        "--runs",
-        runs,
-        "--data",
-        squares_root,
-        "--device",
-        "cpu",
-        "--only",
-        "Rate=low",
-        "--seeds",
-        "0",
-    )
-    done = shell("study", "run", study, *options, "--jobs", "2").succeeded()
-    assert len(done.lines) == 2
-    assert all((Path(line) / "result.json").is_file() for line in done.lines)
-    assert done.err.count("test accuracy") == 2
-    assert "2 runs: 2 finished" in done.err
-    again = shell("study", "run", study, *options).succeeded()
-    assert (again.out, again.err.splitlines()) == ("", ["2 runs: 2 finished"])
-
-
-def test_study_run_goes_on_after_a_run_that_fails_and_says_which(shell, study, squares_root, tmp_path):
+def test_study_run_trains_what_is_missing_and_goes_on_after_a_run_that_fails(
+    cli, study, squares_root, tmp_path
+):
     """A damaged checkpoint is an error that would come again; a learning rate beyond measure diverges."""
-    study.write_text(STUDY.replace("lr = 0.01", "lr = 1e30"))
-    options = ("--runs", tmp_path / "r", "--data", squares_root, "--seeds", "0")
-    lines = shell("study", "commands", study, *options, "--only", "Rate=low").succeeded().lines
-    first, second = (Path(line.split()[2]) for line in lines)
-    (first / "checkpoints").mkdir()
+    study.write_text(
+        STUDY.replace(
+            '{ label = "high", lr = 0.05 }',
+            '{ label = "damaged", lr = 0.02 }, { label = "beyond", lr = 1e30 }',
+        ).replace(', { label = "RALR", method = "ralr" }', "")
+    )
+    options = ("--runs", tmp_path / "r", "--data", squares_root, "--seeds", "0", "--device", "cpu")
+    lines = cli("study", "commands", study, *options).succeeded().lines
+    low, damaged, beyond = (Path(line.split()[2]) for line in lines)
+    (damaged / "checkpoints").mkdir()
     for name in ("last.pt", "prev.pt"):
-        (first / "checkpoints" / name).write_bytes(b"no checkpoint")
-    done = shell("study", "run", study, *options, "--only", "Rate=low", "--device", "cpu")
+        (damaged / "checkpoints" / name).write_bytes(b"no checkpoint")
+
+    done = cli("study", "run", study, *options, "--jobs", "2")
     assert done.code == 1
     last = done.err.splitlines()[-1]
-    assert last.startswith(f"ralr-viz: 1 of 2 runs have no result; `{first}` failed:")
+    assert last.startswith(f"ralr-viz: 1 of 3 runs have no result; `{damaged}` failed:")
     assert "--retry-failed" in last
-    assert json.loads((second / "result.json").read_text())["status"] == "diverged"
-    assert "1 diverged, 1 failed" in done.err
+    assert "1 finished, 1 diverged, 1 failed" in done.err
+    assert done.err.count("test accuracy") == 1
+    assert str(low) in done.lines and (low / "result.json").is_file()
+    assert json.loads((beyond / "result.json").read_text())["status"] == "diverged"
+
+    again = cli("study", "run", study, *options, "--only", "Rate=low").succeeded()
+    assert (again.out, again.err.splitlines()) == ("", ["1 runs: 1 finished"])
 
 
 @pytest.mark.parametrize(
