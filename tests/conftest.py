@@ -20,6 +20,17 @@ from ralr_viz.train.recipe import Recipe
 settings.register_profile("ralr-viz", deadline=None)
 settings.load_profile("ralr-viz")
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``: neighbours stay on one worker, which makes their fixtures once, until one runs out of work."""
+    if config.getvalue("dist") != "load":
+        return None  # somebody has asked for another
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 COLOURS = {"blue": (40, 40, 220), "green": (40, 200, 40), "red": (220, 40, 40), "white": (230, 230, 230)}
 
 
