@@ -22,7 +22,7 @@ from timing import (
     verdict,
 )
 
-from ralr_viz.analysis.cam import Cam, compute_cam
+from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError

@@ -114,6 +114,17 @@ def find_classifier(model: nn.Module, probe: Tensor) -> str | None:
     return None if end is None else calls[end].name
 
 
+def closed_form_maps(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
+    """M_c = Σ_k W_ck A_k (b, h, w) of features A (b, channels, h, w), one class of (b,) an image."""
+    return channel_terms(features, weight, classes).sum(1)
+
+
+def channel_terms(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
+    """W_ck A_k (b, channels, h, w), whose sum over the channels is `closed_form_maps`."""
+    # a product and later a sum, not an einsum: that is a matrix product, which CUDA may round to TF32
+    return features * weight[classes][:, :, None, None]
+
+
 def classify(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What a network says of b images.
 

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz._version import __version__
-from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
-from ralr_viz.analysis.head import CamHead, find_cam_head, find_classifier
+from ralr_viz.analysis.head import CamHead, closed_form_maps, find_cam_head, find_classifier
+from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets

@@ -15,8 +15,8 @@ from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, RalrVizError
 
 if TYPE_CHECKING:
-    from ralr_viz.analysis.cam import Cam
-    from ralr_viz.analysis.cam_check import CamCheck
+    from ralr_viz.analysis.cam.check import CamCheck
+    from ralr_viz.analysis.cam.network_maps import Cam
     from ralr_viz.cli.pictures import Pictures
     from ralr_viz.results.cam import CamResult
     from ralr_viz.train.checkpoint import Checkpoint
@@ -85,7 +85,7 @@ def cam(
 
     Example: ralr-viz cam --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
-    from ralr_viz.analysis.cam import check_method, collect_cams
+    from ralr_viz.analysis.cam.network_maps import check_method, collect_cams
     from ralr_viz.cli.inputs import load_checkpoints
     from ralr_viz.cli.pictures import check_rule, choose_pictures, read_pictures
     from ralr_viz.comparison.network import name_checkpoints
@@ -166,8 +166,8 @@ def _explain(
     Raises:
         RalrVizError: The maps are not those of the `grad-cam` package.
     """
-    from ralr_viz.analysis.cam import compute_cam
-    from ralr_viz.analysis.cam_check import PARITY_LIMIT, verify_cam
+    from ralr_viz.analysis.cam.check import PARITY_LIMIT, verify_cam
+    from ralr_viz.analysis.cam.network_maps import compute_cam
 
     targets = chosen.labels if bool((chosen.labels >= 0).all()) else None
     cams, checks = [], []

@@ -11,8 +11,8 @@ from torch.nn.utils import parametrizations
 
 from ralr_viz.analysis.activations import compute_activations
 from ralr_viz.analysis.cam import compute_cam
-from ralr_viz.analysis.cam_check import verify_cam
-from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer
+from ralr_viz.analysis.cam.check import verify_cam
+from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.maps import FIRST, LAST, MapAxes, find_axes, find_tokens
 from ralr_viz.analysis.stages import find_stages
 from ralr_viz.comparison import compare

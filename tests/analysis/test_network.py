@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ralr_viz.analysis.activations import compute_activations
 from ralr_viz.analysis.barrier import compute_barrier
 from ralr_viz.analysis.cam import compute_cam
-from ralr_viz.analysis.cam_check import verify_cam
+from ralr_viz.analysis.cam.check import verify_cam
 from ralr_viz.analysis.landscape import compute_landscape
 from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
 from ralr_viz.analysis.localisation.sanity import randomise_cascade

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ralr_viz.analysis import cam_check
+from ralr_viz.analysis.cam import check as cam_check
 from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.cli.cam import _sum_up
 from ralr_viz.data import load_dataset

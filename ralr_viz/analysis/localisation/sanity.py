@@ -9,9 +9,8 @@ import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam import closed_form_maps
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.head import CamHead, find_cam_head
+from ralr_viz.analysis.head import CamHead, closed_form_maps, find_cam_head
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam import Cam, compute_cam
+from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
+from ralr_viz.analysis.cam.package import draw_with_package, package_batch
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.gradcam import check_layer, draw_with_package, package_batch
 from ralr_viz.analysis.head import CamHead, find_cam_head
+from ralr_viz.analysis.map_layer import check_layer
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
 from ralr_viz.comparison.network import plain_network

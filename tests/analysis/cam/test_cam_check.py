@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis import cam_check
-from ralr_viz.analysis.cam import Cam, compute_cam
-from ralr_viz.analysis.cam_check import PARITY_LIMIT, CamCheck, verify_cam
+from ralr_viz.analysis.cam import check as cam_check
+from ralr_viz.analysis.cam.check import PARITY_LIMIT, CamCheck, verify_cam
+from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
 from ralr_viz.analysis.head import find_cam_head
 from ralr_viz.errors import InputError
 from ralr_viz.models.wrn import WideResNet

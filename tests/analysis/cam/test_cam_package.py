@@ -10,14 +10,7 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ralr_viz.analysis.gradcam import (
-    check_layer,
-    draw_with_package,
-    find_gradient_layer,
-    package_batch,
-    package_step,
-)
-from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.analysis.cam.package import draw_with_package, package_batch, package_step
 from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
 
 METHODS = tuple(METHOD_NAMES)[1:]
@@ -51,10 +44,6 @@ def naive_grad_cam(model: Mlp, x: Tensor, target: int) -> Tensor:
     logits = model.linear(model.relu(model.hidden(model.relu(features).flatten(1))))
     (gradient,) = torch.autograd.grad(logits[0, target], features)
     return sum(gradient[0, k].sum() * features[0, k] for k in range(4)).detach()
-
-
-def test_find_gradient_layer_is_the_last_map_that_runs_once(x: Tensor) -> None:
-    assert find_gradient_layer(Mlp(), x) == "last"
 
 
 def test_package_step_equals_the_definition(x: Tensor) -> None:
@@ -263,81 +252,9 @@ def test_package_step_marks_images_with_infinite_activations(x: Tensor, method: 
     assert raw.isfinite().all((1, 2)).tolist() == [True, True, True, False, True]
 
 
-class Branches(Mlp):
-    """The last map feeds nothing that the logits depend on; the one before comes in a tuple."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pair = Pair()
-        self.auxiliary = nn.Conv2d(4, 4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.last(self.relu(self.stem(x)))
-        (x,) = self.pair(x)
-        self.auxiliary(x)
-        return self.linear(self.relu(self.hidden(x.flatten(1))))
-
-
-class Pair(nn.Module):
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        return (x.relu(),)
-
-
-def test_find_gradient_layer_skips_dead_branches_and_tuples(x: Tensor) -> None:
-    model = Branches()
-    before = snapshot(model)
-    assert find_gradient_layer(model, x) == "last"
-    assert snapshot(model) == before
-
-
-def test_find_gradient_layer_is_not_a_map_blown_up(x: Tensor) -> None:
-    stem = [nn.Conv2d(3, 2, 3, stride=4), nn.ReLU()]
-    for pool, expected in ((nn.AdaptiveAvgPool2d(7), "1"), (nn.AdaptiveMaxPool2d((1, 2)), "2")):
-        model = nn.Sequential(*stem, pool, nn.Flatten(), nn.LazyLinear(3))
-        model(x)
-        assert find_gradient_layer(model, x) == expected
-
-
-def test_find_gradient_layer_of_an_mlp_is_none(x: Tensor) -> None:
-    assert find_gradient_layer(nn.Sequential(nn.Flatten(), nn.Linear(240, 3)), x) is None
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_package_step_runs_where_every_parameter_is_frozen(x: Tensor, method: str) -> None:
     model = Mlp().eval().requires_grad_(False)
-    raw = package_step(model, find_gradient_layer(model, x), method, x, torch.zeros(5, dtype=torch.int64))[0]
+    raw = package_step(model, "last", method, x, torch.zeros(5, dtype=torch.int64))[0]
     assert raw.isfinite().all()
     assert raw.abs().max() > 0
-
-
-def test_check_layer_accepts_any_map_that_the_logits_depend_on(x: Tensor) -> None:
-    model = Branches()
-    before = snapshot(model)
-    check_layer(model, x, "last")
-    check_layer(model, x, "stem")
-    assert snapshot(model) == before
-
-
-@pytest.mark.parametrize(
-    ("layer", "message"),
-    [
-        ("relu", "layer `relu` runs 2 times: choose a module that runs once"),
-        ("pair", "layer `pair` returns no single tensor, a map is"),
-        ("hidden", r"layer `hidden` returns \(5, 8\), a map is"),
-        ("auxiliary", "the logits do not depend on layer `auxiliary`: choose another"),
-    ],
-)
-def test_check_layer_refuses_what_is_no_map(x: Tensor, layer: str, message: str) -> None:
-    model = Branches()
-    before = snapshot(model)
-    with pytest.raises(InputError, match=message):
-        check_layer(model, x, layer)
-    assert snapshot(model) == before
-
-
-def test_check_layer_offers_names_of_the_depth_that_was_asked(x: Tensor) -> None:
-    model = nn.Sequential(Branches(), nn.Flatten())
-    with pytest.raises(UnknownNameError, match="did you mean `0.stem`"):
-        check_layer(model, x, "0.stam")
-    with pytest.raises(UnknownNameError, match="unknown layer `zzz`: known: 0, 1$"):
-        check_layer(model, x, "zzz")

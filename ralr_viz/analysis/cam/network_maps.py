@@ -1,4 +1,4 @@
-"""Class activation maps of a network (paper section 4.1 and Figure 3)."""
+"""Class activation maps of one network (paper section 4.1 and Figure 3)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ralr_viz.analysis.cam.package import package_batch, package_step
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.gradcam import check_layer, find_gradient_layer, package_batch, package_step
-from ralr_viz.analysis.head import CamHead, classify, find_cam_head, rounding_tolerance
+from ralr_viz.analysis.head import CamHead, channel_terms, classify, find_cam_head, rounding_tolerance
+from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.comparison.network import plain_network
@@ -235,22 +236,12 @@ def closed_form_step(
             logits = find_logits(model(x)).float()
         features = head.feature_map(calls)
         classes = classify(logits, target)
-        terms = _channel_terms(features, weight, classes[0])
+        terms = channel_terms(features, weight, classes[0])
         raw = terms.sum(1)
         logit = logits.gather(1, classes[0][:, None]).squeeze(1)
         error = (raw.mean((1, 2)) + bias[classes[0]] - logit).abs()
         size = terms.abs().sum(1).mean((1, 2)) + bias[classes[0]].abs()
         return raw, *classes, error / size.clamp_min(torch.finfo(torch.float32).tiny)
-
-
-def closed_form_maps(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
-    """M_c = Σ_k W_ck A_k (b, h, w) of features A (b, channels, h, w), one class of (b,) an image."""
-    return _channel_terms(features, weight, classes).sum(1)
-
-
-def _channel_terms(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
-    # a product and later a sum, not an einsum: that is a matrix product, which CUDA may round to TF32
-    return features * weight[classes][:, :, None, None]
 
 
 def _closed_form(

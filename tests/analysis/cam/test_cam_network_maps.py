@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ralr_viz.analysis.cam import closed_form_step, collect_cams, compute_cam
+from ralr_viz.analysis.cam.network_maps import closed_form_step, collect_cams, compute_cam
 from ralr_viz.analysis.head import find_cam_head
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models import build_model

@@ -1,0 +1,7 @@
+"""Class activation maps (paper section 4.1 and Figure 3)."""
+
+from __future__ import annotations
+
+from ralr_viz.analysis.cam.network_maps import collect_cams, compute_cam
+
+__all__ = ["collect_cams", "compute_cam"]
