@@ -85,7 +85,8 @@ def cam(
 
     Example: ralr-viz cam --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """
-    from ralr_viz.analysis.cam.network_maps import check_method, collect_cams
+    from ralr_viz.analysis.cam.methods import check_method
+    from ralr_viz.analysis.cam.network_maps import collect_cams
     from ralr_viz.cli.inputs import load_checkpoints
     from ralr_viz.cli.pictures import check_rule, choose_pictures, read_pictures
     from ralr_viz.comparison.network import name_checkpoints
@@ -167,6 +168,7 @@ def _explain(
         RalrVizError: The maps are not those of the `grad-cam` package.
     """
     from ralr_viz.analysis.cam.check import PARITY_LIMIT, verify_cam
+    from ralr_viz.analysis.cam.methods import METHODS
     from ralr_viz.analysis.cam.network_maps import compute_cam
 
     targets = chosen.labels if bool((chosen.labels >= 0).all()) else None
@@ -174,7 +176,7 @@ def _explain(
     for name, checkpoint, (mean, std) in zip(names, checkpoints, chosen.scales, strict=True):
         arguments = (checkpoint.build(), chosen.images)
         given = settings | {"mean": mean, "std": std, "targets": targets}
-        if settings["method"] == "scorecam":  # the others take seconds
+        if settings["method"] in METHODS and METHODS[settings["method"]].per_channel:
             given["progress"] = lambda done, name=name: progress(done, len(chosen.images), name)
         if verify:
             check = verify_cam(*arguments, **given)

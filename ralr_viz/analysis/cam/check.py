@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ralr_viz.analysis.cam.methods import METHODS
 from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
-from ralr_viz.analysis.cam.package import draw_with_package, package_batch
+from ralr_viz.analysis.cam.package import draw_with_package
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
 from ralr_viz.analysis.map_layer import check_layer
@@ -113,8 +114,9 @@ def verify_cam(
                 if not _is_hookable(model, head, probe):
                     network, place = _SpeltOut(model, head), "map"
             axes = check_layer(network, probe, place)
-            step = partial(draw_with_package, network, place, peer, masked=batch, axes=axes)
-            (expected,) = pictures.run(step, package_batch(peer, batch), None)
+            by = METHODS[peer]
+            step = partial(draw_with_package, network, place, by, masked=batch, axes=axes)
+            (expected,) = pictures.run(step, by.batch(batch), None)
     drawn = normalise_cam(cam.raw, (images.shape[1], images.shape[2]))
     return CamCheck(cam, float(np.abs(drawn - expected).max()), identity, precision)
 

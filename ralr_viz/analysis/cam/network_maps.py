@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam.package import package_batch, package_step
+from ralr_viz.analysis.cam.methods import METHODS, check_method
+from ralr_viz.analysis.cam.package import package_step
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, channel_terms, classify, find_cam_head, rounding_tolerance
 from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.comparison.network import plain_network
-from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.results.cam import METHOD_NAMES, CamResult
+from ralr_viz.results.cam import CamResult
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
 """Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""
-_CLASS_FREE = ("eigencam", "scorecam")
-"""Methods of which an empty map says nothing about the class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,26 +136,14 @@ def compute_cam(
                 "network and large enough images, or name a `layer`"
             )
         axes = check_layer(model, probe, layer)
-        step = partial(package_step, model, layer, method, masked=batch, axes=axes)
-        columns = pictures.run(step, package_batch(method, batch), progress)
-    notes = [f"{METHOD_NAMES[method]} at layer `{layer}`: {reason}"] if reason else []
-    if method == "eigencam":
-        notes.append(
-            "Eigen-CAM is the layer's first principal component: no class is explained, its sign is arbitrary"
-        )
+        by = METHODS[method]
+        step = partial(package_step, model, layer, by, masked=batch, axes=axes)
+        *columns, logits = pictures.run(step, by.batch(batch), progress)
+    notes = [f"{by.name} at layer `{layer}`: {reason}"] if reason else []
+    notes += by.notes(logits)
     if runtime.precision != "fp32":
-        notes.append(f"{METHOD_NAMES[method]} ran in fp32: it has no {runtime.precision} path")
+        notes.append(f"{by.name} ran in fp32: it has no {runtime.precision} path")
     return _collect(columns, method, layer, notes)
-
-
-def check_method(method: str) -> None:
-    """Refuse what is no method of `compute_cam`.
-
-    Raises:
-        UnknownNameError: It is none.
-    """
-    if method not in METHOD_NAMES:
-        raise UnknownNameError("CAM method", method, METHOD_NAMES)
 
 
 def collect_cams(
@@ -285,6 +272,7 @@ def _collect(columns: Sequence[np.ndarray], method: str, layer: str, notes: list
             "interpolation"
         )
     if zeros := int((raw <= 0).all(axis=(1, 2)).sum()):
-        why = "" if method in _CLASS_FREE else ": nothing in the image speaks for the target class"
+        tells = method == "cam" or METHODS[method].empty_tells
+        why = ": nothing in the image speaks for the target class" if tells else ""
         notes.append(f"{zeros} of {len(raw)} maps are all zero{why}")
     return Cam(raw, target, target_probability, prediction, probability, method, layer, tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -11,31 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ralr_viz.analysis.cam.method import LARGEST_BATCH, Method
 from ralr_viz.analysis.capture import copied_output, frozen_parameters
 from ralr_viz.analysis.head import classify
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.models.outputs import find_logits
 
-_LARGEST_BATCH = 32
-"""Images, or masked copies of one, whose graph and activations the package holds at once."""
-
-
-def package_batch(method: str, batch: int) -> int:
-    """Images per call of `package_step` where ``batch`` are asked for: at most 32.
-
-    One for Score-CAM, which makes a masked copy of every image for every channel before its first pass.
-    """
-    return 1 if method == "scorecam" else min(batch, _LARGEST_BATCH)
-
 
 def package_step(
     model: nn.Module,
     layer: str,
-    method: str,
+    method: Method,
     x: Tensor,
     target: Tensor,
     *,
-    masked: int = _LARGEST_BATCH,
+    masked: int = LARGEST_BATCH,
     axes: MapAxes = FIRST,
 ) -> tuple[Tensor, ...]:
     """Maps of one batch through the `grad-cam` package, which leaves no trace on the model.
@@ -43,30 +34,33 @@ def package_step(
     Args:
         model: In eval mode.
         layer: Module that the maps are taken from, as `check_layer` wants it.
-        method: ``gradcam``, ``gradcam++``, ``layercam``, ``eigencam`` or ``scorecam``.
-        x: (b, 3, H, W) normalised images; see `package_batch`.
+        method: One of `methods.METHODS`.
+        x: (b, 3, H, W) normalised images, at most `Method.batch` of them.
         target: (b,) int64 classes, −1 for the prediction.
-        masked: Masked copies of an image per forward pass of Score-CAM, at most 32.
+        masked: Changed copies of an image per forward pass of a method that makes them, at most 32.
         axes: Of what the layer returns, as `check_layer` found them.
 
     Returns:
-        The first five of `closed_form_step`; ``raw`` is h·w times the package's map.
+        The first five of `closed_form_step`, where ``raw`` is h·w times the package's map, and the target's logit
+        (b,).
     """
     with _package_cam(model, layer, method, axes, keep_raw=True) as cam:
         _call(cam, method, x, target.tolist(), masked)
     # it averages Grad-CAM's gradients over the map, the closed form's units want their sum
     raw = torch.from_numpy(cam.raw * np.float32(cam.raw[0].size))
-    return raw, *classify(cam.outputs.detach().float(), target)
+    logits = cam.outputs.detach().float()
+    classes = classify(logits, target)
+    return raw, *classes, logits.gather(1, classes[0][:, None]).squeeze(1)
 
 
 def draw_with_package(
     model: nn.Module,
     layer: str,
-    method: str,
+    method: Method,
     x: Tensor,
     target: Tensor,
     *,
-    masked: int = _LARGEST_BATCH,
+    masked: int = LARGEST_BATCH,
     axes: MapAxes = FIRST,
 ) -> tuple[Tensor, ...]:
     """What the `grad-cam` package itself draws, from its own unchanged class; arguments of `package_step`.
@@ -80,11 +74,11 @@ def draw_with_package(
 
 @contextmanager
 def _package_cam(
-    model: nn.Module, layer: str, method: str, axes: MapAxes, *, keep_raw: bool
+    model: nn.Module, layer: str, method: Method, axes: MapAxes, *, keep_raw: bool
 ) -> Iterator[Any]:
     """The package's object for a network, which is as it was after the block."""
     module = model.get_submodule(layer)
-    kind = _package_class(method)
+    kind = method.load()
     cam = (_raw_class(kind) if keep_raw else kind)(_LogitsOnly(model), [module], reshape_transform=axes)
     with ExitStack() as stack:
         stack.callback(cam.activations_and_grads.release)  # its own context manager swallows IndexError
@@ -93,18 +87,17 @@ def _package_cam(
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # as in `capture`
         # registered after the package's hooks: what they keep is not overwritten by an in-place ReLU
         stack.enter_context(copied_output(module))
-        if method == "scorecam":
-            stack.enter_context(_without_bars())
+        if method.per_channel:
+            stack.enter_context(_without_bars(kind))
         yield cam
 
 
-def _call(cam: Any, method: str, x: Tensor, categories: Sequence[int], masked: int) -> np.ndarray:
-    needs_graph = method not in ("eigencam", "scorecam")
-    cam.batch_size = min(masked, _LARGEST_BATCH)
+def _call(cam: Any, method: Method, x: Tensor, categories: Sequence[int], masked: int) -> np.ndarray:
+    cam.batch_size = min(masked, LARGEST_BATCH)
     # a diverged network's infinities are reported by whoever reads the maps
-    with torch.set_grad_enabled(needs_graph), np.errstate(all="ignore"):
+    with torch.set_grad_enabled(method.gradient), np.errstate(all="ignore"):
         return cam(
-            input_tensor=x.detach().requires_grad_(needs_graph),
+            input_tensor=x.detach().requires_grad_(method.gradient),
             targets=[_target_logit(cam, i, category) for i, category in enumerate(categories)],
         )
 
@@ -115,18 +108,6 @@ def _target_logit(cam: Any, image: int, category: int) -> Callable[[Tensor], Ten
     Score-CAM asks for it with masked copies, whose largest logit may be another one.
     """
     return lambda logits: logits[category if category >= 0 else int(cam.outputs[image].argmax())]
-
-
-def _package_class(method: str) -> Any:
-    import pytorch_grad_cam as package  # imports OpenCV and pyplot
-
-    return {
-        "gradcam": package.GradCAM,
-        "gradcam++": package.GradCAMPlusPlus,
-        "layercam": package.LayerCAM,
-        "eigencam": package.EigenCAM,
-        "scorecam": package.ScoreCAM,
-    }[method]
 
 
 def _raw_class(kind: Any) -> Any:
@@ -167,13 +148,12 @@ class _LogitsOnly(nn.Module):
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
-    """The package's Score-CAM without the progress bar that it writes to stderr for every image."""
-    from pytorch_grad_cam import score_cam
-
-    bars = score_cam.tqdm
-    score_cam.tqdm = SimpleNamespace(tqdm=iter)
+def _without_bars(kind: Any) -> Iterator[None]:
+    """One of the package's classes without the progress bar that it writes to stderr for every image."""
+    module: Any = sys.modules[kind.__module__]
+    bars = module.tqdm
+    module.tqdm = SimpleNamespace(tqdm=iter)
     try:
         yield
     finally:
-        score_cam.tqdm = bars
+        module.tqdm = bars

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-import pytorch_grad_cam
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -16,14 +18,7 @@ from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 TARGETS = np.arange(6) % 5
-PEERS = {
-    "cam": pytorch_grad_cam.GradCAM,
-    "gradcam": pytorch_grad_cam.GradCAM,
-    "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
-    "layercam": pytorch_grad_cam.LayerCAM,
-    "eigencam": pytorch_grad_cam.EigenCAM,
-    "scorecam": pytorch_grad_cam.ScoreCAM,
-}
+Peers = dict[str, Callable[..., Any]]
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +50,9 @@ def trained(images: np.ndarray) -> nn.Module:
     return model.eval()
 
 
-def peer(model: nn.Module, layer: str, method: str, images: np.ndarray) -> np.ndarray:
+def draw_by_package(kind: Callable[..., Any], model: nn.Module, layer: str, images: np.ndarray) -> np.ndarray:
     """What the package draws, on the memory format and the batch that are used here."""
-    cam = PEERS[method](model, [model.get_submodule(layer)])
+    cam = kind(model, [model.get_submodule(layer)])
     x = normalised(images).contiguous(memory_format=torch.channels_last)
     return cam(input_tensor=x, targets=[ClassifierOutputTarget(int(c)) for c in TARGETS])
 
@@ -65,7 +60,7 @@ def peer(model: nn.Module, layer: str, method: str, images: np.ndarray) -> np.nd
 @pytest.mark.parametrize("layer", [None, "layer2"])
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_compute_cam_by_every_method_is_drawn_like_the_package(
-    trained: nn.Module, images: np.ndarray, method: str, layer: str | None
+    trained: nn.Module, images: np.ndarray, peers: Peers, method: str, layer: str | None
 ) -> None:
     cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method, layer=layer)
     assert (cam.method, cam.layer) == (
@@ -73,7 +68,7 @@ def test_compute_cam_by_every_method_is_drawn_like_the_package(
         layer or "relu",
     )
     assert (cam.raw.dtype, cam.raw.shape) == (np.float32, (6, 6, 8) if layer is None else (6, 12, 16))
-    expected = peer(trained, cam.layer, method, images)
+    expected = draw_by_package(peers[method], trained, cam.layer, images)
     assert (expected.max((1, 2)) > 0.5).all()
     assert abs(normalise_cam(cam.raw, (24, 32)) - expected).max() <= 1e-5
 

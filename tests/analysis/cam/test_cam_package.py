@@ -10,10 +10,15 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam.package import draw_with_package, package_batch, package_step
+from ralr_viz.analysis.cam.methods import METHODS
+from ralr_viz.analysis.cam.package import draw_with_package, package_step
 from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
 
-METHODS = tuple(METHOD_NAMES)[1:]
+
+def test_the_table_of_methods_has_every_name_of_a_method_in_its_order(peers: dict) -> None:
+    assert list(METHOD_NAMES) == ["cam", *METHODS]
+    assert all(method.name == METHOD_NAMES[key] for key, method in METHODS.items())
+    assert [m.load() for m in METHODS.values()] == [peers[key] for key in METHODS]
 
 
 class Mlp(nn.Module):
@@ -49,31 +54,25 @@ def naive_grad_cam(model: Mlp, x: Tensor, target: int) -> Tensor:
 def test_package_step_equals_the_definition(x: Tensor) -> None:
     model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
     prediction = model(x).argmax(1)
-    raw, classes, probability, predicted, best = package_step(model, "last", "gradcam", x, target)
+    raw, classes, probability, predicted, best, logit = package_step(
+        model, "last", METHODS["gradcam"], x, target
+    )
     assert classes.tolist() == torch.where(target < 0, prediction, target).tolist()
     expected = torch.stack([naive_grad_cam(model, x[i], int(classes[i])) for i in range(5)])
     torch.testing.assert_close(raw, expected, rtol=1e-5, atol=1e-6)
     softmax = model(x).softmax(1).detach()
     torch.testing.assert_close(probability, softmax[torch.arange(5), classes])
+    torch.testing.assert_close(logit, model(x)[torch.arange(5), classes].detach())
     torch.testing.assert_close(best, softmax.amax(1))
     assert predicted.tolist() == prediction.tolist()
 
 
-PEERS = {
-    "gradcam": pytorch_grad_cam.GradCAM,
-    "gradcam++": pytorch_grad_cam.GradCAMPlusPlus,
-    "layercam": pytorch_grad_cam.LayerCAM,
-    "eigencam": pytorch_grad_cam.EigenCAM,
-    "scorecam": pytorch_grad_cam.ScoreCAM,
-}
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_package_step_is_drawn_like_the_package_itself(x: Tensor, method: str) -> None:
+def test_package_step_is_drawn_like_the_package_itself(x: Tensor, peers: dict, method: str) -> None:
     model = Mlp().eval()
-    raw = package_step(model, "last", method, x.clone(), torch.tensor([0, 1, 2, 0, 1]))[0].numpy()
+    raw = package_step(model, "last", METHODS[method], x.clone(), torch.tensor([0, 1, 2, 0, 1]))[0].numpy()
     targets = [ClassifierOutputTarget(c) for c in (0, 1, 2, 0, 1)]
-    expected = PEERS[method](model, [model.last])(input_tensor=x, targets=targets)
+    expected = peers[method](model, [model.last])(input_tensor=x, targets=targets)
     assert (expected.max((1, 2)) > 0.5).sum() >= 3
     assert abs(normalise_cam(raw, (10, 8)) - expected).max() <= 1e-5
     assert abs(normalise_cam(raw[::-1], (10, 8)) - expected).max() > 0.1  # it can fail
@@ -82,8 +81,8 @@ def test_package_step_is_drawn_like_the_package_itself(x: Tensor, method: str) -
 @pytest.mark.parametrize("method", METHODS)
 def test_draw_with_package_is_what_the_step_draws(x: Tensor, method: str) -> None:
     model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
-    raw = package_step(model, "last", method, x, target)[0].numpy()
-    (drawn,) = draw_with_package(model, "last", method, x, target)
+    raw = package_step(model, "last", METHODS[method], x, target)[0].numpy()
+    (drawn,) = draw_with_package(model, "last", METHODS[method], x, target)
     assert drawn.shape == (5, 10, 8)
     assert abs(normalise_cam(raw, (10, 8)) - drawn.numpy()).max() <= 1e-5
 
@@ -106,7 +105,7 @@ def test_package_step_by_score_cam_equals_the_definition_times_the_positions(x: 
     model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
     nn.init.normal_(model.linear.bias, 0, 0.03)  # masked copies of one image get different predictions
     nn.init.normal_(model.linear.weight, 0, 2)
-    raw, classes, *_ = package_step(model, "last", "scorecam", x, target, masked=3)
+    raw, classes, *_ = package_step(model, "last", METHODS["scorecam"], x, target, masked=3)
     assert classes.tolist() == torch.where(target < 0, model(x).argmax(1), target).tolist()
     expected = torch.stack([naive_score_cam(model, x[i], int(classes[i])) for i in range(5)])
     torch.testing.assert_close(raw / (5 * 4), expected, rtol=1e-4, atol=1e-6)
@@ -118,14 +117,15 @@ def test_package_step_by_layer_cam_equals_the_definition_times_the_positions(x: 
     features = model.last(model.relu(model.stem(x))).detach().requires_grad_()
     logits = model.linear(model.relu(model.hidden(model.relu(features).flatten(1))))
     (gradient,) = torch.autograd.grad(logits[:, 1].sum(), features)
-    raw = package_step(model, "last", "layercam", x, torch.ones(5, dtype=torch.int64))[0]
+    raw = package_step(model, "last", METHODS["layercam"], x, torch.ones(5, dtype=torch.int64))[0]
     torch.testing.assert_close(raw / (5 * 4), (gradient.relu() * features).sum(1).detach())
 
 
 def test_package_step_by_eigen_cam_ignores_the_target(x: Tensor) -> None:
     model = Mlp().eval()
     one, two = (
-        package_step(model, "last", "eigencam", x, torch.full((5,), c, dtype=torch.int64))[0] for c in (0, 2)
+        package_step(model, "last", METHODS["eigencam"], x, torch.full((5,), c, dtype=torch.int64))[0]
+        for c in (0, 2)
     )
     assert torch.equal(one, two)
 
@@ -146,15 +146,15 @@ def test_package_step_by_score_cam_bounds_its_passes_and_keeps_none(
     x: Tensor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, bars = Passes().eval(), pytorch_grad_cam.score_cam.tqdm
-    package_step(model, "last", "scorecam", x[:1], torch.tensor([0]), masked=3)
+    package_step(model, "last", METHODS["scorecam"], x[:1], torch.tensor([0]), masked=3)
     # the image, which the package's two hooks keep, then its four channels, of which nothing is kept
     assert model.seen == [(1, 3), (3, 1), (1, 1)]
     assert capsys.readouterr() == ("", "")
     assert pytorch_grad_cam.score_cam.tqdm is bars
 
 
-def test_package_batch_gives_score_cam_one_image_and_others_at_most_32() -> None:
-    assert [package_batch(m, b) for m in ("scorecam", "gradcam") for b in (5, 256)] == [1, 1, 5, 32]
+def test_method_batch_is_one_image_where_copies_are_made_of_it_else_at_most_32() -> None:
+    assert [METHODS[m].batch(b) for m in ("scorecam", "gradcam") for b in (5, 256)] == [1, 1, 5, 32]
 
 
 class InplaceEnd(Mlp):
@@ -168,7 +168,9 @@ class InplaceEnd(Mlp):
 @pytest.mark.parametrize("method", METHODS)
 def test_package_step_survives_an_inplace_relu(x: Tensor, method: str) -> None:
     target = torch.tensor([0, 1, 2, 0, 1])
-    maps = [package_step(m.eval(), "last", method, x.clone(), target)[0] for m in (Mlp(), InplaceEnd())]
+    maps = [
+        package_step(m.eval(), "last", METHODS[method], x.clone(), target)[0] for m in (Mlp(), InplaceEnd())
+    ]
     assert maps[0].abs().max() > 0
     torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=0)
 
@@ -185,7 +187,7 @@ class InplaceStart(Mlp):
 @pytest.mark.parametrize("method", METHODS)
 def test_package_step_survives_a_network_that_overwrites_its_input(x: Tensor, method: str) -> None:
     target, before = torch.tensor([0, 1, 2, 0, 1]), x.clone()
-    maps = [package_step(m.eval(), "last", method, x, target)[0] for m in (Mlp(), InplaceStart())]
+    maps = [package_step(m.eval(), "last", METHODS[method], x, target)[0] for m in (Mlp(), InplaceStart())]
     torch.testing.assert_close(maps[1], maps[0])
     assert torch.equal(x, before)
     assert not x.requires_grad
@@ -208,7 +210,9 @@ def test_package_step_leaves_no_trace(x: Tensor, fails: bool, method: str) -> No
     before = snapshot(model)
     try:
         with torch.no_grad():
-            package_step(model, "last", method, x[:, :2] if fails else x, torch.zeros(5, dtype=torch.int64))
+            package_step(
+                model, "last", METHODS[method], x[:, :2] if fails else x, torch.zeros(5, dtype=torch.int64)
+            )
     except RuntimeError:
         assert fails
     assert snapshot(model) == before
@@ -235,7 +239,7 @@ def test_package_step_does_not_swallow_errors_midway(x: Tensor, error: Exception
     model, bars = Failing(error).eval(), pytorch_grad_cam.score_cam.tqdm
     before = snapshot(model)
     with pytest.raises(type(error), match="mine"):
-        package_step(model, "last", "scorecam", x[:1], torch.tensor([0]), masked=1)
+        package_step(model, "last", METHODS["scorecam"], x[:1], torch.tensor([0]), masked=1)
     assert model.left == -1
     assert snapshot(model) == before
     assert pytorch_grad_cam.score_cam.tqdm is bars
@@ -247,7 +251,7 @@ def test_package_step_marks_images_with_infinite_activations(x: Tensor, method: 
     x[3, :, 5, 4] = float("inf")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        raw = package_step(Mlp().eval(), "last", method, x, torch.zeros(5, dtype=torch.int64))[0]
+        raw = package_step(Mlp().eval(), "last", METHODS[method], x, torch.zeros(5, dtype=torch.int64))[0]
     assert raw.isnan().all((1, 2)).tolist() == [False, False, False, True, False]
     assert raw.isfinite().all((1, 2)).tolist() == [True, True, True, False, True]
 
@@ -255,6 +259,6 @@ def test_package_step_marks_images_with_infinite_activations(x: Tensor, method: 
 @pytest.mark.parametrize("method", METHODS)
 def test_package_step_runs_where_every_parameter_is_frozen(x: Tensor, method: str) -> None:
     model = Mlp().eval().requires_grad_(False)
-    raw = package_step(model, "last", method, x, torch.zeros(5, dtype=torch.int64))[0]
+    raw = package_step(model, "last", METHODS[method], x, torch.zeros(5, dtype=torch.int64))[0]
     assert raw.isfinite().all()
     assert raw.abs().max() > 0

@@ -1,0 +1,42 @@
+"""The methods of class activation maps that go through the `grad-cam` package."""
+
+from __future__ import annotations
+
+from ralr_viz.analysis.cam.method import Method
+from ralr_viz.errors import UnknownNameError
+from ralr_viz.results.cam import METHOD_NAMES
+
+# A raw map is h·w times the package's: that makes Grad-CAM's, which averages its gradients over the map, the closed
+# form of a network that ends in global average pooling. Each entry says what units this leaves.
+METHODS = {
+    method.key: method
+    for method in (
+        # the target's logit: the closed form where there is one
+        Method("gradcam", "GradCAM"),
+        # the logit times weights of its own
+        Method("gradcam++", "GradCAMPlusPlus"),
+        # the logit, without what speaks against the class
+        Method("layercam", "LayerCAM"),
+        # the layer's activation, projected
+        Method(
+            "eigencam",
+            "EigenCAM",
+            gradient=False,
+            empty_tells=False,
+            note="Eigen-CAM is the layer's first principal component: no class is explained, its sign is arbitrary",
+        ),
+        # the layer's activation: a mean of the channels with positive weights
+        Method("scorecam", "ScoreCAM", gradient=False, per_channel=True, empty_tells=False),
+    )
+}
+"""By key, in the order of METHOD_NAMES, which has the closed form ``cam`` before them."""
+
+
+def check_method(method: str) -> None:
+    """Refuse what is no method of `compute_cam`.
+
+    Raises:
+        UnknownNameError: It is none.
+    """
+    if method not in METHOD_NAMES:
+        raise UnknownNameError("CAM method", method, METHOD_NAMES)
