@@ -105,6 +105,28 @@ def copied_output(module: nn.Module) -> Iterator[None]:
         handle.remove()
 
 
+class LentModule:
+    """A module that a library may hook but not find in the network, where it could put another in its place.
+
+    Hooks that the library would leave, where an error comes between, are gone when the module is given back.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._handles: list[RemovableHandle] = []
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """As `nn.Module.register_forward_hook`."""
+        handle = self._module.register_forward_hook(hook)
+        self._handles.append(handle)
+        return handle
+
+    def give_back(self) -> None:
+        """Remove all hooks that are left."""
+        for handle in self._handles:
+            handle.remove()
+
+
 @contextmanager
 def frozen_parameters(model: nn.Module) -> Iterator[None]:
     """No parameter gradients for the block; ``requires_grad`` and ``.grad`` come back as they were."""

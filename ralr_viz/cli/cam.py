@@ -34,7 +34,8 @@ def cam(
         str,
         typer.Option(
             "--method",
-            help="cam (closed form, else Grad-CAM), gradcam, gradcam++, layercam, eigencam or scorecam.",
+            help="cam (closed form, else Grad-CAM), gradcam, gradcam++, layercam, hirescam, xgradcam, eigencam, or "
+            "scorecam or ablationcam, which run each image once for each channel.",
         ),
     ] = "cam",
     layer: Annotated[

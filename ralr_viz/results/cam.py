@@ -23,8 +23,11 @@ METHOD_NAMES = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
     "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
+    "xgradcam": "XGrad-CAM",
     "eigencam": "Eigen-CAM",
     "scorecam": "Score-CAM",
+    "ablationcam": "Ablation-CAM",
 }
 """The methods and how they are written; all but the closed form ``cam`` come from the `grad-cam` package."""
 

@@ -38,7 +38,12 @@ def test_method_is_said_saved_and_verified(cli, both, tmp_path, method):
         assert line.endswith("; 3 images, fp32")
         assert ("mean(CAM) + b = logit within" in line) == (method == "cam")
     assert outcome.lines[2:] == [str(tmp_path / name) for name in ("cam", "cam.pdf", "cam.png", "cam.csv")]
-    assert ("RALR: 100 % (3 of 3)" in outcome.err) == (method == "scorecam")
+    assert ("RALR: 100 % (3 of 3)" in outcome.err) == (method in ("scorecam", "ablationcam"))
+
+
+def test_help_names_every_method(cli):
+    words = cli("cam", "--help").succeeded().out.replace(",", " ").split()
+    assert set(METHOD_NAMES) <= set(words)
 
 
 def test_score_cam_is_quiet_where_it_is_asked(cli, both, tmp_path):

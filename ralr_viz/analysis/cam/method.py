@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ralr_viz.analysis.capture import LentModule
+from ralr_viz.analysis.maps import MapAxes
 from ralr_viz.results.cam import METHOD_NAMES
 
 LARGEST_BATCH = 32
@@ -52,10 +54,22 @@ class Method:
 
         return getattr(pytorch_grad_cam, self.package_class)
 
+    def options(self, layer: LentModule, axes: MapAxes) -> dict[str, Any]:
+        """What the package's class takes beside network, layer and axes.
+
+        Args:
+            layer: Of the maps; its hooks are removed after the call.
+            axes: Of what it returns.
+        """
+        return {}
+
     def notes(self, logits: np.ndarray) -> list[str]:
         """What a reader should know of these maps, one sentence each.
 
         Args:
             logits: (n,) of the target of each map.
+
+        Raises:
+            InputError: There is no such map of one of them.
         """
         return [self.note] if self.note else []

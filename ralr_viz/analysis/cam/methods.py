@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ralr_viz.analysis.cam.ablation import Ablation
 from ralr_viz.analysis.cam.method import Method
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.results.cam import METHOD_NAMES
@@ -17,6 +18,10 @@ METHODS = {
         Method("gradcam++", "GradCAMPlusPlus"),
         # the logit, without what speaks against the class
         Method("layercam", "LayerCAM"),
+        # the logit: of each channel and place, what the network would lose there were it linear
+        Method("hirescam", "HiResCAM"),
+        # the logit: Grad-CAM with gradients averaged where the channel is active; it divides by the channel's sum
+        Method("xgradcam", "XGradCAM"),
         # the layer's activation, projected
         Method(
             "eigencam",
@@ -27,6 +32,8 @@ METHODS = {
         ),
         # the layer's activation: a mean of the channels with positive weights
         Method("scorecam", "ScoreCAM", gradient=False, per_channel=True, empty_tells=False),
+        # the layer's activation: the share of the logit that a channel makes up, times the channel
+        Ablation("ablationcam", "AblationCAM", gradient=False, per_channel=True),
     )
 }
 """By key, in the order of METHOD_NAMES, which has the closed form ``cam`` before them."""

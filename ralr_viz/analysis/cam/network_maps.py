@@ -36,9 +36,11 @@ class Cam:
         raw: (n, h, w) float32 at the resolution of the layer's map. ``cam`` and ``gradcam``: signed, in units
             of the target's logit; for the closed form the mean over h, w plus the class's bias is that logit.
             All others: h·w times the map of the `grad-cam` package before its ReLU and scaling, as Grad-CAM's
-            is. That is the logit again for ``layercam`` (without what speaks against the class) and
-            ``gradcam++`` (times its own weights); for ``scorecam`` (a weighted mean of the channels) and
-            ``eigencam`` (their first component, sign arbitrary) units of the layer's activation.
+            is. That is the logit again for ``hirescam`` and ``xgradcam``, which are the closed form where there
+            is one, for ``layercam`` (without what speaks against the class) and ``gradcam++`` (times its own
+            weights); for ``scorecam`` (a weighted mean of the channels), ``ablationcam`` (their sum, each by its
+            share of the logit) and ``eigencam`` (their first component, sign arbitrary) units of the layer's
+            activation.
         target: (n,) int64 class that the map explains.
         target_probability: (n,) float32 softmax probability of the target.
         prediction: (n,) int64 most probable class.
@@ -89,11 +91,13 @@ def compute_cam(
         images: (n, H, W, 3) uint8, n ≥ 1; a memory map is read batch by batch.
         mean, std: Per channel, in units of [0, 1], as in training.
         targets: (n,) integer classes to explain; None or −1 means the network's prediction.
-        method: ``cam``, ``gradcam``, ``gradcam++``, ``layercam``, ``eigencam`` (which ignores the target) or
-            ``scorecam`` (a forward pass for each channel of the layer).
+        method: ``cam``, ``gradcam``, ``gradcam++``, ``layercam``, ``hirescam``, ``xgradcam``, ``eigencam`` (which
+            ignores the target), ``scorecam`` or ``ablationcam`` (a forward pass of each image for each channel of
+            the layer).
         layer: Module that the maps are taken from; the last one with a map when left out. ``cam`` is Grad-CAM
             where this is another than the closed form's.
-        batch: Images per forward pass; the package gets at most 32, Score-CAM 32 masked copies of one.
+        batch: Images per forward pass; the package gets at most 32, Score-CAM and Ablation-CAM as many changed
+            copies of one.
         device: As ``--device``.
         precision: As ``--precision``, of the closed form's forward pass; the map itself is always summed in
             float32, and the package runs in float32.
@@ -102,7 +106,8 @@ def compute_cam(
     Raises:
         UnknownNameError: No such method or layer.
         InputError: Images, targets or normalisation of another shape or range; a network without logits,
-            without any map, or with non-finite outputs; a layer that returns no map.
+            without any map, or with non-finite outputs; a layer that returns no map; ``ablationcam`` where the
+            target's logit is 0.
 
     Example:
         >>> checkpoint = load_checkpoint("runs/R/ralr/seed0")
@@ -113,7 +118,8 @@ def compute_cam(
         Zhou et al., Learning Deep Features for Discriminative Localization, CVPR 2016, equation 2.
         Selvaraju et al., Grad-CAM, ICCV 2017, section 3. Chattopadhyay et al., Grad-CAM++, WACV 2018.
         Jiang et al., LayerCAM, IEEE TIP 2021. Muhammad & Yeasin, Eigen-CAM, IJCNN 2020.
-        Wang et al., Score-CAM, CVPR workshops 2020.
+        Wang et al., Score-CAM, CVPR workshops 2020. Draelos & Carin, HiResCAM, arXiv 2011.08891, 2020.
+        Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020. Desai & Ramaswamy, Ablation-CAM, WACV 2020.
     """
     check_method(method)
     check_images(images, batch)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.method import LARGEST_BATCH, Method
-from ralr_viz.analysis.capture import copied_output, frozen_parameters
+from ralr_viz.analysis.capture import LentModule, copied_output, frozen_parameters
 from ralr_viz.analysis.head import classify
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.models.outputs import find_logits
@@ -78,10 +78,14 @@ def _package_cam(
 ) -> Iterator[Any]:
     """The package's object for a network, which is as it was after the block."""
     module = model.get_submodule(layer)
+    lent = LentModule(module)
     kind = method.load()
-    cam = (_raw_class(kind) if keep_raw else kind)(_LogitsOnly(model), [module], reshape_transform=axes)
     with ExitStack() as stack:
-        stack.callback(cam.activations_and_grads.release)  # its own context manager swallows IndexError
+        stack.callback(lent.give_back)  # the package's own context manager swallows IndexError
+        options = method.options(lent, axes)
+        cam = (_raw_class(kind) if keep_raw else kind)(
+            _LogitsOnly(model), [lent], reshape_transform=axes, **options
+        )
         # frozen parameters get their graph from the images: no time goes into gradients of the weights
         stack.enter_context(frozen_parameters(model))
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # as in `capture`
@@ -123,7 +127,7 @@ def _raw_class(kind: Any) -> Any:
             *rest: Any,
         ) -> np.ndarray:
             if not self.uses_gradients:
-                # Score-CAM would copy each masked pass to the host and keep it
+                # each pass with changed copies would be copied to the host and kept
                 self.activations_and_grads.release()
             # Eigen-CAM's decomposition raises where a value is infinite
             broken = ~np.isfinite(activations).all(axis=(1, 2, 3))
@@ -137,19 +141,25 @@ def _raw_class(kind: Any) -> Any:
 
 
 class _LogitsOnly(nn.Module):
-    """A network that returns its logits and nothing else, as `grad-cam` wants it."""
+    """A network that returns its logits and nothing else, as `grad-cam` wants it.
+
+    Its modules are hidden: Ablation-CAM looks among them for the one to replace, and stumbles over a None.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self._hidden = (model,)
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        return self._hidden[0].parameters(recurse)
 
     def forward(self, x: Tensor) -> Tensor:
-        return find_logits(self.model(x.clone()))  # a copy, which may be changed in place
+        return find_logits(self._hidden[0](x.clone()))  # a copy, which may be changed in place
 
 
 @contextmanager
 def _without_bars(kind: Any) -> Iterator[None]:
-    """One of the package's classes without the progress bar that it writes to stderr for every image."""
+    """One of the package's classes without the progress bars that it writes to stderr for every image."""
     module: Any = sys.modules[kind.__module__]
     bars = module.tqdm
     module.tqdm = SimpleNamespace(tqdm=iter)

@@ -267,7 +267,7 @@ def test_compute_cam_refuses_unknown_names_and_networks_without_maps(images: np.
     mlp = nn.Sequential(nn.Flatten(), nn.Linear(32 * 24 * 3, 2))
     with pytest.raises(InputError, match="`Sequential` has no module that returns a map"):
         compute_cam(mlp, images, mean=MEAN, std=STD)
-    with pytest.raises(UnknownNameError, match="did you mean `gradcam`, `gradcam\\+\\+`"):
+    with pytest.raises(UnknownNameError, match="did you mean `gradcam`"):
         compute_cam(mlp, images, mean=MEAN, std=STD, method="grad-cam")
 
 

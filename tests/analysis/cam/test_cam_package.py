@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
+import numpy as np
 import pytest
 import pytorch_grad_cam
 import torch
+from pytorch_grad_cam.ablation_layer import AblationLayer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
@@ -18,7 +21,7 @@ from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
 def test_the_table_of_methods_has_every_name_of_a_method_in_its_order(peers: dict) -> None:
     assert list(METHOD_NAMES) == ["cam", *METHODS]
     assert all(method.name == METHOD_NAMES[key] for key, method in METHODS.items())
-    assert [m.load() for m in METHODS.values()] == [peers[key] for key in METHODS]
+    assert [m.load() for m in METHODS.values()] == [getattr(peers[m], "func", peers[m]) for m in METHODS]
 
 
 class Mlp(nn.Module):
@@ -121,6 +124,85 @@ def test_package_step_by_layer_cam_equals_the_definition_times_the_positions(x: 
     torch.testing.assert_close(raw / (5 * 4), (gradient.relu() * features).sum(1).detach())
 
 
+def activations_and_gradients(model: Mlp, x: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    features = model.last(model.relu(model.stem(x))).detach().requires_grad_()
+    logits = model.linear(model.relu(model.hidden(model.relu(features).flatten(1))))
+    return features.detach(), torch.autograd.grad(logits[:, target].sum(), features)[0]
+
+
+def test_package_step_by_hires_cam_equals_the_definition_times_the_positions(x: Tensor) -> None:
+    """Draelos & Carin, equation 5."""
+    features, gradient = activations_and_gradients(Mlp(), x, 1)
+    raw = package_step(Mlp().eval(), "last", METHODS["hirescam"], x, torch.ones(5, dtype=torch.int64))[0]
+    torch.testing.assert_close(raw / (5 * 4), (gradient * features).sum(1))
+
+
+def test_package_step_by_xgrad_cam_equals_the_definition_times_the_positions(x: Tensor) -> None:
+    """Fu et al., equation 8: gradients averaged over the map with the activation as their weight."""
+    features, gradient = activations_and_gradients(Mlp(), x, 1)
+    weights = (gradient * features).sum((2, 3)) / features.sum((2, 3))
+    raw = package_step(Mlp().eval(), "last", METHODS["xgradcam"], x, torch.ones(5, dtype=torch.int64))[0]
+    torch.testing.assert_close(
+        raw / (5 * 4), (weights[:, :, None, None] * features).sum(1), rtol=1e-4, atol=1e-6
+    )
+
+
+def naive_ablation_cam(model: Mlp, image: Tensor, target: int) -> Tensor:
+    """Desai & Ramaswamy, equations 3 and 4 without the ReLU, one image, one channel at a time."""
+
+    def score(features: Tensor) -> Tensor:
+        return model.linear(model.relu(model.hidden(model.relu(features).flatten())))[target]
+
+    features = model.last(model.relu(model.stem(image[None])))[0].detach()
+    whole, raw = score(features), torch.zeros(features.shape[1:])
+    for k in range(len(features)):
+        without = features.clone()
+        without[k] = 0
+        raw += (whole - score(without)) / whole * features[k]
+    return raw.detach()
+
+
+@pytest.mark.parametrize("masked", [1, 3, 32])
+def test_package_step_by_ablation_cam_equals_the_definition_times_the_positions(
+    x: Tensor, masked: int
+) -> None:
+    model, target = Mlp().eval(), torch.tensor([0, 2, -1, 1, -1])
+    raw, classes, *_, logit = package_step(model, "last", METHODS["ablationcam"], x, target, masked=masked)
+    assert classes.tolist() == torch.where(target < 0, model(x).argmax(1), target).tolist()
+    assert (logit < 0).any() and (logit > 0).any()
+    expected = torch.stack([naive_ablation_cam(model, x[i], int(classes[i])) for i in range(5)])
+    torch.testing.assert_close(raw / (5 * 4), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ablation_cam_of_the_package_alone_depends_on_the_batch_where_a_map_is_not_rectified(
+    x: Tensor,
+) -> None:
+    """Why a channel is set to zero here; where that is what the package does, its maps are ours."""
+    head, targets = (nn.Flatten(), nn.Linear(80, 3)), [ClassifierOutputTarget(0)] * 5
+    model = nn.Sequential(Mlp().stem, nn.ReLU(), Mlp().last, *head).eval()
+
+    def draw(layer: str, batch: int) -> np.ndarray:
+        cam = pytorch_grad_cam.AblationCAM(
+            model, [model.get_submodule(layer)], ablation_layer=AblationLayer(), batch_size=batch
+        )
+        return cam(input_tensor=x, targets=targets)
+
+    assert abs(draw("2", 1) - draw("2", 32)).max() > 0.1
+    model = nn.Sequential(*model[:3], nn.ReLU(), *head).eval()
+    raw = package_step(model, "3", METHODS["ablationcam"], x, torch.zeros(5, dtype=torch.int64))[0].numpy()
+    assert abs(normalise_cam(raw, (10, 8)) - draw("3", 1)).max() <= 1e-5
+
+
+def test_package_step_by_ablation_cam_finds_a_layer_of_two_names_beside_an_absent_one(x: Tensor) -> None:
+    """The package would replace the first name, which does not run, and stumble over the absent module."""
+    plain, model = Mlp().eval(), Mlp()
+    model.unused = nn.ModuleDict({"alias": model.last})
+    model._modules = {"absent": None, "unused": model.unused, **model._modules}
+    target = torch.zeros(5, dtype=torch.int64)
+    maps = [package_step(m.eval(), "last", METHODS["ablationcam"], x, target)[0] for m in (plain, model)]
+    assert torch.equal(*maps) and (maps[0].abs().amax((1, 2)) > 0).all()
+
+
 def test_package_step_by_eigen_cam_ignores_the_target(x: Tensor) -> None:
     model = Mlp().eval()
     one, two = (
@@ -151,6 +233,17 @@ def test_package_step_by_score_cam_bounds_its_passes_and_keeps_none(
     assert model.seen == [(1, 3), (3, 1), (1, 1)]
     assert capsys.readouterr() == ("", "")
     assert pytorch_grad_cam.score_cam.tqdm is bars
+
+
+def test_package_step_by_ablation_cam_bounds_its_passes_and_keeps_none(
+    x: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, bars = Passes().eval(), pytorch_grad_cam.ablation_cam.tqdm
+    package_step(model, "last", METHODS["ablationcam"], x[:1], torch.tensor([0]), masked=3)
+    # ours, the package's two and the copy; the image once more; then ours and the copy at its four channels
+    assert model.seen == [(1, 4), (1, 3), (3, 2), (1, 2)]
+    assert capsys.readouterr() == ("", "")
+    assert pytorch_grad_cam.ablation_cam.tqdm is bars
 
 
 def test_method_batch_is_one_image_where_copies_are_made_of_it_else_at_most_32() -> None:
@@ -195,7 +288,7 @@ def test_package_step_survives_a_network_that_overwrites_its_input(x: Tensor, me
 
 def snapshot(model: nn.Module) -> list[object]:
     return [
-        [(len(m._forward_hooks), m.training) for m in model.modules()],
+        [(id(m), len(m._forward_hooks), m.training) for m in model.modules()],
         [(p.requires_grad, id(p.grad), p.grad is not None and p.grad.tolist()) for p in model.parameters()],
     ]
 
@@ -220,11 +313,11 @@ def test_package_step_leaves_no_trace(x: Tensor, fails: bool, method: str) -> No
 
 
 class Failing(Mlp):
-    """It fails at the third image, as Score-CAM's masked copies come."""
+    """It fails at a later image."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, after: int) -> None:
         super().__init__()
-        self.error, self.left = error, 2
+        self.error, self.left = error, after
 
     def forward(self, x: Tensor) -> Tensor:
         self.left -= 1
@@ -234,15 +327,19 @@ class Failing(Mlp):
 
 
 @pytest.mark.parametrize("error", [IndexError("mine"), RuntimeError("mine")])
-def test_package_step_does_not_swallow_errors_midway(x: Tensor, error: Exception) -> None:
+@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("method", [key for key, method in METHODS.items() if method.per_channel])
+def test_package_step_does_not_swallow_errors_midway(
+    x: Tensor, method: str, after: int, error: Exception
+) -> None:
     """An IndexError least of all, which grad-cam's own context manager would."""
-    model, bars = Failing(error).eval(), pytorch_grad_cam.score_cam.tqdm
-    before = snapshot(model)
+    model, kept = Failing(error, after).eval(), sys.modules[METHODS[method].load().__module__]
+    bars, before = kept.tqdm, snapshot(model)
     with pytest.raises(type(error), match="mine"):
-        package_step(model, "last", METHODS["scorecam"], x[:1], torch.tensor([0]), masked=1)
+        package_step(model, "last", METHODS[method], x[:1], torch.tensor([0]), masked=1)
     assert model.left == -1
     assert snapshot(model) == before
-    assert pytorch_grad_cam.score_cam.tqdm is bars
+    assert kept.tqdm is bars
 
 
 @pytest.mark.parametrize("method", METHODS)
