@@ -57,10 +57,6 @@ def test_draw_landscape_overlaps_no_text_and_stays_on_the_page(check_layout, cas
     assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_landscape_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
-    check_same_bytes(draw_landscape, landscape_table, make)
-
-
 def test_draw_landscape_has_the_same_levels_and_limits_for_all(render, find) -> None:
     figure = render(draw_landscape, make(3))
     panels = [axes for axes in figure.axes if axes.get_title(loc="left").startswith("(")]

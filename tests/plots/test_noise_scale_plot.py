@@ -57,10 +57,6 @@ def test_draw_noise_scale_overlaps_no_text_and_stays_on_the_page(check_layout, c
     assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_noise_scale_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
-    check_same_bytes(draw_noise_scale, noise_scale_table, make)
-
-
 def test_draw_noise_scale_shows_values_intervals_draws_and_the_batch_of_training(render, find) -> None:
     result = make(3, recipe_batch=(128, 64, None))
     figure = render(draw_noise_scale, result)

@@ -59,10 +59,6 @@ def test_draw_sharpness_overlaps_no_text_and_stays_on_the_page(check_layout, cas
     assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_sharpness_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
-    check_same_bytes(draw_sharpness, sharpness_table, make)
-
-
 def test_draw_sharpness_shows_the_means_and_every_direction(render, find) -> None:
     result = make(3)
     figure = render(draw_sharpness, result)

@@ -65,10 +65,6 @@ def test_draw_spectrum_overlaps_no_text_and_stays_on_the_page(check_layout, case
     assert all(axes.get_window_extent().height > 0.6 * figure.dpi for axes in figure.axes)
 
 
-def test_draw_spectrum_touches_no_global_state_and_saves_the_same_twice(check_same_bytes) -> None:
-    check_same_bytes(draw_spectrum, spectrum_table, make)
-
-
 def test_draw_spectrum_shows_signed_values_and_is_hollow_where_not_converged(render) -> None:
     result = make(3)
     figure = render(draw_spectrum, result)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +14,6 @@ from ralr_viz.results.activations import (
     jackknife_interval,
     wasserstein_distance,
 )
-from ralr_viz.results.bundle import load_result, save_result
 
 Layers = list[np.ndarray]
 """For each layer the values of one row, (2, images, channels, h, w)."""
@@ -302,7 +299,3 @@ def test_histogram_and_edges_belong_together(result: ActivationsResult, raw: lis
             np.testing.assert_array_equal(
                 result.histogram(i)[r, s], np.histogram(values[values != 0], edges)[0]
             )
-
-
-def test_activations_result_survives_saving(result: ActivationsResult, tmp_path: Path) -> None:
-    assert load_result(save_result(result, tmp_path / "activations")) == result

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.effect import EffectResult
 
 
@@ -36,11 +34,6 @@ def make_result(**changes: Any) -> EffectResult:
         "seed": 0,
     }
     return EffectResult(**(values | changes))
-
-
-def test_result_survives_saving(tmp_path: Path) -> None:
-    result = make_result(notes=("left out",))
-    assert load_result(save_result(result, tmp_path / "effect")) == result
 
 
 def test_summary_has_a_row_for_each_outcome_and_lag() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ralr_viz.results.bundle import load_result, save_result
+from ralr_viz.results.bundle import save_result
 from ralr_viz.results.embedding import METRICS, EmbeddingResult, interval_text
 
 
@@ -41,11 +41,6 @@ def make(m: int = 2, n: int = 6, **changes: object) -> EmbeddingResult:
         "class_names": ("cat", "dog"),
     }
     return EmbeddingResult(**(values | changes))
-
-
-def test_embedding_result_is_saved_and_loaded(tmp_path: Path) -> None:
-    found = make()
-    assert load_result(save_result(found, tmp_path / "e")) == found
 
 
 def test_embedding_result_of_two_networks_on_10000_images_is_below_3_megabytes(tmp_path: Path) -> None:

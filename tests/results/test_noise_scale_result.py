@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.measure import format_number
 from ralr_viz.results.noise_scale import NoiseScaleResult
 
@@ -170,8 +169,3 @@ def test_describe_sets_the_batch_of_training_beside_the_noise_scale():
 def test_noise_scale_result_refuses_what_cannot_be(changes, match):
     with pytest.raises(ValueError, match=match):
         make(*draws(), **changes)
-
-
-def test_noise_scale_is_saved_and_loaded(tmp_path):
-    result = make(*draws(), recipe_batch=(128, None), provenance={"recipe": {"batch": 128}})
-    assert load_result(save_result(result, tmp_path / "noise_scale")) == result

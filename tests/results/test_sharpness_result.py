@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.sharpness import SharpnessResult
 
 
@@ -82,7 +81,3 @@ def test_headline_of_two_radii_is_the_lower():
         radii=np.array([0.1, 0.2]), losses=make().losses[:, :2], accuracies=make().accuracies[:, :2]
     )
     assert result.headline == 0
-
-
-def test_sharpness_is_saved_and_loaded(tmp_path):
-    assert load_result(save_result(make(), tmp_path / "sharpness")) == make()

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.spectrum import SpectrumResult
 
 
@@ -64,7 +63,3 @@ def test_measures_lead_with_the_one_that_rescaling_cannot_move():
     assert trace.interval(0)[1:] == pytest.approx(student)
     assert trace.draws[0].std() == pytest.approx(result.trace_samples[0].std() / 6**0.5, rel=0.15)
     assert result.converged.tolist() == [[True, True, True], [False, False, False]]
-
-
-def test_spectrum_is_saved_and_loaded(tmp_path):
-    assert load_result(save_result(make(), tmp_path / "spectrum")) == make()
