@@ -40,6 +40,7 @@ DRIVER = textwrap.dedent(
     from ralr_viz.results import storage
     from ralr_viz.train import training
     import ralr_viz.train.distributed, ralr_viz.train.loop  # before the fork
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)  # and what torch imports at the first optimizer: its compiler
     training.LOOK_EVERY = 2
 
     runs, data = Path(sys.argv[1]), sys.argv[2]
