@@ -287,6 +287,7 @@ NO_SPACE = textwrap.dedent(
     torch.set_num_threads(1)
     import ralr_viz.train.loop, ralr_viz.analysis.cam, ralr_viz.cli.pictures, ralr_viz.plots.cam
     from ralr_viz.cli.app import main
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)  # torch imports its compiler at the first optimizer
 
     for limit, command, log in json.loads(sys.argv[1]):
         pid = os.fork()
