@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,36 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.names import group_runs, name_runs
+from ralr_viz.results.records import Source, read_logs
 from ralr_viz.results.run import RunRecord
 
 
-def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
+def compute_curves(
+    runs: Source | Sequence[Source],
+    *,
+    columns: Mapping[str, str] | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
+) -> CurvesResult:
     """Put runs on one axis of epochs and find each one's best epoch.
 
     Args:
-        runs: At least one, in the order in which they are to be drawn.
+        runs: In the order in which they are to be drawn: run directories, folders of them, CSVs of anybody's log,
+            or records.
+        columns: Quantity → column of the CSVs, where its name is not recognised: ``{"val_acc": "score"}``.
+        progress: Called as ``progress(done, total, what)`` after each log.
 
     Raises:
-        InputError: No run, or runs that share no split: some with validation only, others with test only.
+        InputError: No run, one that cannot be read, or runs that share no split: some with validation only, others
+            with test only.
+        UnknownNameError: ``columns`` names a quantity or a column that does not exist.
+
+    Example:
+        >>> compute_curves(["runs/R/ralr", "mine.csv"], columns={"val_acc": "score"})  # doctest: +SKIP
     """
+    return _put_side_by_side(read_logs(runs, columns, progress))
+
+
+def _put_side_by_side(runs: Sequence[RunRecord]) -> CurvesResult:
     if not runs:
         raise InputError("no run was given: name at least one run directory or .csv log")
     epoch = np.unique(np.concatenate([run.epoch for run in runs]))
@@ -35,8 +53,9 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
             values = run.values(name)
             array[i, columns] = np.where(np.isfinite(values), values, np.nan)
     best = [_best(epoch, {name: arrays[name][i] for name in SELECTING}) for i in range(len(runs))]
+    names = name_runs(runs)
     return CurvesResult(
-        run=name_runs(runs),
+        run=names,
         recipe=tuple(run.recipe_name for run in runs),
         method=tuple(run.method for run in runs),
         seed=tuple(run.seed for run in runs),
@@ -46,6 +65,7 @@ def compute_curves(runs: Sequence[RunRecord]) -> CurvesResult:
         best_epoch=np.array([number for number, _ in best], dtype=np.int64),
         best_by=tuple(by for _, by in best),
         group=group_runs(runs),
+        notes=tuple(f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes),
         provenance=_provenance(runs),
         **arrays,
     )

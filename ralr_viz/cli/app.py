@@ -17,7 +17,6 @@ import typer
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
     cam,
-    curves,
     data,
     demo,
     draw,
@@ -70,7 +69,6 @@ app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
 app.command("cam")(cam.cam)
-app.command("curves")(curves.curves)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)

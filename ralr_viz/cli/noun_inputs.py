@@ -143,12 +143,33 @@ def _state_parameters(inputs: Inputs) -> Parameters:
     return [keyword("ckpt", _STATE)], after
 
 
+_LOGS = Annotated[
+    list[Path],
+    typer.Option(
+        "--run", metavar="RUN", help="Run directory, a folder of them, or a CSV of your own log; repeatable."
+    ),
+]
+_COLUMN = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=COLUMN",
+        help="Column of a CSV that is not recognised, e.g. val_acc=score; repeatable.",
+    ),
+]
+
+
+def _log_parameters(inputs: Inputs) -> Parameters:
+    return [keyword("run", _LOGS)], [keyword("column", _COLUMN, None)]
+
+
 INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
     "networks": _network_parameters,
     "networks or path": _path_parameters,
     "pairs": _pair_parameters,
     "pairs and nulls": _null_parameters,
     "runs": _run_parameters,
+    "logs": _log_parameters,
     "state": _state_parameters,
 }
 """Parameters of the command, before ``--out`` and after the noun's own options, by what the noun takes."""

@@ -19,5 +19,6 @@ _ROWS = (
     Noun("effect", "runs", cost=5),
     Noun("collapse", "networks", cost=60),
     Noun("fork", "state"),
+    Noun("curves", "logs"),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -39,6 +40,7 @@ class CurvesResult(Result):
             selects.
         best_by: ``val_loss``, ``train_loss`` or empty, for each run.
         group: What each run is averaged with and drawn as, of `group_runs`: runs of one group are replicates.
+        notes: What was assumed of each run's log, a sentence each.
     """
 
     kind: ClassVar[str] = "curves"
@@ -63,6 +65,7 @@ class CurvesResult(Result):
     best_epoch: Annotated[np.ndarray, Array("integer", ("runs",))]
     best_by: Annotated[tuple[str, ...], OneOf((*SELECTING, "")), Axis(("runs",))]
     group: Annotated[tuple[str, ...], Axis(("runs",), optional=True)] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,6 +142,22 @@ class CurvesResult(Result):
                 }
             )
         return rows
+
+    def describe(self) -> list[str]:
+        """A line for each run; what was not measured is left out."""
+        return [_describe_row(row, by) for row, by in zip(self.summary(), self.best_by, strict=True)]
+
+
+def _describe_row(row: dict[str, Any], best_by: str) -> str:
+    parts = [
+        (row["last_acc"], f"{row['split']} accuracy {row['last_acc']:.2f} % (last)"),
+        (row["best_acc"], f"{row['best_acc']:.2f} % (lowest {best_by}, epoch {row['best_epoch']})"),
+        (row["median5_acc"], f"{row['median5_acc']:.2f} % (median of the last five)"),
+        (row["gap"], f"overfitting gap {row['gap']:.3f} nats"),
+        (row["final_factor"], f"final factor {row['final_factor']:.2f}"),
+        (row["sum_lr"], f"sum of LR {row['sum_lr']:.3f}"),
+    ]
+    return f"{row['run']}: " + ", ".join(text for value, text in parts if not math.isnan(value))
 
 
 def _last(values: np.ndarray) -> float:

@@ -160,6 +160,17 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
     return runs, {"late": late}
 
 
+def _open_logs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
+    """Paths, with the columns that ``NAME=COLUMN`` names."""
+    columns = {}
+    for text in given.get("column") or ():
+        name, separator, column = text.partition("=")
+        if not separator:
+            raise InputError(f"`--column {text}` has no `=`: write --column val_acc=score")
+        columns[name] = column
+    return given["run"], {"columns": columns}
+
+
 def _open_state(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
     """A state and its data; what is finished is kept in ``out``."""
     state = open_state(given["ckpt"], root=given.get("data"), device=_device(given))
@@ -176,5 +187,6 @@ _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, 
     "pairs": _open_pairs,
     "pairs and nulls": _open_pairs_and_nulls,
     "runs": _open_runs,
+    "logs": _open_logs,
     "state": _open_state,
 }

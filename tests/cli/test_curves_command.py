@@ -133,7 +133,7 @@ def test_curves_goes_on_where_its_figure_had_no_room(cli, runs, tmp_path, monkey
         with storage_errors(stem):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    arguments = ["curves", "--run", runs, "--out", tmp_path]
+    arguments = ["curves", "--run", runs, "--out", tmp_path, "-q"]
     with monkeypatch.context() as patched:
         patched.setattr(style, "write_files", full)
         outcome = cli(*arguments)
@@ -149,14 +149,14 @@ def test_curves_goes_on_where_its_figure_had_no_room(cli, runs, tmp_path, monkey
 
 
 def test_curves_refuses_what_the_same_command_is_saving_at_the_same_time(cli, runs, tmp_path, monkeypatch):
-    from ralr_viz.cli import curves
+    from ralr_viz.cli import noun_command
 
     def overtake(result, out, stem, **options):
         save_result(result, out / stem)  # of another process, which is drawing its figure now
         save_all(result, out, stem, **options)
 
-    save_all = curves.save_all
-    monkeypatch.setattr(curves, "save_all", overtake)
+    save_all = noun_command.save_all
+    monkeypatch.setattr(noun_command, "save_all", overtake)
     outcome = cli("curves", "--run", runs, "--out", tmp_path)
     assert outcome.code == 2 and "exists: choose another --out or pass --force" in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["curves"]

@@ -97,6 +97,20 @@ def test_compute_curves_draws_one_split_for_all() -> None:
         compute_curves([record("a", **only_val), record("b", **tested)])
 
 
+def test_compute_curves_reads_anybodys_log(tmp_path: Path) -> None:
+    log, seen = tmp_path / "mine.csv", []
+    log.write_text("epoch,score\n0,0.5\n1,0.75\n")
+    columns = {"val_acc": "score"}
+    result = compute_curves(
+        [str(log), record(val_acc=[1])], columns=columns, progress=lambda *at: seen.append(at)
+    )
+    assert result.run[0] == "mine" and result.acc[0].tolist() == [50, 75]
+    assert "mine: epochs are counted from 0 in the file, from 1 here" in result.notes
+    assert result.describe()[0].startswith("mine: validation accuracy 75.00 % (last), ")
+    assert seen == [(1, 2, "logs"), (2, 2, "logs")]
+    assert compute_curves(log, columns=columns).notes == result.notes
+
+
 def test_compute_curves_refuses_no_run() -> None:
     with pytest.raises(InputError, match="no run was given"):
         compute_curves([])
