@@ -30,7 +30,7 @@ COMPARISON = (
     "g", "g_low", "g_high", "improvement",
 )  # fmt: skip
 """Cell minus reference: Welch's 95 % interval, degrees of freedom and p, paired by seed, exact tests with their
-floors, Hedges' g and the probability of improvement; see `ralr_viz.study.statistics.Comparison`. Holm is over all
+floors, Hedges' g and the probability of improvement; see `ralr_viz.study.statistics.SeedContrast`. Holm is over all
 comparisons of the table in this metric, those that could not be tested among them."""
 
 ALPHA = 0.05

@@ -41,7 +41,7 @@ class Summary(NamedTuple):
     values: tuple[float, ...]
 
 
-class Comparison(NamedTuple):
+class SeedContrast(NamedTuple):
     """What the runs of two cells say of B − A; NaN where they are too few.
 
     Attributes:
@@ -91,7 +91,7 @@ def summarise(values: Iterable[float]) -> Summary:
     return Summary(n, mean, std, mean - half, mean + half, tuple(x.tolist()))
 
 
-def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
+def contrast(a: Mapping[int, float], b: Mapping[int, float]) -> SeedContrast:
     """Compare B with A, unpaired and paired by seed.
 
     Args:
@@ -106,7 +106,7 @@ def compare(a: Mapping[int, float], b: Mapping[int, float]) -> Comparison:
     pairs = np.array([[a[seed], b[seed]] for seed in common]).reshape(-1, 2)
     difference = _moments(y)[1] - _moments(x)[1]
     higher = np.sign(y[:, None] - x)
-    return Comparison(
+    return SeedContrast(
         len(x),
         len(y),
         difference,

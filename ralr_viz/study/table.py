@@ -19,7 +19,7 @@ from ralr_viz.results.document import parse_json
 from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.state import RunState, run_state
-from ralr_viz.study.statistics import Comparison, compare, summarise
+from ralr_viz.study.statistics import SeedContrast, contrast, summarise
 from ralr_viz.train.prepare import check_prepared
 
 # Of env.json: what the runs of one table should share.
@@ -196,7 +196,7 @@ def _comparisons(
             continue
         for m in range(values.shape[2]):
             a, b = (dict(zip(seeds, values[k, :, m].tolist(), strict=True)) for k in (j, i))
-            found[i, m] = _numbers(compare(a, b))
+            found[i, m] = _numbers(contrast(a, b))
     for p, corrected in (("p", "holm_p"), ("paired_p", "paired_holm_p")):
         for m in range(values.shape[2]):
             uncorrected = found[compared, m, COMPARISON.index(p)]
@@ -204,7 +204,7 @@ def _comparisons(
     return found
 
 
-def _numbers(found: Comparison) -> list[float]:
+def _numbers(found: SeedContrast) -> list[float]:
     """In the order of `COMPARISON`, with NaN for what Holm's correction fills in."""
     paired = found.paired
     return [

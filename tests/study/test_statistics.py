@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from ralr_viz.analysis.paired import compare_paired
-from ralr_viz.study.statistics import MOST_ASSIGNMENTS, compare, summarise
+from ralr_viz.study.statistics import MOST_ASSIGNMENTS, contrast, summarise
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -47,7 +47,7 @@ def test_summarise_of_equal_values_has_no_spread():
 @pytest.mark.parametrize(("n", "m"), [(4, 4), (2, 3), (4, 3), (12, 5)])
 def test_compare_is_welchs_test(n, m):
     a, b = _draw(n, m, seed=n + m)
-    found, twin = compare(_seeds(a), _seeds(b)), stats.ttest_ind(b, a, equal_var=False)
+    found, twin = contrast(_seeds(a), _seeds(b)), stats.ttest_ind(b, a, equal_var=False)
     interval = twin.confidence_interval(0.95)
     assert found.difference == pytest.approx(b.mean() - a.mean())
     assert (found.p, found.df) == pytest.approx((twin.pvalue, twin.df))
@@ -58,7 +58,7 @@ def test_compare_is_welchs_test(n, m):
 @pytest.mark.parametrize(("n", "m"), [(4, 4), (2, 3), (5, 3), (1, 4)])
 def test_compare_permutation_p_is_exact(n, m):
     a, b = _draw(n, m, seed=3 * n + m)
-    found = compare(_seeds(a), _seeds(b))
+    found = contrast(_seeds(a), _seeds(b))
     pooled, observed = np.concatenate([a, b]), b.mean() - a.mean()
     differences = []
     for chosen in itertools.combinations(range(n + m), n):
@@ -74,7 +74,7 @@ def test_compare_permutation_p_is_exact(n, m):
 
 
 def test_compare_permutation_reaches_its_floor_where_the_sides_do_not_overlap():
-    found = compare(_seeds([1, 2, 3, 4]), _seeds([5, 6, 7, 8]))
+    found = contrast(_seeds([1, 2, 3, 4]), _seeds([5, 6, 7, 8]))
     assert found.permutation_p == found.permutation_floor == pytest.approx(2 / 70)
     assert found.improvement == 1
 
@@ -82,35 +82,35 @@ def test_compare_permutation_reaches_its_floor_where_the_sides_do_not_overlap():
 def test_compare_permutation_counts_ties_that_rounding_parts():
     # in tenths, which are whole: 42 of the 70 assignments are as far from the mean or farther, on either side
     a, b = [2, 5, 3, 0], [4, 4, 5, 1]
-    whole = compare(_seeds(a), _seeds(b)).permutation_p
-    assert compare(_seeds(70 + np.divide(a, 10)), _seeds(70 + np.divide(b, 10))).permutation_p == whole
+    whole = contrast(_seeds(a), _seeds(b)).permutation_p
+    assert contrast(_seeds(70 + np.divide(a, 10)), _seeds(70 + np.divide(b, 10))).permutation_p == whole
     assert whole == pytest.approx(42 / 70)
 
 
 def test_compare_permutation_of_many_runs_is_drawn_and_repeatable():
     a, b = _draw(9, 9, seed=5, shift=1.2)
     assert math.comb(18, 9) > MOST_ASSIGNMENTS
-    found = compare(_seeds(a), _seeds(b))
+    found = contrast(_seeds(a), _seeds(b))
     exact = stats.permutation_test(
         (a, b), lambda x, y, axis: x.mean(axis) - y.mean(axis), vectorized=True, n_resamples=np.inf
     ).pvalue
     error = math.sqrt(exact / MOST_ASSIGNMENTS)
     assert found.permutation_p == pytest.approx(exact, abs=5 * error)
     assert found.permutation_floor == 2 / (MOST_ASSIGNMENTS + 1)
-    assert compare(_seeds(a), _seeds(b)).permutation_p == found.permutation_p
+    assert contrast(_seeds(a), _seeds(b)).permutation_p == found.permutation_p
 
 
 def test_compare_improvement_is_the_share_of_pairs():
     a, b = [70.0, 71.0, 72.0, 73.0], [71.0, 74.0, 70.0]
     u = stats.mannwhitneyu(b, a).statistic
-    assert compare(_seeds(a), _seeds(b)).improvement == pytest.approx(u / 12)
-    assert compare(_seeds(a), _seeds(a)).improvement == 0.5
+    assert contrast(_seeds(a), _seeds(b)).improvement == pytest.approx(u / 12)
+    assert contrast(_seeds(a), _seeds(a)).improvement == 0.5
 
 
 @pytest.mark.parametrize(("n", "m"), [(4, 4), (3, 6)])
 def test_compare_g_is_d_times_the_exact_correction(n, m):
     a, b = _draw(n, m, seed=n)
-    found, df = compare(_seeds(a), _seeds(b)), n + m - 2
+    found, df = contrast(_seeds(a), _seeds(b)), n + m - 2
     pooled = math.sqrt(((n - 1) * a.var(ddof=1) + (m - 1) * b.var(ddof=1)) / df)
     j = math.gamma(df / 2) / (math.sqrt(df / 2) * math.gamma((df - 1) / 2))
     assert j == pytest.approx(1 - 3 / (4 * df - 1), abs=0.002)
@@ -122,44 +122,44 @@ def test_compare_g_is_d_times_the_exact_correction(n, m):
 
 def test_compare_pairs_the_common_seeds():
     a, b = {0: 70.0, 1: 71.0, 2: 73.0, 7: 60.0}, {2: 74.0, 0: 70.5, 1: 71.2, 9: 90.0}
-    found = compare(a, b)
+    found = contrast(a, b)
     assert found.pairs == 3
     assert found.paired == compare_paired([0.5, 71.2 - 71.0, 1.0])
     assert found.correlation == pytest.approx(stats.pearsonr([70, 71, 73], [70.5, 71.2, 74]).statistic)
 
 
 def test_compare_of_one_run_each_has_a_difference_and_no_test():
-    found = compare({0: 70.0}, {0: 71.0})
+    found = contrast({0: 70.0}, {0: 71.0})
     assert found.difference == 1 and found.permutation_p == found.permutation_floor == 1
     assert np.isnan([found.low, found.high, found.df, found.p, found.g, found.g_low, found.correlation]).all()
     assert found.paired.mean == 1 and np.isnan(found.paired.p)
 
 
 def test_compare_of_constants_does_not_pretend_to_know_their_spread():
-    found = compare(_seeds([1, 1, 1]), _seeds([2, 2, 2]))
+    found = contrast(_seeds([1, 1, 1]), _seeds([2, 2, 2]))
     assert found.difference == 1 and found.improvement == 1
     assert np.isnan([found.low, found.high, found.p, found.g, found.correlation]).all()
     # one side varies: that is Welch's to judge
-    assert np.isfinite(compare(_seeds([1, 1, 1]), _seeds([2, 3, 4]))[3:7]).all()
+    assert np.isfinite(contrast(_seeds([1, 1, 1]), _seeds([2, 3, 4]))[3:7]).all()
 
 
 def test_compare_leaves_out_what_is_missing():
     a, b = {0: 70.0, 1: 71.0, 2: np.nan}, {0: 72.0, 1: np.nan, 2: 73.0}
-    found = compare(a, b)
+    found = contrast(a, b)
     assert (found.n_a, found.n_b, found.pairs) == (2, 2, 1)
     assert found.difference == 2
 
 
 @pytest.mark.parametrize(("a", "b"), [({}, {}), ({0: 1.0}, {}), ({0: np.nan}, {0: 1.0})])
 def test_compare_with_nothing_is_nan(a, b):
-    found = compare(a, b)
+    found = contrast(a, b)
     assert found.pairs == 0
     assert np.isnan([found.difference, found.p, found.permutation_p, found.g, found.improvement]).all()
     assert np.isnan(found.paired).all()
 
 
 def test_compare_without_common_seeds_has_no_paired_test():
-    found = compare({0: 1.0, 1: 2.0}, {2: 3.0, 3: 5.0})
+    found = contrast({0: 1.0, 1: 2.0}, {2: 3.0, 3: 5.0})
     assert found.pairs == 0 and np.isnan(found.paired).all() and np.isfinite(found.p)
 
 
@@ -181,7 +181,7 @@ def test_compare_interval_covers_near_its_level(ratio, expected, monkeypatch):
     covered = standardised = 0
     for _ in range(count):
         a, b = rng.normal(70.0, 1, size=4), rng.normal(71.0, ratio, size=4)
-        found = compare(_seeds(a), _seeds(b))
+        found = contrast(_seeds(a), _seeds(b))
         covered += found.low < 1.0 < found.high
         standardised += found.g_low < 1.0 < found.g_high
     assert stats.binomtest(covered, count, expected).pvalue > 1e-3

@@ -16,7 +16,7 @@ from ralr_viz.analysis.paired import holm
 from ralr_viz.results.study import COMPARISON, METRICS, SUMMARY
 from ralr_viz.study.grid import Study
 from ralr_viz.study.grid_file import build_study
-from ralr_viz.study.statistics import compare, summarise
+from ralr_viz.study.statistics import contrast, summarise
 from ralr_viz.study.table import compute_study, tabulate
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_compute_study_summarises_and_compares_as_the_statistics_do(runs):
             assert np.isnan(found.comparisons[i, k]).all()
             continue
         reference = found.values[found.references[i], :, k]
-        twin = compare(dict(enumerate(reference.tolist())), dict(enumerate(of_cell.tolist())))
+        twin = contrast(dict(enumerate(reference.tolist())), dict(enumerate(of_cell.tolist())))
         numbers = found.comparison(i, METRICS[k])
         for name, value in twin._asdict().items():
             if name in COMPARISON:
