@@ -1,4 +1,4 @@
-"""Class activation maps: `compute_cam` in closed form against GradCAM of the `grad-cam` package, on the CPU.
+"""Class activation maps: `explain`, one network of `compute_cam`, in closed form against GradCAM of the `grad-cam` package, on the CPU.
 
 The same network, layer, images and classes, from images to maps in [0, 1] at the size of the image. ralr-viz starts
 from uint8 images, the package from a float tensor that is normalised already.
@@ -22,7 +22,7 @@ from timing import (
     verdict,
 )
 
-from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
+from ralr_viz.analysis.cam.network_maps import Cam, explain
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
@@ -50,7 +50,7 @@ def main() -> None:
     model, package_model = checkpoint.build(), checkpoint.build()
 
     def ours(precision: str) -> tuple[Cam, np.ndarray]:
-        cam = compute_cam(
+        cam = explain(
             model, images, mean=checkpoint.mean, std=checkpoint.std, targets=labels, batch=args.batch,
             precision=precision,
         )  # fmt: skip

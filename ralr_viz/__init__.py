@@ -3,10 +3,9 @@
 Importing the package loads neither torch nor matplotlib; the names below are loaded when first used.
 
     Train       RALR, MatchedRALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
-    Compare     compare: networks side by side on the same samples, which the diagnostics take; late_states: those
-                of runs after 2/3 of their training and at its end
-    Compute     compute_activations, compute_cam, collect_cams, compute_curves, compute_embedding,
-                compute_predictions, load_run
+    Compare     compare: networks side by side on the same samples, which the diagnostics take; select_pictures: a few
+                of these; late_states: the networks of runs after 2/3 of their training and at its end
+    Compute     compute_activations, compute_cam, compute_curves, compute_embedding, compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum; open_state: what a
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.activations import compute_activations
     from ralr_viz.analysis.barrier import compute_barrier
     from ralr_viz.analysis.calibration import compute_calibration
-    from ralr_viz.analysis.cam import collect_cams, compute_cam
+    from ralr_viz.analysis.cam import compute_cam
     from ralr_viz.analysis.collapse import compute_collapse
     from ralr_viz.analysis.curves import compute_curves
     from ralr_viz.analysis.effect import compute_effect
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.movement import compute_movement
     from ralr_viz.analysis.noise_scale import compute_noise_scale
     from ralr_viz.analysis.predictions import compute_predictions
+    from ralr_viz.analysis.selection import select_pictures
     from ralr_viz.analysis.sharpness import compute_sharpness
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.analysis.spectrum import compute_spectrum
@@ -84,13 +84,10 @@ _FIXED = {
     "RunWriter": "ralr_viz.train",
     "amplification_factors": "ralr_viz.schedule",
     "compare": "ralr_viz.comparison",
-    "collect_cams": "ralr_viz.analysis.cam",
-    "compute_cam": "ralr_viz.analysis.cam",
     "compute_decision": "ralr_viz.study.decision",
     "compute_predictions": "ralr_viz.analysis.predictions",
     "compute_study": "ralr_viz.study.table",
     "compute_why": "ralr_viz.analysis.why",
-    "draw_cam": "ralr_viz.plots.cam",
     "draw_decision": "ralr_viz.plots.decision",
     "draw_study": "ralr_viz.plots.study",
     "draw_why": "ralr_viz.plots.why",
@@ -103,6 +100,7 @@ _FIXED = {
     "render_decision": "ralr_viz.study.render_decision",
     "render_study": "ralr_viz.study.render",
     "save_figure": "ralr_viz.plots.style",
+    "select_pictures": "ralr_viz.analysis.selection",
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
     "WhyOptions": "ralr_viz.workflows.why",

@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from ralr_viz.analysis.predictions import predictions_of
+from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.results.cam import distinct_parts
 
 Rule = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 """All indices in random order, and their labels where known, to indices in order of preference."""
 
 _STREAM = 0x43414D
 """Second word of the seed ("CAM"), so that no other draw with the same seed picks the same images."""
+
+
+def select_pictures(
+    comparison: Comparison,
+    *,
+    rule: str = "random",
+    count: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """The same networks on a few of the images, as a figure shows them.
+
+    Args:
+        comparison: Networks on images.
+        rule: ``random`` or ``classes``, as in `select_images`; or ``gain`` or ``loss``, as in `select_by_outcome`,
+            which take the predictions of the first two networks on all images.
+        count: Images to choose; all of them where there are fewer.
+        seed: Of a random choice.
+        progress: Of the predictions.
+
+    Raises:
+        UnknownNameError: No such rule.
+        InputError: Of `check_rule`, `select_images` or `select_by_outcome`.
+    """
+    check_rule(rule, len(comparison))
+    samples = comparison.samples
+    shown = f"{samples.dataset} {samples.split}" if samples.dataset else "given"
+    if rule in OUTCOME_RULES:
+        pair = comparison if len(comparison) == 2 else replace(comparison, networks=comparison.networks[:2])
+        first, second = (found.true_probability for found in predictions_of(pair, progress))
+        names = distinct_parts(*pair.names)
+        picked, words = select_by_outcome(first, second, count, rule=rule, names=names, split=shown)
+    else:
+        labels = samples.labels if bool((samples.labels >= 0).all()) else None
+        picked, words = select_images(len(samples), count, seed, labels, rule=rule, split=shown)
+    return replace(comparison, samples=samples.take(picked, words))
+
+
+def check_rule(rule: str, networks: int, *, from_files: bool = False) -> None:
+    """Refuse early a ``--rows`` that does not go with the other options.
+
+    Raises:
+        UnknownNameError: No such rule.
+        InputError: It compares networks and there is one, or the images are given one by one.
+    """
+    if rule not in RULES and rule not in OUTCOME_RULES:
+        raise UnknownNameError("--rows", rule, [*RULES, *OUTCOME_RULES])
+    if from_files and rule != "random":
+        raise InputError(f"`--rows {rule}` chooses images of a split: leave it out, or leave out --images")
+    if rule in OUTCOME_RULES and networks < 2:
+        raise InputError(
+            f"`--rows {rule}` compares the first two checkpoints, got {networks}: pass --ckpt twice"
+        )
 
 
 def select_images(

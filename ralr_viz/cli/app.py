@@ -16,7 +16,6 @@ import typer
 
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
-    cam,
     data,
     demo,
     draw,
@@ -68,7 +67,6 @@ app.command("pair")(train.pair)
 app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
 app.command("schedule")(schedule.schedule)
-app.command("cam")(cam.cam)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)

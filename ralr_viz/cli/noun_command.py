@@ -68,8 +68,7 @@ def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
             given,
             values,
             provenance=describe_command(),
-            progress=progress,
-            ears=Ears(print_nothing if quiet else note, note),
+            ears=Ears(progress, print_nothing if quiet else note, note),
         )
     for line in result.describe():
         print_line(line)

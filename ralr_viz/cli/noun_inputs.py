@@ -5,15 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ralr_viz.cli import options
 from ralr_viz.nouns import Inputs
-
-if TYPE_CHECKING:
-    pass
 
 Parameters = tuple[list[inspect.Parameter], list[inspect.Parameter]]
 
@@ -59,6 +56,24 @@ _NULL = Annotated[
         help="Two checkpoints that differ by the seed only: what differs anyway; repeatable by two.",
     ),
 ]
+
+
+_IMAGES = Annotated[
+    list[Path] | None, typer.Option("--images", metavar="FILE...", help="Your own pictures, one or more.")
+]
+# click's options take one value each; the others of `--images A B C` arrive as arguments
+_MORE_IMAGES = Annotated[list[Path] | None, typer.Argument(metavar="--images FILE", hidden=True)]
+_ROWS = Annotated[
+    str,
+    typer.Option(
+        "--rows",
+        help="Rule that chooses the images: random, classes (random, classes in turn), or gain or loss: "
+        "where the second checkpoint's probability of the true class exceeds the first's, or falls "
+        "short of it, the most.",
+    ),
+]
+_COUNT = Annotated[int, typer.Option("--count", min=1, max=64, help="Images to choose from the split.")]
+_SEED = Annotated[int, typer.Option("--seed", min=0, help="Of a random choice.")]
 
 
 def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Parameters:
@@ -163,9 +178,22 @@ def _log_parameters(inputs: Inputs) -> Parameters:
     return [keyword("run", _LOGS)], [keyword("column", _COLUMN, None)]
 
 
+def _picture_parameters(inputs: Inputs) -> Parameters:
+    before, after = _network_parameters(inputs)
+    chosen = [
+        keyword("images", _IMAGES, None),
+        keyword("more", _MORE_IMAGES, None),
+        keyword("rows", _ROWS, "random"),
+        keyword("count", _COUNT, 8),
+        keyword("seed", _SEED, 0),
+    ]
+    return before, [*chosen, *after]
+
+
 INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
     "networks": _network_parameters,
     "networks or path": _path_parameters,
+    "pictures": _picture_parameters,
     "pairs": _pair_parameters,
     "pairs and nulls": _null_parameters,
     "runs": _run_parameters,

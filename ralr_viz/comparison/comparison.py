@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from ralr_viz.comparison.augmentation import augment_samples
+from ralr_viz.comparison.files import read_files
 from ralr_viz.comparison.network import Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
 from ralr_viz.data import data_root, load_dataset
@@ -121,6 +122,7 @@ def compare(
     split: str = "test",
     limit: int | None = None,
     images: np.ndarray | None = None,
+    files: Sequence[str | os.PathLike[str]] = (),
     labels: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
     class_names: Sequence[str] = (),
@@ -144,7 +146,8 @@ def compare(
         split: ``test``, ``train`` or ``val``, the part that was held out in training.
         limit: At most so many images of the split, evenly spread.
         images: Instead of a data set: (n, H, W, 3) uint8.
-        labels, boxes, class_names: Of these images, as `Samples` has them.
+        files: Instead of either: pictures of any size, in files.
+        labels, boxes, class_names: Of ``images``, as `Samples` has them.
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
         arch, num_classes, image_size: For checkpoint files that do not say theirs.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -170,7 +173,12 @@ def compare(
     checkpoints = [source for source in opened if isinstance(source, Checkpoint)]
     own: tuple[Any, Any] = (mean, std)
     notes: tuple[str, ...] = ()
-    if images is not None:
+    scales: list[Any] | None = None
+    if files:
+        samples, scales = read_files(
+            [Path(file) for file in files], opened, root=root, size=image_size, scale=own
+        )
+    elif images is not None:
         samples = own_samples(images, labels, boxes, class_names)
     else:
         if not checkpoints and data is None:
@@ -185,8 +193,8 @@ def compare(
             )
         own = (mean or store.mean, std or store.std)
     built = []
-    for name, source in zip(names, opened, strict=True):
-        scale = _scale(source, own)
+    scales = scales or [_scale(source, own) for source in opened]
+    for name, source, scale in zip(names, opened, scales, strict=True):
         if None in scale:
             raise InputError(f"`{name}` does not say its normalisation: pass `mean` and `std`")
         built.append(Network(name, source, *check_scale(*scale)))

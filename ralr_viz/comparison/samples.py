@@ -32,6 +32,8 @@ class Samples:
         augmentation: What was done to the images, in words; empty for nothing.
         store: The data set itself; None likewise.
         limit: Most images of the split that were asked for; None for all.
+        choice: The rule that chose them, in words; empty where none did.
+        names: Of the files that they are of; else empty.
     """
 
     images: np.ndarray
@@ -45,12 +47,19 @@ class Samples:
     augmentation: str = ""
     store: Dataset | None = None
     limit: int | None = None
+    choice: str = ""
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: np.ndarray) -> Samples:
-        """Some of them, by their rows."""
+    def take(self, rows: np.ndarray, choice: str = "") -> Samples:
+        """Some of them.
+
+        Args:
+            rows: (m,) places among the samples, in the order that they are to have.
+            choice: The rule that chose them, in words.
+        """
         boxes = None if self.boxes is None else self.boxes[rows]
         return replace(
             self,
@@ -58,6 +67,8 @@ class Samples:
             labels=self.labels[rows],
             boxes=boxes,
             indices=self.indices[rows],
+            names=tuple(self.names[i] for i in rows) if self.names else (),
+            choice=choice,
         )
 
     @property
@@ -68,6 +79,8 @@ class Samples:
     @property
     def selection(self) -> str:
         """Which they are: ``all 10,000 cifar10 test images``, or so many, evenly spread."""
+        if self.choice:
+            return self.choice
         if self.dataset is None:
             return f"{len(self):,} {self.called}"
         if len(self) == self.limit:

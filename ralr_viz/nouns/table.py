@@ -7,6 +7,7 @@ from ralr_viz.nouns.noun import Noun
 _ROWS = (
     Noun("activations", "pairs"),
     Noun("similarity", "pairs and nulls", cost=40),
+    Noun("cam", "pictures"),
     Noun("barrier", "pairs", cost=100),
     Noun("sharpness", "networks", cost=150),
     Noun("spectrum", "networks", cost=450),

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ralr_viz.errors import InputError
+from ralr_viz.nouns.cam import METHOD_NAMES
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.plots.style import legend_name
-from ralr_viz.results.cam import METHOD_NAMES, CamResult, distinct_parts
+from ralr_viz.results.cam import CamResult, distinct_parts
 
 # points
 LABEL, TITLE, CAPTION = 8.0, 7.0, 6.5

@@ -87,6 +87,10 @@ class Result:
         """Its numbers, a line each, as its command prints them."""
         return []
 
+    def remarks(self) -> list[str]:
+        """What a reader should know of them, a line each: its notes, where it has any."""
+        return list(getattr(self, "notes", ()))
+
 
 def save_result(result: Result, directory: Path, *, force: bool = False) -> Path:
     """Save a result as a folder, whole or not at all.

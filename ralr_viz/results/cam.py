@@ -18,19 +18,6 @@ from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis
 from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
 
-METHOD_NAMES = {
-    "cam": "CAM",
-    "gradcam": "Grad-CAM",
-    "gradcam++": "Grad-CAM++",
-    "layercam": "LayerCAM",
-    "hirescam": "HiResCAM",
-    "xgradcam": "XGrad-CAM",
-    "eigencam": "Eigen-CAM",
-    "scorecam": "Score-CAM",
-    "ablationcam": "Ablation-CAM",
-}
-"""The methods and how they are written; all but the closed form ``cam`` come from the `grad-cam` package."""
-
 _EPS = np.float32(1e-7)
 """What `grad-cam` adds to the maximum before it divides; it matters for maps of that size."""
 
@@ -60,6 +47,7 @@ class CamResult(Result):
         image_names: n file names of pictures of the user's own, else empty.
         notes: What a reader should know, one sentence each.
         difference: The figure has rows of signed differences from the first model, too.
+        checks: Where it was asked for, how near each model's maps are to those of the `grad-cam` package, in words.
     """
 
     kind: ClassVar[str] = "cam"
@@ -85,6 +73,7 @@ class CamResult(Result):
     image_names: Annotated[tuple[str, ...], Axis(("images",), optional=True)] = ()
     notes: tuple[str, ...] = ()
     difference: bool = False
+    checks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,6 +133,33 @@ class CamResult(Result):
     def centre_rank_accuracy(self) -> np.ndarray:
         """Rank accuracy (n,) of that Gaussian."""
         return centre_rank_accuracy(self._boxes, self.image_size)
+
+    def describe(self) -> list[str]:
+        """What was checked, and the mean of the box numbers of each model, where there are boxes."""
+        return [*self.checks, *self._sum_up_boxes()]
+
+    def remarks(self) -> list[str]:
+        """Of each model the method and the layer, then its notes."""
+        lines = []
+        for name, method, layer in zip(self.models, self.methods, self.layers, strict=True):
+            lines.append(f"{name}: {method} at `{layer}`")
+            lines += [note for note in self.notes if note.startswith(f"{name}: ")]
+        return lines
+
+    def _sum_up_boxes(self) -> list[str]:
+        boxed = self.box_area() >= 0  # NaN is not
+        if not boxed.any():
+            return []
+        uniform, energy, rank = (
+            f"{values[boxed].mean():.3f}"
+            for values in (self.box_area(), self.centre_energy_in_box(), self.centre_rank_accuracy())
+        )
+        return [
+            f"{name}: energy in box {self.energy_in_box(i)[boxed].mean():.3f}, rank accuracy "
+            f"{self.rank_accuracy(i)[boxed].mean():.3f} (uniform map {uniform}, {uniform}; centre Gaussian {energy}, "
+            f"{rank}); mean of the {boxed.sum()} drawn images with a box, not an evaluation"
+            for i, name in enumerate(self.models)
+        ]
 
     @property
     def _boxes(self) -> np.ndarray:

@@ -116,9 +116,7 @@ def draw_figures(
                 "device": options.device,
                 "precision": options.precision,
             }
-            result = run_noun(
-                NOUNS[name], given, provenance=provenance, progress=progress, ears=Ears(say, warn)
-            )
+            result = run_noun(NOUNS[name], given, provenance=provenance, ears=Ears(progress, say, warn))
             for line in result.describe():
                 tell(line)
             save_output(result, out, name, style=options.style, force=force, saved=tell, note=say)

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 from ralr_viz.analysis.fork.point import open_state
 from ralr_viz.analysis.movement.movement import note_no_churn
+from ralr_viz.analysis.selection import check_rule, select_pictures
 from ralr_viz.comparison import Comparison, Progress, compare, late_states, open_states
 from ralr_viz.comparison.path import kept_states
 from ralr_viz.comparison.samples import check_split
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
+from ralr_viz.plots.cam_layout import check_pictures
 from ralr_viz.results.bundle import Result
 from ralr_viz.train.runtime import resolve_runtime
 
@@ -24,8 +26,9 @@ Say = Callable[[object], object]
 
 
 class Ears(NamedTuple):
-    """Who hears what is to be said of the work: ``say`` may be deaf, ``warn`` is not."""
+    """Who hears of the work: how far it is, notes, and what the quiet must hear, too."""
 
+    progress: Progress | None
     say: Say
     warn: Say
 
@@ -51,7 +54,6 @@ def run_noun(
     own: Given = MappingProxyType({}),
     *,
     provenance: Mapping[str, str],
-    progress: Progress | None,
     ears: Ears,
 ) -> Result:
     """Open, compute, and note who asked: what the command of a noun does before it prints and saves.
@@ -59,11 +61,10 @@ def run_noun(
     Args:
         noun, given, own, ears: As in `open_subject`; they are told the result's notes, too.
         provenance: Kept with the result, before its own.
-        progress: Called as ``progress(done, total, what)``.
     """
     subject, more = open_subject(noun, given, own, ears)
-    found: Result = noun.load("compute")(subject, **own, **more, progress=progress)
-    for note in getattr(found, "notes", ()):
+    found: Result = noun.load("compute")(subject, **own, **more, progress=ears.progress)
+    for note in found.remarks():
         ears.say(note)
     return replace(found, provenance=dict(provenance) | dict(found.provenance))
 
@@ -89,11 +90,29 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         device=_device(given),
         precision=inputs.auto_precision if precision == "auto" else precision,
         batch=given.get("batch", inputs.batch) or None,
+        files=given.get("files", ()),
     )
     for note in found.notes:
         ears.say(note)
     if given.get("augment", inputs.augment):
         found = found.augmented(own.get("seed", 0))
+    return found, {}
+
+
+def _open_pictures(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
+    """On the caller's own pictures, else on a few images that a rule chooses."""
+    images, more, networks = given.get("images") or [], given.get("more") or [], len(given["ckpt"])
+    if more and not images:
+        raise InputError(f"`{more[0]}` follows no option: write --ckpt {more[0]} or --images {more[0]}")
+    files, rule, count = [*images, *more], given.get("rows", "random"), given.get("count", 8)
+    check_rule(rule, networks, from_files=bool(files))
+    difference = own.get("difference", False) and networks > 1
+    check_pictures(len(files) or count, networks, difference=difference)
+    found, _ = _open_networks(inputs, {**given, "files": files}, own, ears)
+    if not files:
+        seed = given.get("seed", 0)
+        found = select_pictures(found, rule=rule, count=count, seed=seed, progress=ears.progress)
+    ears.say(f"images: {found.samples.selection}")
     return found, {}
 
 
@@ -183,6 +202,7 @@ def _device(given: Given) -> str:
 
 _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, Any]]]] = {
     "networks": _open_networks,
+    "pictures": _open_pictures,
     "networks or path": _open_networks_or_path,
     "pairs": _open_pairs,
     "pairs and nulls": _open_pairs_and_nulls,

@@ -273,8 +273,7 @@ class JobRunner:
             noun,
             job.arguments,
             provenance=self.provenance,
-            progress=self.progress,
-            ears=Ears(self.say, self.say),
+            ears=Ears(self.progress, self.say, self.say),
         )
         folder.mkdir(parents=True, exist_ok=True)
         save_output(found, folder, noun.name, style=self.style, force=True, note=self.say)

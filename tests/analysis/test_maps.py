@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from ralr_viz.analysis.activations import compute_activations
-from ralr_viz.analysis.cam import compute_cam
 from ralr_viz.analysis.cam.check import verify_cam
+from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.maps import FIRST, LAST, MapAxes, find_axes, find_tokens
 from ralr_viz.analysis.stages import find_stages
 from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError
-from ralr_viz.results.cam import METHOD_NAMES
+from ralr_viz.nouns.cam import METHOD_NAMES
 
 SCALE = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -102,7 +102,7 @@ class Twin(nn.Module):
 
 def test_layer_norm_with_the_channels_last_is_no_map_of_its_own() -> None:
     model, images = Permuted(), corner_images()
-    cam = compute_cam(model, images, targets=np.zeros(2, dtype=int), **SCALE)
+    cam = explain(model, images, targets=np.zeros(2, dtype=int), **SCALE)
     assert (cam.layer, cam.raw.shape) == ("conv", (2, 8, 16))
     assert share_in_corner(cam.raw) > 0.9
     assert check_layer(model, torch.zeros(1, 3, 16, 32), "norm") == LAST
@@ -125,7 +125,7 @@ def test_tokens_are_reshaped_at_the_last_layer_that_keeps_their_places(
     assert find_gradient_layer(model, probe) == layer
     assert check_layer(model, probe, layer) == axes
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 32, 3), dtype=np.uint8)
-    cam = compute_cam(model, images, **SCALE)
+    cam = explain(model, images, **SCALE)
     assert (cam.layer, cam.method, cam.raw.shape) == (layer, "gradcam", (3, 4, 8))
     assert f"`{layer}`" in cam.notes[0]
     for method in METHOD_NAMES:
@@ -135,7 +135,7 @@ def test_tokens_are_reshaped_at_the_last_layer_that_keeps_their_places(
 def test_a_token_map_equals_the_definition() -> None:
     model = Twin().eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 3), dtype=np.uint8)
-    cam = compute_cam(model, images, targets=np.array([1, 1]), **SCALE)
+    cam = explain(model, images, targets=np.array([1, 1]), **SCALE)
     kept: list[Tensor] = []
     handle = model.norms[1].register_forward_hook(lambda m, a, out: kept.append(out))
     logits = model((torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25)
@@ -150,12 +150,12 @@ def test_tokens_of_unknown_places_and_a_stem_are_refused() -> None:
     model, images = Twin(shuffled=True), corner_images()
     assert find_tokens(model, torch.zeros(1, 3, 16, 32)) is None
     with pytest.raises(InputError, match="tokens whose places are known") as refused:
-        compute_cam(model, images, **SCALE)
+        explain(model, images, **SCALE)
     assert "\n" not in str(refused.value)
     with pytest.raises(InputError, match="axes and places must be known"):
-        compute_cam(model, images, method="gradcam", layer="norm", **SCALE)
+        explain(model, images, method="gradcam", layer="norm", **SCALE)
     with pytest.raises(InputError, match="axes and places must be known"):
-        compute_cam(Twin(), images, method="gradcam", layer="blocks.1.softmax", **SCALE)
+        explain(Twin(), images, method="gradcam", layer="blocks.1.softmax", **SCALE)
     for other in (Twin(), Twin(last=True, extra=0)):
         with pytest.raises(InputError, match="no module that returns a map"):
             compute_activations(compare([other, other], images=images, **SCALE))
@@ -218,7 +218,7 @@ def test_torchvisions_transformers(name: str, options: dict, size: int, layer: s
     else:
         model = torchvision.models.SwinTransformer(num_classes=5, **options)
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    cam = compute_cam(model, images, method="gradcam", **SCALE)
+    cam = explain(model, images, method="gradcam", **SCALE)
     assert cam.layer == layer and cam.raw.shape[1:] == (4, 4)
 
 
@@ -234,5 +234,5 @@ def test_timms_networks(name: str, layer: str, size: tuple[int, int]) -> None:
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    cam = compute_cam(timm.create_model(name, num_classes=5), images, **SCALE)
+    cam = explain(timm.create_model(name, num_classes=5), images, **SCALE)
     assert (cam.layer, cam.raw.shape[1:]) == (layer, size)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.activations import compute_activations
 from ralr_viz.analysis.barrier import compute_barrier
-from ralr_viz.analysis.cam import compute_cam
 from ralr_viz.analysis.cam.check import verify_cam
+from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.landscape import compute_landscape
 from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
 from ralr_viz.analysis.localisation.sanity import randomise_cascade
@@ -63,8 +63,8 @@ def seen_by(*models: nn.Module) -> Comparison:
 CLASSIFYING: dict[str, Measure] = {
     "eval": lambda m: evaluate(m, IMAGES, LABELS, on_device(MEAN), on_device(STD), CPU).loss,
     "predictions": lambda m: compute_predictions(seen_by(m))[0].logits,
-    "cam": lambda m: compute_cam(m, IMAGES, targets=LABELS, **SCALE).raw,
-    "gradcam": lambda m: compute_cam(m, IMAGES, targets=LABELS, method="gradcam++", **SCALE).raw,
+    "cam": lambda m: explain(m, IMAGES, targets=LABELS, **SCALE).raw,
+    "gradcam": lambda m: explain(m, IMAGES, targets=LABELS, method="gradcam++", **SCALE).raw,
     "verify": lambda m: verify_cam(m, IMAGES, targets=LABELS, **SCALE).cam.raw,
     "faithfulness": lambda m: measure_faithfulness(seen_by(m), 0, np.ones((12, 2, 2)), steps=2).gains,
     "cascade": lambda m: randomise_cascade(seen_by(m), 0).spearman,
@@ -123,7 +123,7 @@ def test_class_names_tell_the_number_of_classes() -> None:
     with pytest.raises(InputError, match="2 outputs, 6 and 4 wide, none of them for 2 classes"):
         compute_predictions(compare([model], **two))
     with pytest.raises(InputError, match="how many classes there are is not known"):
-        compute_cam(model, IMAGES, **SCALE)
+        explain(model, IMAGES, **SCALE)
 
 
 def test_looking_leaves_the_output_of_the_network_as_it_was() -> None:

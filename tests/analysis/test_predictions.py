@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ralr_viz.analysis.cam import compute_cam
+from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.comparison import Progress, compare
 from ralr_viz.errors import InputError
@@ -72,8 +72,8 @@ def test_compute_predictions_equals_separate_passes(
         )
     np.testing.assert_allclose(found.logits, logits.numpy(), rtol=1e-4, atol=1e-4)
     assert (found.feature_layer, found.map_layer, found.model) == ("linear", "layer3", "mine")
-    true = compute_cam(network, images, mean=MEAN, std=STD, targets=labels)
-    predicted = compute_cam(network, images, mean=MEAN, std=STD)
+    true = explain(network, images, mean=MEAN, std=STD, targets=labels)
+    predicted = explain(network, images, mean=MEAN, std=STD)
     np.testing.assert_allclose(found.true_maps, true.raw, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.predicted_maps, predicted.raw, rtol=1e-4, atol=1e-4)
     assert found.predicted.tolist() == predicted.prediction.tolist()

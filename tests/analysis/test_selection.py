@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from ralr_viz.analysis.selection import select_by_outcome, select_images
+from ralr_viz.analysis.selection import check_rule, select_by_outcome, select_images, select_pictures
+from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError, UnknownNameError
 
 
@@ -122,3 +127,60 @@ def test_select_by_outcome_refuses_where_there_is_nothing_to_show() -> None:
         select_by_outcome(FIRST, SECOND, 0, rule="gain", names=NAMES)
     with pytest.raises(UnknownNameError, match="did you mean `gain`"):
         select_by_outcome(FIRST, SECOND, 2, rule="gains", names=NAMES)
+
+
+def pair_of_constants(first: np.ndarray, second: np.ndarray) -> Comparison:
+    """Networks that give each of 2×2 images, which hold their number, a probability of class 1 of their own."""
+
+    class Looks(nn.Module):
+        def __init__(self, logits: np.ndarray) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.from_numpy(logits).float())
+            self.conv = nn.Conv2d(3, 2, 1)
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            place = (x[:, 0, 0, 0] * 255).round().long()
+            right = self.table[place]
+            return self.linear(self.conv(x).mean((2, 3))) * 0 + torch.stack([-right, right], 1)
+
+    images = np.broadcast_to(
+        np.arange(len(first), dtype=np.uint8)[:, None, None, None], (len(first), 2, 2, 3)
+    )
+    scale = {"mean": (0, 0, 0), "std": (1, 1, 1)}
+    return compare(
+        {"a, epoch 1": Looks(first), "a, epoch 2": Looks(second)}, images=images,
+        labels=np.ones(len(first), int), boxes=np.arange(4 * len(first)).reshape(-1, 4), device="cpu", **scale,
+    )  # fmt: skip
+
+
+def test_select_pictures_by_outcome_keeps_the_networks_and_all_that_is_known_of_the_images() -> None:
+    first, second = np.zeros(6), np.array([0.1, -0.5, 3, -2, 0, 1])
+    pair = pair_of_constants(first, second)
+    gain = select_pictures(pair, rule="gain", count=2)
+    assert gain.samples.indices.tolist() == [2, 5]
+    assert gain.samples.images[:, 0, 0, 0].tolist() == [2, 5]
+    assert gain.samples.boxes.tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
+    assert gain.networks == pair.networks
+    assert gain.samples.selection == (
+        "2 of 6 given images where epoch 2's probability of the true class exceeds epoch 1's the most: chosen by "
+        "outcome, not typical"
+    )
+    assert select_pictures(pair, rule="loss", count=9).samples.indices.tolist() == [3, 1]
+
+
+def test_select_pictures_at_random_chooses_as_select_images_does() -> None:
+    pair = pair_of_constants(np.zeros(9), np.zeros(9))
+    indices, words = select_images(9, 4, 3, split="given")
+    found = select_pictures(pair, count=4, seed=3).samples
+    assert found.indices.tolist() == indices.tolist() and found.selection == words
+
+
+def test_check_rule_refuses_what_does_not_go_together() -> None:
+    pair = pair_of_constants(np.zeros(2), np.zeros(2))
+    with pytest.raises(UnknownNameError, match="unknown --rows `best`"):
+        select_pictures(pair, rule="best")
+    with pytest.raises(InputError, match="`--rows gain` compares the first two checkpoints, got 1"):
+        select_pictures(replace(pair, networks=pair.networks[:1]), rule="gain")
+    with pytest.raises(InputError, match="`--rows classes` chooses images of a split"):
+        check_rule("classes", 1, from_files=True)

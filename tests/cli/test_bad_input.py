@@ -285,7 +285,7 @@ NO_SPACE = textwrap.dedent(
     import json, os, resource, sys
     import torch
     torch.set_num_threads(1)
-    import ralr_viz.train.loop, ralr_viz.analysis.cam, ralr_viz.cli.pictures, ralr_viz.plots.cam
+    import ralr_viz.train.loop, ralr_viz.analysis.cam, ralr_viz.analysis.selection, ralr_viz.plots.cam
     from ralr_viz.cli.app import main
     torch.optim.SGD([torch.zeros(1)], lr=0.1)  # torch imports its compiler at the first optimizer
 

@@ -8,11 +8,10 @@ import pytest
 
 from ralr_viz.analysis.cam import check as cam_check
 from ralr_viz.analysis.predictions import compute_predictions
-from ralr_viz.cli.cam import _sum_up
-from ralr_viz.data import load_dataset
+from ralr_viz.comparison import compare
+from ralr_viz.nouns.cam import METHOD_NAMES
 from ralr_viz.results.bundle import load_result
-from ralr_viz.results.cam import METHOD_NAMES, CamResult
-from ralr_viz.train.checkpoint import load_checkpoint
+from ralr_viz.results.cam import CamResult
 
 
 @pytest.fixture
@@ -84,11 +83,8 @@ def test_rows_by_outcome_are_those_of_the_predictions(cli, both, runs, squares_r
     )
     assert words + "chosen by outcome, not typical" in result.selection
     assert f"images: {result.selection}\n" in outcome.err
-    test = load_dataset("squares", squares_root).test
-    first, second = (
-        compute_predictions(c.build(), test.images, test.labels, mean=c.mean, std=c.std).true_probability
-        for c in (load_checkpoint(run) for run in (runs / "baseline" / "seed0", runs / "ralr" / "seed2"))
-    )
+    pair = compare([runs / "baseline" / "seed0", runs / "ralr" / "seed2"], root=squares_root, device="cpu")
+    first, second = (found.true_probability for found in compute_predictions(pair))
     gain = second - first
     sign = {"gain": 1, "loss": -1}[rule]
     order = [i for i in np.argsort(-sign * gain, kind="stable") if sign * gain[i] > 0]
@@ -183,11 +179,11 @@ def test_numbers_of_the_boxes_are_summed_up_beside_their_baselines(boxed):
     # the other diagonal has nothing inside and leaves no place
     other = f"{(0 + energy) / 2:.3f}", f"{(0 + rank) / 2:.3f}"
     centre = "centre Gaussian 0.250, 0.250"
-    assert _sum_up(boxed) == [
+    assert boxed.describe() == [
         f"baseline: energy in box 1.000, rank accuracy {rank:.3f} (uniform map 0.250, 0.250; {centre}); "
         "mean of the 2 drawn images with a box, not an evaluation",
         f"RALR: energy in box {other[0]}, rank accuracy {other[1]} (uniform map 0.250, 0.250; {centre}); "
         "mean of the 2 drawn images with a box, not an evaluation",
     ]
-    assert _sum_up(replace(boxed, boxes=None)) == []
-    assert _sum_up(replace(boxed, boxes=np.full((3, 4), -1))) == []
+    assert replace(boxed, boxes=None).describe() == []
+    assert replace(boxed, boxes=np.full((3, 4), -1)).describe() == []

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ralr_viz.analysis.cam.network_maps import collect_cams, compute_cam
+from ralr_viz.analysis.cam.comparison import compute_cam
 
-__all__ = ["collect_cams", "compute_cam"]
+__all__ = ["compute_cam"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.methods import METHODS
-from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
+from ralr_viz.analysis.cam.network_maps import Cam, explain
 from ralr_viz.analysis.cam.package import draw_with_package
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
@@ -22,7 +22,8 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+from ralr_viz.nouns.cam import METHOD_NAMES
+from ralr_viz.results.cam import normalise_cam
 from ralr_viz.train.runtime import resolve_runtime
 
 PARITY_LIMIT = 1e-5
@@ -84,18 +85,18 @@ def verify_cam(
     The package runs by itself: its own class on the same network, layer and images, then its own scaling and
     resizing. A closed form whose map no module returns (its final ReLU is a function, say) is compared with
     the package on that map, pooled and classified once more. TF32 is off for both, so the maps are those of
-    `compute_cam` to the bit on the CPU, and to TF32's rounding on CUDA.
+    `explain` to the bit on the CPU, and to TF32's rounding on CUDA.
 
     Args:
         model, images, mean, std, targets, method, layer, batch, device, precision, progress: As for
-            `compute_cam`.
+            `explain`.
 
     Raises:
-        RalrVizError: As `compute_cam`.
+        RalrVizError: As `explain`.
     """
     model = plain_network(model)
     with _without_tf32():
-        cam = compute_cam(
+        cam = explain(
             model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
             device=device, precision=precision, progress=progress,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.analysis.capture import LentModule
 from ralr_viz.analysis.maps import MapAxes
-from ralr_viz.results.cam import METHOD_NAMES
+from ralr_viz.nouns.cam import METHOD_NAMES
 
 LARGEST_BATCH = 32
 """Images, or changed copies of one, whose graph and activations the package holds at once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ralr_viz.analysis.cam.ablation import Ablation
 from ralr_viz.analysis.cam.method import Method
 from ralr_viz.errors import UnknownNameError
-from ralr_viz.results.cam import METHOD_NAMES
+from ralr_viz.nouns.cam import METHOD_NAMES
 
 # A raw map is h·w times the package's: that makes Grad-CAM's, which averages its gradients over the map, the closed
 # form of a network that ends in global average pooling. Each entry says what units this leaves.

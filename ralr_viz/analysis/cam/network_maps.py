@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, che
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.results.cam import CamResult
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
@@ -60,7 +58,7 @@ class Cam:
     notes: tuple[str, ...] = ()
 
 
-def compute_cam(
+def explain(
     model: nn.Module,
     images: np.ndarray,
     *,
@@ -111,7 +109,7 @@ def compute_cam(
 
     Example:
         >>> checkpoint = load_checkpoint("runs/R/ralr/seed0")
-        >>> cam = compute_cam(checkpoint.build(), images, mean=checkpoint.mean, std=checkpoint.std)
+        >>> cam = explain(checkpoint.build(), images, mean=checkpoint.mean, std=checkpoint.std)
         >>> normalise_cam(cam.raw, images.shape[1:3])  # (n, H, W) in [0, 1]
 
     References:
@@ -150,61 +148,6 @@ def compute_cam(
     if runtime.precision != "fp32":
         notes.append(f"{by.name} ran in fp32: it has no {runtime.precision} path")
     return _collect(columns, method, layer, notes)
-
-
-def collect_cams(
-    models: Sequence[str],
-    cams: Sequence[Cam],
-    *,
-    images: np.ndarray,
-    indices: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
-    boxes: np.ndarray | None = None,
-    class_names: Sequence[str] = (),
-    selection: str = "",
-    dataset: str | None = None,
-    split: str | None = None,
-    image_names: Sequence[str] = (),
-    difference: bool = False,
-    provenance: dict[str, Any] | None = None,
-) -> CamResult:
-    """One result of the maps of several networks on the same images; the fields are those of `CamResult`.
-
-    Args:
-        models: Name of each network.
-        cams: What `compute_cam` returned for each of them on ``images``.
-        indices: 0 … n − 1 when left out.
-        labels: Unknown when left out.
-
-    Example:
-        >>> draw_cam(collect_cams(["mine"], [cam], images=images, labels=labels, class_names=names))
-    """
-    n = len(images)
-    return CamResult(
-        images=images,
-        indices=np.arange(n) if indices is None else indices,
-        labels=np.full(n, -1) if labels is None else labels,
-        boxes=boxes,
-        class_names=tuple(class_names),
-        models=tuple(models),
-        methods=tuple(cam.method for cam in cams),
-        layers=tuple(cam.layer for cam in cams),
-        map_sizes=tuple(cam.raw.shape[1:] for cam in cams),
-        maps=np.concatenate([cam.raw.ravel() for cam in cams]),
-        targets=np.stack([cam.target for cam in cams]),
-        target_probabilities=np.stack([cam.target_probability for cam in cams]),
-        predictions=np.stack([cam.prediction for cam in cams]),
-        prediction_probabilities=np.stack([cam.prediction_probability for cam in cams]),
-        selection=selection or f"{n} images",
-        dataset=dataset,
-        split=split,
-        image_names=tuple(image_names),
-        notes=tuple(
-            f"{model}: {note}" for model, cam in zip(models, cams, strict=True) for note in cam.notes
-        ),
-        difference=difference,
-        provenance=provenance or {},
-    )
 
 
 def closed_form_step(

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.cam import check as cam_check
 from ralr_viz.analysis.cam.check import PARITY_LIMIT, CamCheck, verify_cam
-from ralr_viz.analysis.cam.network_maps import Cam, compute_cam
+from ralr_viz.analysis.cam.network_maps import Cam, explain
 from ralr_viz.analysis.head import find_cam_head
 from ralr_viz.errors import InputError
 from ralr_viz.models.wrn import WideResNet
-from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+from ralr_viz.nouns.cam import METHOD_NAMES
+from ralr_viz.results.cam import normalise_cam
 from ralr_viz.results.interpolation import interpolate_maps
 
 SCALE = {"mean": (0.5, 0.45, 0.4), "std": (0.25, 0.2, 0.3)}
@@ -67,7 +68,7 @@ def test_verify_cam_passes_and_returns_the_maps_that_are_drawn(model: nn.Module,
     assert check.passed
     assert 0 < check.parity <= 1e-6
     assert 0 < check.identity <= 1e-6
-    drawn = compute_cam(model, images, **SCALE, targets=TARGETS)
+    drawn = explain(model, images, **SCALE, targets=TARGETS)
     np.testing.assert_array_equal(check.cam.raw, drawn.raw)
     assert check.cam.notes == drawn.notes
     assert str(check).startswith(
@@ -100,7 +101,7 @@ def test_verify_cam_spells_out_a_head_that_no_module_returns(images: np.ndarray)
     assert check.passed
     assert check.identity <= 1e-6
     # what the package makes of the module itself is another picture: its map before the ReLU
-    other = compute_cam(model, images, **SCALE, targets=TARGETS, method="gradcam", layer="norm")
+    other = explain(model, images, **SCALE, targets=TARGETS, method="gradcam", layer="norm")
     assert abs(normalise_cam(other.raw, (24, 32)) - normalise_cam(check.cam.raw, (24, 32))).max() > 0.01
 
 
@@ -151,17 +152,17 @@ def test_verify_cam_finds_wrong_maps(
     identity: bool,
 ) -> None:
     def wrong(*args: object, **options: object) -> Cam:
-        cam = compute_cam(*args, **options)
+        cam = explain(*args, **options)
         return replace(cam, raw=change(cam.raw).astype(np.float32))
 
-    monkeypatch.setattr(cam_check, "compute_cam", wrong)
+    monkeypatch.setattr(cam_check, "explain", wrong)
     check = verify_cam(model, images, **SCALE, targets=TARGETS)
     assert check.passed == parity
     assert (check.identity <= 1e-6) == identity
 
 
 def test_cam_check_judges_fp32_alone(model: nn.Module, images: np.ndarray) -> None:
-    cam = compute_cam(model, images[:1], **SCALE)
+    cam = explain(model, images[:1], **SCALE)
     for parity, fp32 in ((0.0, True), (1e-5, True), (1.1e-5, False), (np.nan, False)):
         assert CamCheck(cam, parity, None, "fp32").passed == fp32
         assert CamCheck(cam, parity, None, "bf16").passed
@@ -208,8 +209,8 @@ def test_verify_cam_computes_without_tf32(
 
     def look(*args: object, **options: object) -> Cam:
         seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
-        return compute_cam(*args, **options)
+        return explain(*args, **options)
 
-    monkeypatch.setattr(cam_check, "compute_cam", look)
+    monkeypatch.setattr(cam_check, "explain", look)
     verify_cam(model, images, **SCALE)
     assert seen == [(False, False)]

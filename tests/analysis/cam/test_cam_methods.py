@@ -1,4 +1,4 @@
-"""Every method of `compute_cam` against the grad-cam package, and the layer that the maps come from."""
+"""Every method of `explain` against the grad-cam package, and the layer that the maps come from."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam import compute_cam
+from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.capture import capture
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.wrn import WideResNet
-from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+from ralr_viz.nouns.cam import METHOD_NAMES
+from ralr_viz.results.cam import normalise_cam
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 TARGETS = np.arange(6) % 5
@@ -60,10 +61,10 @@ def draw_by_package(kind: Callable[..., Any], model: nn.Module, layer: str, imag
 
 @pytest.mark.parametrize("layer", [None, "layer2"])
 @pytest.mark.parametrize("method", METHOD_NAMES)
-def test_compute_cam_by_every_method_is_drawn_like_the_package(
+def test_explain_by_every_method_is_drawn_like_the_package(
     trained: nn.Module, images: np.ndarray, peers: Peers, method: str, layer: str | None
 ) -> None:
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method, layer=layer)
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method, layer=layer)
     assert (cam.method, cam.layer) == (
         method if layer is None or method != "cam" else "gradcam",
         layer or "relu",
@@ -74,13 +75,9 @@ def test_compute_cam_by_every_method_is_drawn_like_the_package(
     assert abs(normalise_cam(cam.raw, (24, 32)) - expected).max() <= 1e-5
 
 
-def test_compute_cam_by_different_methods_gives_different_maps(
-    trained: nn.Module, images: np.ndarray
-) -> None:
+def test_explain_by_different_methods_gives_different_maps(trained: nn.Module, images: np.ndarray) -> None:
     maps = [
-        normalise_cam(
-            compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=m).raw, (24, 32)
-        )
+        normalise_cam(explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=m).raw, (24, 32))
         for m in list(METHOD_NAMES)[1:]
         if m not in ("hirescam", "xgradcam")  # Grad-CAM itself, at this layer
     ]
@@ -88,36 +85,36 @@ def test_compute_cam_by_different_methods_gives_different_maps(
         assert all(abs(a - b).max() > 0.02 for b in maps[:i])
 
 
-def test_compute_cam_by_layer_cam_is_what_speaks_for_the_class_in_units_of_its_logit(
+def test_explain_by_layer_cam_is_what_speaks_for_the_class_in_units_of_its_logit(
     trained: nn.Module, images: np.ndarray
 ) -> None:
     """At the map before GAP + linear every gradient is W/(hw), so the ReLU leaves the positive weights."""
-    closed = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS)
-    layer = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="layercam")
+    closed = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS)
+    layer = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="layercam")
     against = type(trained)(10, 1, 5).eval()
     against.load_state_dict(trained.state_dict())
     with torch.no_grad():
         against.linear.weight.clamp_(max=0)
-    negative = compute_cam(against, images, mean=MEAN, std=STD, targets=TARGETS)
+    negative = explain(against, images, mean=MEAN, std=STD, targets=TARGETS)
     np.testing.assert_allclose(layer.raw, closed.raw - negative.raw, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["gradcam", "hirescam", "xgradcam"])
-def test_compute_cam_before_pooling_and_a_linear_layer_is_the_closed_form(
+def test_explain_before_pooling_and_a_linear_layer_is_the_closed_form(
     trained: nn.Module, images: np.ndarray, method: str
 ) -> None:
     """Every gradient is W/(hw), so that no way of averaging or multiplying them makes a difference."""
-    closed = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS)
-    found = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method)
+    closed = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS)
+    found = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method)
     assert found.layer == closed.layer
     np.testing.assert_allclose(found.raw, closed.raw, rtol=1e-4, atol=1e-5 * abs(closed.raw).max())
 
 
-def test_compute_cam_by_ablation_cam_weighs_a_channel_by_its_share_of_the_logit(
+def test_explain_by_ablation_cam_weighs_a_channel_by_its_share_of_the_logit(
     trained: nn.Module, images: np.ndarray
 ) -> None:
     """Before pooling and a linear layer y − y_k = W_k·mean(A_k)."""
-    found = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="ablationcam")
+    found = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="ablationcam")
     with torch.no_grad(), capture(trained, ["relu"]) as calls:
         logits = trained(normalised(images)).numpy()[range(6), TARGETS]
     features = calls[-1].outputs[0].numpy()
@@ -126,37 +123,37 @@ def test_compute_cam_by_ablation_cam_weighs_a_channel_by_its_share_of_the_logit(
     np.testing.assert_allclose(found.raw, expected, rtol=1e-3, atol=1e-4 * abs(expected).max())
 
 
-def test_compute_cam_by_ablation_cam_says_where_it_divides_by_a_logit_below_zero(
+def test_explain_by_ablation_cam_says_where_it_divides_by_a_logit_below_zero(
     trained: nn.Module, images: np.ndarray
 ) -> None:
     with torch.no_grad():
         logits = trained(normalised(images))
     worst = logits.argmin(1).numpy()
     assert (logits.amin(1) < 0).all()
-    found = compute_cam(trained, images, mean=MEAN, std=STD, targets=worst, method="ablationcam")
+    found = explain(trained, images, mean=MEAN, std=STD, targets=worst, method="ablationcam")
     assert found.notes[0] == (
         "Ablation-CAM divides by the target's logit, which is negative on 6 of 6 images: their maps show what "
         "speaks against the class"
     )
-    best = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="ablationcam")
+    best = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, method="ablationcam")
     assert not any("divides" in note for note in best.notes)
 
 
-def test_compute_cam_by_ablation_cam_refuses_to_divide_by_zero(images: np.ndarray) -> None:
+def test_explain_by_ablation_cam_refuses_to_divide_by_zero(images: np.ndarray) -> None:
     model = WideResNet(10, 1, 5)
     nn.init.zeros_(model.linear.weight), nn.init.zeros_(model.linear.bias)
     with pytest.raises(
         InputError, match="divides by the target's logit, which is 0 on 6 of 6 images: use an"
     ):
-        compute_cam(model, images, mean=MEAN, std=STD, method="ablationcam")
+        explain(model, images, mean=MEAN, std=STD, method="ablationcam")
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
-def test_compute_cam_by_no_method_depends_on_the_batch(
+def test_explain_by_no_method_depends_on_the_batch(
     trained: nn.Module, images: np.ndarray, method: str
 ) -> None:
     whole, parts = (
-        compute_cam(
+        explain(
             trained, images, mean=MEAN, std=STD, targets=TARGETS, method=method, layer="layer2", batch=batch
         ).raw
         for batch in (256, 4)
@@ -164,11 +161,9 @@ def test_compute_cam_by_no_method_depends_on_the_batch(
     np.testing.assert_allclose(parts, whole, rtol=1e-3, atol=1e-4 * abs(whole).max())
 
 
-def test_compute_cam_by_eigen_cam_notes_that_it_ignores_the_class(
-    trained: nn.Module, images: np.ndarray
-) -> None:
+def test_explain_by_eigen_cam_notes_that_it_ignores_the_class(trained: nn.Module, images: np.ndarray) -> None:
     one, two = (
-        compute_cam(trained, images, mean=MEAN, std=STD, targets=targets, method="eigencam")
+        explain(trained, images, mean=MEAN, std=STD, targets=targets, method="eigencam")
         for targets in (TARGETS, TARGETS[::-1])
     )
     np.testing.assert_array_equal(one.raw, two.raw)
@@ -177,11 +172,9 @@ def test_compute_cam_by_eigen_cam_notes_that_it_ignores_the_class(
 
 
 @pytest.mark.parametrize("method", ["scorecam", "ablationcam"])
-def test_compute_cam_by_channels_reports_every_image(
-    trained: nn.Module, images: np.ndarray, method: str
-) -> None:
+def test_explain_by_channels_reports_every_image(trained: nn.Module, images: np.ndarray, method: str) -> None:
     done: list[int] = []
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, method=method, batch=7, progress=done.append)
+    cam = explain(trained, images, mean=MEAN, std=STD, method=method, batch=7, progress=done.append)
     assert done == [1, 2, 3, 4, 5, 6]
     assert cam.target.tolist() == cam.prediction.tolist()
     if method == "scorecam":
@@ -189,33 +182,31 @@ def test_compute_cam_by_channels_reports_every_image(
 
 
 @pytest.mark.parametrize("method", list(METHOD_NAMES)[1:])
-def test_compute_cam_by_a_method_of_the_package_runs_in_fp32(
+def test_explain_by_a_method_of_the_package_runs_in_fp32(
     trained: nn.Module, images: np.ndarray, method: str
 ) -> None:
-    exact = compute_cam(trained, images, mean=MEAN, std=STD, method=method)
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, method=method, precision="bf16")
+    exact = explain(trained, images, mean=MEAN, std=STD, method=method)
+    cam = explain(trained, images, mean=MEAN, std=STD, method=method, precision="bf16")
     np.testing.assert_array_equal(cam.raw, exact.raw)
     assert f"{METHOD_NAMES[method]} ran in fp32: it has no bf16 path" in cam.notes
 
 
-def test_compute_cam_at_another_layer_is_grad_cam_and_says_why(
-    trained: nn.Module, images: np.ndarray
-) -> None:
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, layer="layer2")
+def test_explain_at_another_layer_is_grad_cam_and_says_why(trained: nn.Module, images: np.ndarray) -> None:
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, layer="layer2")
     assert cam.notes[0] == "Grad-CAM at layer `layer2`: the closed form is at `relu`"
-    closed = compute_cam(trained, images, mean=MEAN, std=STD, targets=TARGETS, layer="relu")
+    closed = explain(trained, images, mean=MEAN, std=STD, targets=TARGETS, layer="relu")
     assert closed.method == "cam"
 
 
-def test_compute_cam_refuses_layers_that_are_none(trained: nn.Module, images: np.ndarray) -> None:
+def test_explain_refuses_layers_that_are_none(trained: nn.Module, images: np.ndarray) -> None:
     with pytest.raises(UnknownNameError, match="unknown layer `layer4`: did you mean `layer3`"):
-        compute_cam(trained, images, mean=MEAN, std=STD, layer="layer4")
+        explain(trained, images, mean=MEAN, std=STD, layer="layer4")
     with pytest.raises(InputError, match="layer `linear` returns \\(6, 5\\), a map is"):
-        compute_cam(trained, images, mean=MEAN, std=STD, layer="linear", method="scorecam")
+        explain(trained, images, mean=MEAN, std=STD, layer="linear", method="scorecam")
 
 
 @pytest.mark.parametrize("method", list(METHOD_NAMES)[2:])
-def test_compute_cam_of_a_diverged_network_is_one_error_and_leaves_no_trace(
+def test_explain_of_a_diverged_network_is_one_error_and_leaves_no_trace(
     images: np.ndarray, method: str
 ) -> None:
     model = WideResNet(10, 1, 5)
@@ -224,7 +215,7 @@ def test_compute_cam_of_a_diverged_network_is_one_error_and_leaves_no_trace(
     nn.init.constant_(model.bn1.weight, float("inf"))
     before = [(m.training, len(m._forward_hooks)) for m in model.modules()]
     with pytest.raises(InputError, match="not finite on 6 of 6 images: the checkpoint has diverged"):
-        compute_cam(model, images, mean=MEAN, std=STD, method=method)
+        explain(model, images, mean=MEAN, std=STD, method=method)
     assert [(m.training, len(m._forward_hooks)) for m in model.modules()] == before
     assert [p.requires_grad for p in model.parameters()].count(False) == 1
     assert all(p.grad is None for p in model.parameters())

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ralr_viz.analysis.cam.network_maps import closed_form_step, collect_cams, compute_cam
+from ralr_viz.analysis.cam.network_maps import closed_form_step, explain
 from ralr_viz.analysis.head import find_cam_head
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models import build_model
 from ralr_viz.models.densenet import DenseNet
 from ralr_viz.models.wrn import WideResNet
-from ralr_viz.results.cam import CamResult, normalise_cam
+from ralr_viz.results.cam import normalise_cam
 from ralr_viz.train.runtime import Runtime
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
@@ -73,11 +73,9 @@ def peer(model: nn.Module, layer: str, x: Tensor, targets: np.ndarray) -> np.nda
     return cam(input_tensor=x, targets=[ClassifierOutputTarget(int(c)) for c in targets])
 
 
-def test_compute_cam_satisfies_the_identity_and_the_definition(
-    trained: nn.Module, images: np.ndarray
-) -> None:
+def test_explain_satisfies_the_identity_and_the_definition(trained: nn.Module, images: np.ndarray) -> None:
     targets = np.arange(12) % 7
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=targets)
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=targets)
     assert (cam.method, cam.layer) == ("cam", trained.layer_of_the_map)
     with torch.no_grad():
         logits = trained.eval()(normalised(images)).numpy()
@@ -96,14 +94,14 @@ def test_compute_cam_satisfies_the_identity_and_the_definition(
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-8, 1e-12])
-def test_compute_cam_is_drawn_like_grad_cam(trained: nn.Module, images: np.ndarray, scale: float) -> None:
+def test_explain_is_drawn_like_grad_cam(trained: nn.Module, images: np.ndarray, scale: float) -> None:
     """Tiny classifier weights bring the maps to the size of grad-cam's eps of 1e-7."""
     targets = np.arange(12) % 7
     with torch.no_grad():
         saved = trained.linear.weight.clone()
         trained.linear.weight.mul_(scale)
     try:
-        cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=targets)
+        cam = explain(trained, images, mean=MEAN, std=STD, targets=targets)
         expected = peer(trained, cam.layer, normalised(images), targets)
     finally:
         trained.linear.weight.data.copy_(saved)
@@ -116,38 +114,38 @@ def test_compute_cam_is_drawn_like_grad_cam(trained: nn.Module, images: np.ndarr
         assert abs(normalise_cam(cam.raw * cam.raw[0].size, (32, 24)) - expected).max() > 0.02
 
 
-def test_compute_cam_through_grad_cam_gives_the_same_units(trained: nn.Module, images: np.ndarray) -> None:
+def test_explain_through_grad_cam_gives_the_same_units(trained: nn.Module, images: np.ndarray) -> None:
     targets = np.arange(12) % 7
-    closed = compute_cam(trained, images, mean=MEAN, std=STD, targets=targets)
-    gradient = compute_cam(trained, images, mean=MEAN, std=STD, targets=targets, method="gradcam")
+    closed = explain(trained, images, mean=MEAN, std=STD, targets=targets)
+    gradient = explain(trained, images, mean=MEAN, std=STD, targets=targets, method="gradcam")
     assert (gradient.method, gradient.layer) == ("gradcam", closed.layer)
     np.testing.assert_allclose(gradient.raw, closed.raw, rtol=1e-4, atol=1e-5 * abs(closed.raw).max())
     np.testing.assert_allclose(gradient.target_probability, closed.target_probability, rtol=1e-5)
     assert gradient.notes == closed.notes
 
 
-def test_compute_cam_does_not_depend_on_the_batch(trained: nn.Module, images: np.ndarray) -> None:
+def test_explain_does_not_depend_on_the_batch(trained: nn.Module, images: np.ndarray) -> None:
     done: list[int] = []
-    whole = compute_cam(trained, images, mean=MEAN, std=STD)
-    parts = compute_cam(trained, images, mean=MEAN, std=STD, batch=5, progress=done.append)
+    whole = explain(trained, images, mean=MEAN, std=STD)
+    parts = explain(trained, images, mean=MEAN, std=STD, batch=5, progress=done.append)
     np.testing.assert_allclose(parts.raw, whole.raw, rtol=1e-4, atol=1e-4)
     assert done == [5, 10, 12]
 
 
-def test_compute_cam_explains_the_prediction_where_no_target_is_known(
+def test_explain_explains_the_prediction_where_no_target_is_known(
     trained: nn.Module, images: np.ndarray
 ) -> None:
     targets = np.array([3, -1] * 6)
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=targets)
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=targets)
     assert cam.target.tolist() == np.where(targets < 0, cam.prediction, targets).tolist()
-    none = compute_cam(trained, images, mean=MEAN, std=STD)
+    none = explain(trained, images, mean=MEAN, std=STD)
     assert none.target.tolist() == none.prediction.tolist()
     np.testing.assert_array_equal(none.target_probability, none.prediction_probability)
 
 
-def test_compute_cam_in_bf16_sums_the_map_in_float32(trained: nn.Module, images: np.ndarray) -> None:
-    exact = compute_cam(trained, images, mean=MEAN, std=STD, targets=np.arange(12) % 7)
-    cam = compute_cam(trained, images, mean=MEAN, std=STD, targets=np.arange(12) % 7, precision="bf16")
+def test_explain_in_bf16_sums_the_map_in_float32(trained: nn.Module, images: np.ndarray) -> None:
+    exact = explain(trained, images, mean=MEAN, std=STD, targets=np.arange(12) % 7)
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=np.arange(12) % 7, precision="bf16")
     assert (cam.method, cam.raw.dtype) == ("cam", np.float32)
     assert (cam.raw.view(np.uint32) & 0xFFFF).any()  # more than bf16's bits
     assert 0 < abs(cam.raw - exact.raw).max() < 0.05 * abs(exact.raw).max()
@@ -164,27 +162,27 @@ def snapshot(model: nn.Module) -> list[object]:
 
 
 @pytest.mark.parametrize("method", ["cam", "gradcam"])
-def test_compute_cam_leaves_no_trace(method: str, images: np.ndarray) -> None:
+def test_explain_leaves_no_trace(method: str, images: np.ndarray) -> None:
     model = WideResNet(10, 1, 7)
     model(normalised(images)).sum().backward()
     model.layer1.eval()
     model.conv1.weight.requires_grad_(False)
     before = snapshot(model)
-    compute_cam(model, images, mean=MEAN, std=STD, method=method)
+    explain(model, images, mean=MEAN, std=STD, method=method)
     assert snapshot(model) == before
     nn.init.constant_(model.linear.bias, float("nan"))
     before = snapshot(model)
     with pytest.raises(InputError, match="not finite on 12 of 12 images: the checkpoint has diverged"):
-        compute_cam(model, images, mean=MEAN, std=STD, method=method)
+        explain(model, images, mean=MEAN, std=STD, method=method)
     assert snapshot(model) == before
 
 
-def test_compute_cam_reads_a_read_only_memory_map_without_a_warning(images: np.ndarray) -> None:
+def test_explain_reads_a_read_only_memory_map_without_a_warning(images: np.ndarray) -> None:
     view = images.view()
     view.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        compute_cam(WideResNet(10, 1, 3), view, mean=MEAN, std=STD)
+        explain(WideResNet(10, 1, 3), view, mean=MEAN, std=STD)
 
 
 class Patches(nn.Module):
@@ -202,21 +200,21 @@ class Patches(nn.Module):
         return self.linear(torch.where(bright, x.amax((2, 3)), x.mean((2, 3))))
 
 
-def test_compute_cam_falls_back_where_the_closed_form_fails_on_a_later_image(images: np.ndarray) -> None:
+def test_explain_falls_back_where_the_closed_form_fails_on_a_later_image(images: np.ndarray) -> None:
     model = Patches().eval()
     many = np.concatenate([images[:8], np.full_like(images[:1], 255)])
     assert find_cam_head(model, normalised(many[:8])) is not None
     assert find_cam_head(model, normalised(many)) is None
-    assert compute_cam(model, many[:8], mean=MEAN, std=STD).method == "cam"
-    cam = compute_cam(model, many, mean=MEAN, std=STD)
+    assert explain(model, many[:8], mean=MEAN, std=STD).method == "cam"
+    cam = explain(model, many, mean=MEAN, std=STD)
     assert (cam.method, cam.layer) == ("gradcam", "conv")
 
 
-def test_compute_cam_names_layer_reason_and_precision_of_the_fallback(images: np.ndarray) -> None:
+def test_explain_names_layer_reason_and_precision_of_the_fallback(images: np.ndarray) -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(8), nn.Flatten(), nn.Linear(128, 4)
     )
-    cam = compute_cam(model, images, mean=MEAN, std=STD, precision="bf16")
+    cam = explain(model, images, mean=MEAN, std=STD, precision="bf16")
     assert cam.layer == "2"
     assert cam.notes[:2] == (
         "Grad-CAM at layer `2`: the logits are no linear function of a globally averaged map",
@@ -224,14 +222,14 @@ def test_compute_cam_names_layer_reason_and_precision_of_the_fallback(images: np
     )
 
 
-def test_compute_cam_counts_zero_maps_and_notes_small_ones(images: np.ndarray) -> None:
+def test_explain_counts_zero_maps_and_notes_small_ones(images: np.ndarray) -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 2, 3, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
     )
     nn.init.constant_(model[4].weight[0].detach(), -1.0)
     nn.init.constant_(model[4].weight[1].detach(), 1.0)
     nn.init.constant_(model[0].bias, 5.0)
-    cam = compute_cam(model, images, mean=MEAN, std=STD, targets=np.array([0] * 5 + [1] * 7))
+    cam = explain(model, images, mean=MEAN, std=STD, targets=np.array([0] * 5 + [1] * 7))
     assert cam.notes == (
         "the map has 6×5 positions: below 7×7 the picture is mostly interpolation",
         "5 of 12 maps are all zero: nothing in the image speaks for the target class",
@@ -255,20 +253,20 @@ def test_compute_cam_counts_zero_maps_and_notes_small_ones(images: np.ndarray) -
         ({"batch": 0}, "`batch` = 0 must be at least 1"),
     ],
 )
-def test_compute_cam_refuses(arguments: dict, message: str) -> None:
+def test_explain_refuses(arguments: dict, message: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 7))
     valid = {"images": np.zeros((2, 8, 8, 3), np.uint8), "mean": MEAN, "std": STD}
     with pytest.raises(InputError, match=message) as caught:
-        compute_cam(model, **{**valid, **arguments})
+        explain(model, **{**valid, **arguments})
     assert "\n" not in str(caught.value)
 
 
-def test_compute_cam_refuses_unknown_names_and_networks_without_maps(images: np.ndarray) -> None:
+def test_explain_refuses_unknown_names_and_networks_without_maps(images: np.ndarray) -> None:
     mlp = nn.Sequential(nn.Flatten(), nn.Linear(32 * 24 * 3, 2))
     with pytest.raises(InputError, match="`Sequential` has no module that returns a map"):
-        compute_cam(mlp, images, mean=MEAN, std=STD)
+        explain(mlp, images, mean=MEAN, std=STD)
     with pytest.raises(UnknownNameError, match="did you mean `gradcam`"):
-        compute_cam(mlp, images, mean=MEAN, std=STD, method="grad-cam")
+        explain(mlp, images, mean=MEAN, std=STD, method="grad-cam")
 
 
 class SyncWatch(TorchDispatchMode):
@@ -307,46 +305,11 @@ def test_closed_form_step_runs_on_cuda_without_waiting_for_it() -> None:
         assert watch.seen[-1] == "_to_copy"  # the watch sees what it should
 
 
-def test_compute_cam_waits_for_the_device_only_outside_its_batches(images: np.ndarray) -> None:
+def test_explain_waits_for_the_device_only_outside_its_batches(images: np.ndarray) -> None:
     model = WideResNet(10, 1, 7)
     counts = []
     for batch in (12, 2):
         with SyncWatch() as watch:
-            compute_cam(model, images, mean=MEAN, std=STD, batch=batch)
+            explain(model, images, mean=MEAN, std=STD, batch=batch)
         counts.append(len(watch.seen))
     assert counts[0] == counts[1] > 0
-
-
-def test_collect_cams_keeps_maps_of_different_sizes(images: np.ndarray) -> None:
-    models = [
-        WideResNet(10, 1, 7),
-        nn.Sequential(nn.Conv2d(3, 2, 3, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 7)),
-    ]
-    cams = [compute_cam(model, images, mean=MEAN, std=STD) for model in models]
-    result = collect_cams(
-        ["wide", "narrow"],
-        cams,
-        images=images,
-        indices=np.arange(12),
-        labels=np.full(12, -1),
-        boxes=None,
-        class_names=(),
-        selection="all 12 pictures",
-        difference=True,
-        provenance={"seed": 0},
-    )
-    assert isinstance(result, CamResult)
-    assert result.difference
-    assert result.map_sizes == ((8, 6), (6, 5))
-    for i, cam in enumerate(cams):
-        np.testing.assert_array_equal(result.raw_maps(i), cam.raw)
-        np.testing.assert_array_equal(result.predictions[i], cam.prediction)
-    assert any(note.startswith("narrow: the map has 6×5 positions") for note in result.notes)
-
-
-def test_collect_cams_needs_no_more_than_images(images: np.ndarray) -> None:
-    cam = compute_cam(WideResNet(10, 1, 7), images, mean=MEAN, std=STD)
-    result = collect_cams(["mine"], [cam], images=images)
-    assert result.indices.tolist() == list(range(12))
-    assert (result.labels == -1).all()
-    assert (result.boxes, result.class_names, result.selection) == (None, (), "12 images")

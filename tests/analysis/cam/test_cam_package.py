@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -15,11 +16,13 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.methods import METHODS
 from ralr_viz.analysis.cam.package import draw_with_package, package_step
-from ralr_viz.results.cam import METHOD_NAMES, normalise_cam
+from ralr_viz.nouns.cam import METHOD, METHOD_NAMES
+from ralr_viz.results.cam import normalise_cam
 
 
 def test_the_table_of_methods_has_every_name_of_a_method_in_its_order(peers: dict) -> None:
     assert list(METHOD_NAMES) == ["cam", *METHODS]
+    assert all(re.search(rf"(^|[ ,]){re.escape(key)}[ ,]", METHOD.help) for key in METHOD_NAMES)
     assert all(method.name == METHOD_NAMES[key] for key, method in METHODS.items())
     assert [m.load() for m in METHODS.values()] == [getattr(peers[m], "func", peers[m]) for m in METHODS]
 
