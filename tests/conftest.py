@@ -118,3 +118,18 @@ def make_result() -> Callable[[str], Any]:
         return MAKERS[kind](tests) if kind in MAKERS else default()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_pair(
+    tmp_path_factory: pytest.TempPathFactory, make_recipe: Callable[..., Recipe], squares_root: Path
+) -> Path:
+    """A folder of runs: two finished arms of one seed and three epochs, and a third that was only prepared."""
+    from ralr_viz.train.loop import train_run
+    from ralr_viz.train.prepare import prepare_run
+
+    recipe, folder = make_recipe(epochs=3, keep=(1, 2)), tmp_path_factory.mktemp("pair")
+    for method in ("baseline", "ralr"):
+        train_run(prepare_run(recipe, method, 0, folder), squares_root, device="cpu")
+    prepare_run(recipe, "scaled", 0, folder)
+    return folder

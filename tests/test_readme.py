@@ -44,7 +44,7 @@ def test_readme_python_runs(tmp_path, monkeypatch, capsys):
         "train_and_validate": lambda model: (1.0, 0.9, 60.0),
         "range": lambda *limits: builtins.range(*limits)[:3],  # three of the 300 epochs
     }
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 4
     for block in BLOCKS:
         if "RunWriter" in block:
             seen["scheduler"].optimizer.step()

@@ -100,18 +100,6 @@ def runs(
 
 
 @pytest.fixture(scope="session")
-def trained_pair(
-    tmp_path_factory: pytest.TempPathFactory, make_recipe: Callable[..., Recipe], squares_root: Path
-) -> Path:
-    """A folder of runs: two finished arms of one seed and three epochs, and a third that was only prepared."""
-    recipe, folder = make_recipe(epochs=3, keep=(1, 2)), tmp_path_factory.mktemp("pair")
-    for method in ("baseline", "ralr"):
-        train_run(prepare_run(recipe, method, 0, folder), squares_root, device="cpu")
-    prepare_run(recipe, "scaled", 0, folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def baseline(runs: Path) -> Path:
     return runs / "baseline" / "seed0"
 
