@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ralr_viz.analysis.cam.ablation import Ablation
 from ralr_viz.analysis.cam.method import Method
-from ralr_viz.errors import UnknownNameError
-from ralr_viz.nouns.cam import METHOD_NAMES
 
 # A raw map is h·w times the package's: that makes Grad-CAM's, which averages its gradients over the map, the closed
 # form of a network that ends in global average pooling. Each entry says what units this leaves.
@@ -37,13 +35,3 @@ METHODS = {
     )
 }
 """By key, in the order of METHOD_NAMES, which has the closed form ``cam`` before them."""
-
-
-def check_method(method: str) -> None:
-    """Refuse what is no method of `compute_cam`.
-
-    Raises:
-        UnknownNameError: It is none.
-    """
-    if method not in METHOD_NAMES:
-        raise UnknownNameError("CAM method", method, METHOD_NAMES)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.cam.methods import METHODS, check_method
+from ralr_viz.analysis.cam.methods import METHODS
 from ralr_viz.analysis.cam.package import package_step
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, channel_terms, classify, find_cam_head, rounding_tolerance
@@ -20,6 +20,7 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, che
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
+from ralr_viz.nouns.cam import METHOD
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
@@ -119,7 +120,7 @@ def explain(
         Wang et al., Score-CAM, CVPR workshops 2020. Draelos & Carin, HiResCAM, arXiv 2011.08891, 2020.
         Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020. Desai & Ramaswamy, Ablation-CAM, WACV 2020.
     """
-    check_method(method)
+    METHOD.check(method)
     check_images(images, batch)
     runtime = resolve_runtime(device, precision)
     model = plain_network(model).to(runtime.device)
