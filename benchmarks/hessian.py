@@ -25,7 +25,7 @@ from timing import (
 from torch import Tensor, nn
 
 from ralr_viz.analysis.hessian import HessianOperator, rademacher
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
@@ -53,7 +53,7 @@ def main() -> None:
         raise InputError(f"`{args.ckpt}` does not say its normalisation: choose another --ckpt")
     split = load_dataset(checkpoint.dataset or "cifar10", data_root(args.data)).train
     images, labels = np.array(split.images[: args.images]), np.array(split.labels[: args.images])
-    objective = Objective(
+    objective = classification_objective(
         checkpoint.build(), images, labels, mean=checkpoint.mean, std=checkpoint.std,
         runtime=resolve_runtime("cpu", "fp32"), batch=args.batch,
     )  # fmt: skip

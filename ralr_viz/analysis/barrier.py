@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
 from ralr_viz.errors import InputError
-from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns import barrier as options
 from ralr_viz.results.barrier import BarrierResult, line_gap
 
@@ -26,13 +25,13 @@ class Interpolation:
     Attributes:
         alphas: (A,) float64, 0 to 1.
         losses: (A, n) float32 nats.
-        correct: (A, n) bool.
+        correct: (A, n) bool; None where there are no classes.
         distance: ‖w₂ − w₁‖.
     """
 
     alphas: np.ndarray
     losses: np.ndarray
-    correct: np.ndarray
+    correct: np.ndarray | None
     distance: float
 
     @property
@@ -83,14 +82,15 @@ def measure_barrier(
             with torch.no_grad():
                 for name, buffer in _buffers(objective.model).items():
                     buffer.copy_(mixed[name])
-        columns = _evaluate_images(objective)
+        columns = _evaluate_each(objective)
         losses.append(columns[0])
-        correct.append(columns[1])
+        if columns[1] is not None:
+            correct.append(columns[1])
         if progress is not None:
             progress(done, points)
     squares = [((ends[1][name] - ends[0][name]).double() ** 2).sum() for name in objective.names]
     distance = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-    return Interpolation(alphas, np.stack(losses), np.stack(correct), distance)
+    return Interpolation(alphas, np.stack(losses), np.stack(correct) if correct else None, distance)
 
 
 def compute_barrier(
@@ -140,7 +140,7 @@ def compute_barrier(
         states=tuple(pair.states for pair in pairs),
         alphas=found[0].alphas,
         losses=np.stack([one.losses for one in found]),
-        correct=np.stack([one.correct for one in found]),
+        correct=_stack([one.correct for one in found]),
         distances=np.array([one.distance for one in found]),
         statistics=statistics if has_statistics else "",
         **samples.describe(),
@@ -152,16 +152,14 @@ def compute_barrier(
     )
 
 
-@torch.no_grad()
-def _evaluate_images(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
-    """Loss (n,) float32 in nats and whether the class is predicted (n,) of every image."""
-    losses, correct = [], []
-    for x, y in objective.batches():
-        with objective.runtime.autocast():
-            logits = find_logits(objective.model(x))
-        losses.append(nn.functional.cross_entropy(logits.double(), y, reduction="none").float())
-        correct.append(logits.argmax(1) == y)
-    return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
+def _evaluate_each(objective: Objective) -> tuple[np.ndarray, np.ndarray | None]:
+    """Loss (n,) float32 of every sample, whose mean is the loss, and whether its class is predicted (n,)."""
+    found = [objective.task.each(objective.model, batch) for batch in objective.batches()]
+    losses, weights = (torch.cat([getattr(each, name) for each in found]) for name in ("losses", "weights"))
+    if not bool((weights == weights[0]).all()):  # of batches that count differently
+        losses = losses * weights / weights.mean()
+    right = [each.right for each in found if each.right is not None]
+    return losses.float().cpu().numpy(), torch.cat(right).cpu().numpy() if right else None
 
 
 def _tensors(objective: Objective, network: nn.Module) -> dict[str, Tensor]:
@@ -178,6 +176,11 @@ def _tensors(objective: Objective, network: nn.Module) -> dict[str, Tensor]:
 
 def _buffers(network: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
+
+
+def _stack(tables: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [table for table in tables if table is not None]
+    return np.stack(known) if known else None
 
 
 def _mix(first: Tensor, second: Tensor, alpha: float) -> Tensor:

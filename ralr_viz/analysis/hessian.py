@@ -10,8 +10,10 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ralr_viz.analysis.objective import Objective
+from ralr_viz.tasks.task import Batch
 
 GRAPH_MEMORY = 4 << 30
 """Bytes of graphs that an operator may keep between products."""
@@ -41,8 +43,8 @@ class HessianOperator:
         """H V for (n, k) vectors on the device, in the type of the parameters."""
         result = torch.zeros_like(vectors)
         parts = [self.split(v) for v in vectors.unbind(1)]
-        for number, (x, y) in enumerate(self.objective.batches()):
-            gradient = self._graphs[number] if number < len(self._graphs) else self._build(x, y)
+        for number, batch in enumerate(self.objective.batches()):
+            gradient = self._graphs[number] if number < len(self._graphs) else self._build(batch)
             for k, part in enumerate(parts):
                 result[:, k] += self._multiply(gradient, part)
         self.count += len(parts)
@@ -64,7 +66,7 @@ class HessianOperator:
         first = self.objective.parameters[0]
         return torch.from_numpy(np.ascontiguousarray(vectors)).to(first.device, first.dtype)
 
-    def _build(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def _build(self, batch: Batch) -> tuple[Tensor, ...]:
         """Gradient of a batch's share of the mean loss, with its graph; kept where there is room."""
         stored: dict[int, int] = {}
 
@@ -73,10 +75,17 @@ class HessianOperator:
             stored[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            loss = self.objective.loss_sum(x, y) / self.objective.num_images
+        # attention's fast kernels have no second derivative
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+        ):
+            loss, _ = self.objective.loss_sum(batch)
             gradient = torch.autograd.grad(
-                loss, self.objective.parameters, create_graph=True, materialize_grads=True
+                loss / self.objective.total_weight,
+                self.objective.parameters,
+                create_graph=True,
+                materialize_grads=True,
             )
         used = sum(stored.values())
         if used <= self._memory:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +85,7 @@ def compute_noise_scale(
     )
     count = _count_draws(len(comparison.samples), small, big, draws)
     places = draw_places(len(comparison.samples), count * big, seed)
-    dealt = _deal(comparison, places)
+    dealt = comparison.take(places)
     total, found = len(comparison) * count * (big // small), []
     for i, network in enumerate(comparison.networks):
         before = i * count * (big // small)
@@ -138,8 +137,9 @@ def measure_squares(
     big: list[float] = []
     loss = 0.0
     whole: list[Tensor] = []
-    for number, (x, y) in enumerate(objective.batches(), 1):
-        value = objective.loss_sum(x, y) / len(y)
+    for number, batch in enumerate(objective.batches(), 1):
+        summed, weight = objective.loss_sum(batch)
+        value = summed / weight
         parts = torch.autograd.grad(value, objective.parameters, materialize_grads=True)
         loss += value.item()
         small.append(_square(parts))
@@ -169,19 +169,6 @@ def _count_draws(n: int, small: int, big: int, draws: int | None) -> int:
             f"take more images{remedy}"
         )
     return n // big if draws is None else draws
-
-
-def _deal(comparison: Comparison, places: np.ndarray) -> Comparison:
-    """The same networks on the samples at these places, in this order."""
-    samples = comparison.samples
-    taken = replace(
-        samples,
-        images=np.asarray(samples.images)[places],
-        labels=samples.labels[places],
-        boxes=None if samples.boxes is None else samples.boxes[places],
-        indices=samples.indices[places],
-    )
-    return replace(comparison, samples=taken)
 
 
 def _recipe_batch(network: Network) -> int | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.swa_utils import update_bn
 
-from ralr_viz.analysis.network import check_outputs
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
-from ralr_viz.models.outputs import count_labelled, find_logits, return_logits
+from ralr_viz.tasks import Classification, Task
+from ralr_viz.tasks.own import count_samples
+from ralr_viz.tasks.task import Batch
 from ralr_viz.train.runtime import Runtime
 
 Weights = Sequence[Tensor]
@@ -25,7 +28,7 @@ Weights = Sequence[Tensor]
 
 
 class Objective:
-    """Mean cross-entropy (nats) of a private copy of a network on fixed images, at weights of one's choice.
+    """Mean loss of a private copy of a network on fixed samples, at weights of one's choice.
 
     The copy is in eval mode and the caller's network is never touched. Moving the weights leaves the running
     statistics of BatchNorm as they were, which then belong to other weights: `recompute_statistics` measures
@@ -33,6 +36,7 @@ class Objective:
 
     Attributes:
         model: The copy.
+        task: Whose loss; of images, the cross-entropy in nats.
         names: Of its parameters.
         parameters: The copy's own tensors, in that order; they require gradients.
         start: Clones of the weights that the network came with.
@@ -41,77 +45,66 @@ class Objective:
     def __init__(
         self,
         model: nn.Module,
-        images: np.ndarray,
-        labels: np.ndarray,
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
+        task: Task,
+        batches: Callable[[], Iterator[Batch]],
         runtime: Runtime,
-        batch: int = 500,
+        total_weight: float | None = None,
     ) -> None:
-        """Copy the network and check the images.
+        """Copy the network and try it.
 
         Args:
-            model: Any classifier of (b, 3, H, W) images; one in float64 gets its images so.
-            images: (n, H, W, 3) uint8, n ≥ 1.
-            labels: (n,) integer ground truth, all known.
-            mean, std: Per channel, in units of [0, 1], as in training.
-            runtime: Device and precision of the forward passes; losses are summed in float64.
-            batch: Images per forward pass.
+            model: A network that the task's loss can be computed of.
+            task: What is measured.
+            batches: Called for the batches, on the runtime's device, the same each time.
+            runtime: Device and precision of the forward passes.
+            total_weight: Σ weight of all samples; left out, a pass over them finds it.
 
         Raises:
-            InputError: Images, labels or normalisation of another shape or range, a label that is unknown, or
-                a network that does not take the images.
+            InputError: The task cannot use the network.
         """
-        check_images(images, batch)
-        targets = check_targets(labels, len(images))
-        if targets.min() < 0:
-            raise InputError("the loss needs the class of every image: leave out those without a label")
-        self.runtime, self.batch = runtime, min(batch, len(images))
+        self.task, self.runtime, self._batches, self._weight = task, runtime, batches, total_weight
         self.model = runtime.place(copy.deepcopy(plain_network(model))).eval().requires_grad_(True)
-        self._pictures = Pictures.on_device(images, targets, mean, std, runtime)
+        if runtime.precision != "fp32":  # the forward pass alone: losses are summed as they are
+            self.model.forward = _in_autocast(self.model.forward, runtime)
         named = dict(self.model.named_parameters())
         self.names, self.parameters = tuple(named), list(named.values())
-        check_outputs(self.model, self._load(0, PROBE_IMAGES)[0], targets)
-        return_logits(self.model, labelled=count_labelled(targets))
+        task.prepare(self.model, next(self.batches()))
         self.start = [p.detach().clone() for p in self.parameters]
         self._norms = [m for m in self.model.modules() if isinstance(m, _NormBase) and m.track_running_stats]
         self._statistics = [b.detach().clone() for b in self._buffers()]
 
-    @property
-    def num_images(self) -> int:
-        """n."""
-        return len(self._pictures.images)
+    @functools.cached_property
+    def total_weight(self) -> float:
+        """Σ weight of all samples: of images, their number."""
+        if self._weight is not None:
+            return self._weight
+        return float(sum(self.task.evaluate(self.model, batch).weight.item() for batch in self.batches()))
 
     @property
     def has_statistics(self) -> bool:
         """Whether the network has running statistics, which other weights make wrong."""
         return bool(self._norms)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images (b, 3, H, W) and labels (b,) on the device; the last batch may be smaller."""
-        for first in range(0, self.num_images, self.batch):
-            yield self._load(first, first + self.batch)
+    def batches(self) -> Iterator[Batch]:
+        """What the task's loss takes, on the device; of images all but the last have one size."""
+        return self._batches()
 
-    def loss_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        """Summed cross-entropy of one batch, with its graph."""
-        with self.runtime.autocast():
-            logits = find_logits(self.model(x))
-        if logits.dtype != torch.float64:
-            logits = logits.float()
-        return nn.functional.cross_entropy(logits, y, reduction="sum")
+    def loss_sum(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Σ loss of one batch, with its graph, and Σ weight."""
+        return self.task.loss(self.model, batch)
 
     def gradient(self) -> tuple[float, list[Tensor]]:
-        """Mean cross-entropy in nats and its gradient, a tensor for each parameter, as `evaluate` sees it."""
+        """Mean loss and its gradient, a tensor for each parameter, as `evaluate` sees it."""
         total = torch.zeros((), dtype=torch.float64, device=self.runtime.device)
         gradient = [torch.zeros_like(p) for p in self.parameters]
-        for x, y in self.batches():
-            loss = self.loss_sum(x, y)
-            parts = torch.autograd.grad(loss / self.num_images, self.parameters, materialize_grads=True)
+        whole_weight = self.total_weight
+        for batch in self.batches():
+            loss, _ = self.loss_sum(batch)
+            parts = torch.autograd.grad(loss / whole_weight, self.parameters, materialize_grads=True)
             for whole, part in zip(gradient, parts, strict=True):
                 whole += part
             total += loss.detach()
-        return (total / self.num_images).item(), gradient
+        return (total / whole_weight).item(), gradient
 
     @contextlib.contextmanager
     def batch_statistics(self) -> Iterator[None]:
@@ -140,30 +133,26 @@ class Objective:
             buffer.copy_(value)
 
     def recompute_statistics(self) -> None:
-        """Measure the running statistics of BatchNorm on all images, unaugmented, at the present weights.
+        """Measure the running statistics of BatchNorm on all samples, unaugmented, at the present weights.
 
         They become the mean over the full batches of each batch's statistics, so use a batch of the size of
-        training's or larger. The images beyond the last full batch are left out.
+        training's or larger. What lies beyond the last full batch is left out.
         """
         if not self._norms:
             return
-        whole = (x for x, _ in self.batches() if len(x) == self.batch)
-        with self.runtime.autocast():
-            update_bn(whole, self.model)
+        largest = max(count_samples(batch) for batch in self.batches())
+        whole = (_Box(batch) for batch in self.batches() if count_samples(batch) == largest)
+        update_bn(whole, _Forward(self.model, self.task))
         self.model.eval()
 
     @torch.no_grad()
     def evaluate(self) -> tuple[float, float]:
-        """Mean cross-entropy in nats and accuracy in per cent at the present weights and statistics."""
-        total = torch.zeros(2, dtype=torch.float64, device=self.runtime.device)
-        for x, y in self.batches():
-            with self.runtime.autocast():
-                logits = find_logits(self.model(x))
-            logits = logits.double()
-            loss = nn.functional.cross_entropy(logits, y, reduction="sum")
-            total += torch.stack([loss, (logits.argmax(1) == y).sum()])
-        loss_sum, correct = (total / self.num_images).tolist()
-        return loss_sum, 100 * correct
+        """Mean loss and score (of images, accuracy in per cent; NaN where there is none) as the network is."""
+        total = torch.zeros(3, dtype=torch.float64, device=self.runtime.device)
+        for batch in self.batches():
+            total += torch.stack([*self.task.evaluate(self.model, batch)])
+        loss, score, weight = total.tolist()
+        return loss / weight, score / weight
 
     def evaluate_at(self, weights: Weights, *, recompute_statistics: bool) -> tuple[float, float]:
         """`evaluate` at other weights, with the statistics measured there or as the network came with."""
@@ -172,25 +161,97 @@ class Objective:
             self.recompute_statistics()
         return self.evaluate()
 
-    def _load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        x, y = self._pictures.load(start, stop)
-        double = bool(self.parameters) and self.parameters[0].dtype == torch.float64
-        return (x.double() if double else x), y
-
     def _buffers(self) -> list[Tensor]:
         return [b for m in self._norms for b in (m.running_mean, m.running_var) if b is not None]
 
 
+class _Box:
+    """A batch that `update_bn` does not look into."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+class _Forward(nn.Module):
+    """A forward pass by way of the task's loss, which alone knows how the network is called."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, box: _Box) -> None:
+        self.task.loss(self.model, box.batch)
+
+
+def _in_autocast(forward: Callable[..., Any], runtime: Runtime) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with runtime.autocast():
+            return forward(*arguments, **named)
+
+    return call
+
+
+def classification_objective(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    runtime: Runtime,
+    batch: int = 500,
+) -> Objective:
+    """Mean cross-entropy (nats) of a classifier on fixed images.
+
+    Args:
+        model: Any classifier of (b, 3, H, W) images; one in float64 gets its images so.
+        images: (n, H, W, 3) uint8, n ≥ 1.
+        labels: (n,) integer ground truth, all known.
+        mean, std: Per channel, in units of [0, 1], as in training.
+        runtime: Device and precision of the forward passes; losses are summed in float64.
+        batch: Images per forward pass; the last may have fewer.
+
+    Raises:
+        InputError: Images, labels or normalisation of another shape or range, a label that is unknown, or
+            a network that does not take the images.
+    """
+    check_images(images, batch)
+    targets = check_targets(labels, len(images))
+    if targets.min() < 0:
+        raise InputError("the loss needs the class of every image: leave out those without a label")
+    pictures = Pictures.on_device(images, targets, mean, std, runtime)
+    double = next((p.dtype for p in model.parameters()), None) == torch.float64
+
+    def batches() -> Iterator[Batch]:
+        for first in range(0, len(images), batch):
+            x, y = pictures.load(first, first + batch)
+            yield (x.double() if double else x), y
+
+    return Objective(model, Classification(targets), batches, runtime, float(len(images)))
+
+
 def objective_of(comparison: Comparison, i: int, batch: int) -> Objective:
-    """The training loss of network ``i`` on the samples; arguments and errors of `Objective`."""
-    mean, std = comparison.common_scale()
-    samples = comparison.samples
-    return Objective(
+    """The training loss of network ``i`` on the samples.
+
+    Args:
+        comparison: On labelled images, or on a task of the caller's own.
+        i: Which network.
+        batch: Images a forward pass; an own task's batches are as its loader gave them.
+
+    Raises:
+        InputError: As `classification_objective`, or the task cannot use the network.
+    """
+    runtime = comparison.runtime
+    if comparison.task is not None:
+        return Objective(comparison.build(i), comparison.task, comparison.batches, runtime)
+    (mean, std), samples = comparison.common_scale(), comparison.labelled()
+    return classification_objective(
         comparison.build(i),
         samples.images,
         samples.labels,
         mean=mean,
         std=std,
-        runtime=comparison.runtime,
+        runtime=runtime,
         batch=batch,
     )

@@ -105,16 +105,18 @@ def compute_spectrum(
             )
         )  # fmt: skip
         ticker.finish((i + 1) * each)
+    stacked: dict[str, Any] = {name: np.stack([f[name] for f in found]) for name in found[0]}
+    described: dict[str, Any] = dict(comparison.samples.describe())
+    del described["augmentation"]  # never any: the Hessian is of the images as they are
     return SpectrumResult(
         models=comparison.names,
-        **{name: np.stack([f[name] for f in found]) for name in found[0]},
+        **stacked,
         learning_rate=np.array(rates, dtype=np.float64),
         num_images=len(comparison.samples),
         batch=min(batch, len(comparison.samples)),
         seed=seed,
         resamples=resamples,
-        dataset=comparison.samples.dataset,
-        split=comparison.samples.split,
+        **described,
         device=comparison.runtime.device.type,
         precision=comparison.runtime.precision,
         provenance=comparison.facts(),

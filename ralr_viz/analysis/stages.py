@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.maps import FIRST, Shape, find_axes
-from ralr_viz.analysis.network import of_its_size
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.outputs import of_its_size
 from ralr_viz.train.evaluate import eval_mode
 
 

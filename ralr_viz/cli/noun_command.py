@@ -60,6 +60,8 @@ def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
     for name in ("mean", "std"):
         if name in given:
             given[name] = options.parse_three(given[name], f"--{name}")
+    if "task" in given:
+        given["task"] = options.load_task(given["task"])
     force = prepare_out(out, noun.name, style=style, force=force)
     note = _once(print_note)
     with show_progress(quiet) as progress:

@@ -90,6 +90,7 @@ def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Para
         keyword("augment", _AUGMENT, True),
         keyword("data", options.Data, None),
         keyword("dataset", options.DatasetName, None),
+        keyword("task", options.Task, None),
         keyword("split", options.Split, inputs.split),
         keyword("limit", limit, None if inputs.limit_on_gpu else inputs.limit),
         keyword("arch", options.Arch, None),
@@ -102,6 +103,7 @@ def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Para
         keyword("precision", precision, inputs.precision),
     ]
     left_out = {"augment"} if not inputs.augment else set()
+    left_out |= {"task"} if not inputs.task else set()
     left_out |= {"batch"} if not inputs.batch else set()
     left_out |= {"split"} if not inputs.split else set()
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]

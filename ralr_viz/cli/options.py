@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ralr_viz.errors import InputError
+
+if TYPE_CHECKING:
+    from ralr_viz.tasks import OwnTask
 
 Data = Annotated[
     Path | None,
@@ -70,6 +73,14 @@ Split = Annotated[str, typer.Option("--split", help="test, train or val (the par
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Only N images of the split, evenly spread.")
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="PACKAGE:FACTORY",
+        help="Your own loss and batches in the place of images: a function that returns ralr_viz.task(…).",
+    ),
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -90,6 +101,15 @@ def parse_three(text: str | None, option: str) -> tuple[float, float, float] | N
     except ValueError:
         raise InputError(f"`{option} {text}` must be three numbers such as 0.49,0.48,0.45") from None
     return a, b, c
+
+
+def load_task(named: str | None) -> OwnTask | None:
+    """The task of ``--task``, whose code is imported because it is named here."""
+    if named is None:
+        return None
+    from ralr_viz.tasks.own import load_task
+
+    return load_task(named)
 
 
 def parse_seeds(text: str) -> list[int]:

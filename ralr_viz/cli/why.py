@@ -48,6 +48,7 @@ def why(
     ] = None,
     arch: options.Arch = None,
     dataset: options.DatasetName = None,
+    task: options.Task = None,
     data: options.Data = None,
     device: options.Device = "auto",
     style: options.Style = "icml",
@@ -66,7 +67,9 @@ def why(
     from ralr_viz.plots.why import why_table
     from ralr_viz.workflows.why import WhyOptions, measure_claims, prepare_why, save_why
 
-    chosen = WhyOptions(only or (), images, data, arch, dataset, device, style, force)
+    chosen = WhyOptions(
+        only or (), images, data, arch, dataset, options.load_task(task), device, style, force
+    )
     prepare_why(out, chosen)
     arms = find_arms({"--a": a, "--b": b} | ({"--control": control} if control is not None else {}))
     say = print_nothing if quiet else print_note

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from ralr_viz.comparison.network import Network, Triple, check_scale, name_check
 from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
+from ralr_viz.tasks import Batches, OwnTask
+from ralr_viz.tasks.task import Batch
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
 from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 Source = str | os.PathLike[str] | Checkpoint | nn.Module
 """A run directory, ``DIR@200``, ``DIR@best``, a checkpoint file, or a network."""
+
+_PLAIN = ((0.0,) * 3, (1.0,) * 3)
+"""Normalisation of networks whose task has no images."""
 
 Progress = Callable[[int, int, str], object]
 """Called as ``progress(done, total, what)``."""
@@ -39,15 +44,17 @@ class Comparison:
         batch: Images a forward pass; None for what the analysis takes.
         named: The names are the caller's, not made from what the networks differ in.
         notes: What a reader should know of how it came about, a sentence each.
+        task: Of the caller's own, whose batches the samples are then; None for labelled images.
         memory: What was computed of it and will be asked for again.
     """
 
     networks: tuple[Network, ...]
-    samples: Samples
+    samples: Samples | Batches
     runtime: Runtime
     batch: int | None = None
     named: bool = False
     notes: tuple[str, ...] = ()
+    task: OwnTask | None = None
     memory: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -60,7 +67,23 @@ class Comparison:
 
     def build(self, i: int) -> nn.Module:
         """A private copy of network ``i`` in eval mode; see `Network.build`."""
-        return self.networks[i].build()
+        return self.networks[i].build(classifier=self.task is None)
+
+    def labelled(self) -> Samples:
+        """The images that the networks look at.
+
+        Raises:
+            InputError: They look at batches of a task of the caller's own.
+        """
+        if isinstance(self.samples, Batches):
+            self.samples.refuse_images()
+        return self.samples
+
+    def batches(self) -> Iterator[Batch]:
+        """Of a task of the caller's own: its batches, one after the other on the device."""
+        if not isinstance(self.samples, Batches):
+            raise InputError("the networks are compared on images: `labelled` has them")
+        return self.samples.on_device(self.runtime.device)
 
     def common_scale(self) -> tuple[Triple, Triple]:
         """Mean and std that all networks have.
@@ -103,6 +126,8 @@ class Comparison:
         Raises:
             InputError: The networks were trained with different augmentation.
         """
+        if isinstance(self.samples, Batches):  # which are as the loader gave them
+            return self
         return replace(self, samples=augment_samples(self.samples, self.networks, seed))
 
     def facts(self) -> dict[str, Any]:
@@ -123,6 +148,7 @@ def compare(
     limit: int | None = None,
     images: np.ndarray | None = None,
     files: Sequence[str | os.PathLike[str]] = (),
+    task: OwnTask | None = None,
     labels: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
     class_names: Sequence[str] = (),
@@ -147,6 +173,7 @@ def compare(
         limit: At most so many images of the split, evenly spread.
         images: Instead of a data set: (n, H, W, 3) uint8.
         files: Instead of either: pictures of any size, in files.
+        task: Instead of images: of your own, see `ralr_viz.task`; ``limit`` is then of its batches.
         labels, boxes, class_names: Of ``images``, as `Samples` has them.
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
         arch, num_classes, image_size: For checkpoint files that do not say theirs.
@@ -174,7 +201,10 @@ def compare(
     own: tuple[Any, Any] = (mean, std)
     notes: tuple[str, ...] = ()
     scales: list[Any] | None = None
-    if files:
+    samples: Samples | Batches
+    if task is not None:
+        samples, scales = task.read(limit), [_PLAIN] * len(opened)
+    elif files:
         samples, scales = read_files(
             [Path(file) for file in files], opened, root=root, size=image_size, scale=own
         )
@@ -198,7 +228,7 @@ def compare(
         if None in scale:
             raise InputError(f"`{name}` does not say its normalisation: pass `mean` and `std`")
         built.append(Network(name, source, *check_scale(*scale)))
-    return Comparison(tuple(built), samples, runtime, batch, isinstance(networks, Mapping), notes)
+    return Comparison(tuple(built), samples, runtime, batch, isinstance(networks, Mapping), notes, task)
 
 
 def _open(sources: Sequence[Source], known: Mapping[str, Any]) -> list[Checkpoint | nn.Module]:

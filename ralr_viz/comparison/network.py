@@ -58,15 +58,18 @@ class Network:
         """Equal for networks that are one file or one module, whatever they are called."""
         return self.checkpoint.sha256 if self.checkpoint else id(self.source)
 
-    def build(self) -> nn.Module:
+    def build(self, *, classifier: bool = True) -> nn.Module:
         """A private copy in eval mode, to be moved and changed at will.
+
+        Args:
+            classifier: As in `Checkpoint.build`.
 
         Raises:
             CheckpointError: The weights belong to another architecture or number of classes.
             InputError: The module is TorchScript.
         """
         if isinstance(self.source, Checkpoint):
-            return self.source.build()
+            return self.source.build(classifier=classifier)
         return copy.deepcopy(plain_network(self.source)).eval()
 
     def facts(self) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Samples:
         return f"all {len(self):,} {self.called}"
 
     def describe(self) -> dict[str, Any]:
-        """``dataset``, ``split`` and ``augmentation``, as results name them."""
+        """What results of a loss say of it: ``dataset``, ``split``, ``augmentation``; the rest is their default."""
         return {"dataset": self.dataset, "split": self.split, "augmentation": self.augmentation}
 
 

@@ -23,11 +23,16 @@ State = Mapping[str, Any]
 class KeptStates(Mapping[int, State]):
     """Epoch → the parameters that a run directory has kept, read from disk at each look, in network order.
 
+    Args:
+        run: The directory.
+        arch: Of its network, where that is the caller's own; see `load_checkpoint`.
+
     Attributes:
         damage: Why the last state cannot be read, where there is one that cannot; its epoch is left out.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, arch: str | None = None) -> None:
+        self._arch = arch
         self._specs = {epoch: f"{run}@{epoch}" for epoch in saved_epochs(run)}
         self.damage = ""
         try:
@@ -40,16 +45,16 @@ class KeptStates(Mapping[int, State]):
             self.damage = str(error)
             return
         with contextlib.suppress(CheckpointError):  # nor need the state say of which network it is
-            last = load_checkpoint(run).epoch
+            last = load_checkpoint(run, arch=arch).epoch
             if last is not None:
                 self._specs.setdefault(last, str(run))
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """What was kept after an epoch."""
-        return load_checkpoint(self._specs[epoch])
+        return load_checkpoint(self._specs[epoch], arch=self._arch)
 
     def __getitem__(self, epoch: int) -> State:
-        return dict(self.checkpoint(epoch).build().named_parameters())
+        return dict(self.checkpoint(epoch).build(classifier=False).named_parameters())
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._specs)
@@ -82,8 +87,12 @@ Moved = Source | tuple[RunRecord, Mapping[int, State]]
 """A run directory, a folder of them, a record, or a record with states of one's own."""
 
 
-def open_states(runs: Moved | Sequence[Moved]) -> list[RunStates]:
+def open_states(runs: Moved | Sequence[Moved], arch: str | None = None) -> list[RunStates]:
     """Records and kept states of runs; a record that was read from a run directory has the states that lie there.
+
+    Args:
+        runs: What is opened.
+        arch: Of all their networks, where these are the caller's own.
 
     Raises:
         InputError: No run directory where one is named, or a damaged one.
@@ -94,7 +103,7 @@ def open_states(runs: Moved | Sequence[Moved]) -> list[RunStates]:
         if isinstance(run, tuple):
             found.append(RunStates(*run))
         else:
-            found += [RunStates(record, _kept(record.path)) for record in read_records(run)]  # type: ignore[arg-type]
+            found += [RunStates(record, _kept(record.path, arch)) for record in read_records(run)]  # type: ignore[arg-type]
     return found
 
 
@@ -134,5 +143,5 @@ def late_states(
     return compare(ends, root=root, split=split, limit=limit, device=device, precision=precision, batch=batch)
 
 
-def _kept(path: Path | None) -> Mapping[int, State]:
-    return KeptStates(path) if path is not None and path.is_dir() else {}
+def _kept(path: Path | None, arch: str | None) -> Mapping[int, State]:
+    return KeptStates(path, arch) if path is not None and path.is_dir() else {}

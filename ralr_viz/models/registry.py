@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.foreign import one_line
 from ralr_viz.models.densenet import DenseNet
+from ralr_viz.models.named import call_named
 from ralr_viz.models.resnet import ResNet
 from ralr_viz.models.wrn import WideResNet
 
@@ -68,7 +64,8 @@ def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> n
 
     Args:
         arch: One of `model_names`; ``torchvision:<name>`` for torchvision's classifiers; or, for a network of
-            the user's own, ``package.module:factory``, called as ``factory(num_classes=num_classes)``.
+            the user's own, ``package.module:factory``, called as ``factory(num_classes=num_classes)``, or without where it
+            takes no such argument.
         num_classes: Number of logits, at least 1.
         allow_import: Accept ``package.module:factory``, which runs that module's code. Only for names that
             the user has typed: a name read from a checkpoint must never make us import anything.
@@ -92,7 +89,7 @@ def build_model(arch: str, num_classes: int, *, allow_import: bool = False) -> n
 
         options = _TORCHVISION_OPTIONS.get(name, {})
         return models.get_model(name, weights=None, num_classes=num_classes, **options)
-    return _build_imported(arch, source, name, num_classes)
+    return _build_imported(arch, num_classes)
 
 
 def is_user_factory(arch: str) -> bool:
@@ -107,36 +104,8 @@ def _torchvision_names() -> list[str]:
     return models.list_models(module=models)
 
 
-def _build_imported(arch: str, module_name: str, factory_name: str, num_classes: int) -> nn.Module:
-    # The code is the user's, perhaps a script that parses arguments and exits: all but an interrupt is told
-    # in one line.
-    with _working_directory_importable():
-        try:
-            factory = getattr(importlib.import_module(module_name), factory_name)
-        except (Exception, SystemExit) as error:
-            raise InputError(f"`{arch}` cannot be imported: {_describe(error)}") from error
-        try:
-            model = factory(num_classes=num_classes)
-        except (Exception, SystemExit) as error:
-            raise InputError(
-                f"`{arch}` failed: `{factory_name}(num_classes={num_classes})` raised {_describe(error)}"
-            ) from error
+def _build_imported(arch: str, num_classes: int) -> nn.Module:
+    model = call_named(arch, num_classes=num_classes)
     if not isinstance(model, nn.Module):
         raise InputError(f"`{arch}` returned a {type(model).__name__}: a factory returns a torch.nn.Module")
     return model
-
-
-def _describe(error: BaseException) -> str:
-    """Puts an exception on one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
-
-
-@contextmanager
-def _working_directory_importable() -> Iterator[None]:
-    """Lets `mynet.py` of the current folder be imported, as `python -m` would; it never shadows a package."""
-    before = list(sys.path)
-    sys.path.append(str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before

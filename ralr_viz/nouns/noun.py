@@ -21,6 +21,7 @@ class Inputs:
         limit_help, precision_help: Of the option, where it is not the common one.
         auto_precision: What ``--precision auto`` means.
         augment: Whether images get one draw of training's augmentation, unless ``--no-augment``.
+        task: Whether networks may be compared on a task of the user's own, with ``--task``.
         churn: Of runs: whether the predictions at both ends of their late phase are compared, unless ``--no-churn``.
     """
 
@@ -33,6 +34,7 @@ class Inputs:
     precision_help: str = ""
     auto_precision: str = "auto"
     augment: bool = False
+    task: bool = False
     churn: bool = False
 
 

@@ -58,7 +58,7 @@ def draw_landscape(result: LandscapeResult) -> Figure:
         _draw_path(panels[0], result, norm)
     _name_axes(panels[:count], columns, result)
     bar = figure.colorbar(ScalarMappable(norm, COLORMAP), ax=panels[:count], shrink=0.9, pad=0.02)
-    bar.set_label("loss (nats)")
+    bar.set_label(result.in_unit("loss"))
     bar.set_ticks(_round_values(norm), minor=False)
     bar.minorticks_off()
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -154,7 +154,7 @@ def _draw_lines(result: LandscapeResult) -> Figure:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="radius along a random direction", ylabel="loss (nats)")
+    axes.set(xlabel="radius along a random direction", ylabel=result.in_unit("loss"))
     add_model_legend(figure, result.models, hollow=False)
     add_note(figure, landscape_note(result))
     return figure
@@ -165,7 +165,7 @@ def landscape_note(result: LandscapeResult) -> str:
     data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
     words = [
         "Illustration, no evidence: a plane shows two of very many directions.",
-        f"Loss: cross-entropy on {result.num_images:,} {data} images"
+        f"Loss: {result.loss_name} on {result.num_images:,} {data} {result.samples_name}"
         f"{', ' + result.augmentation if result.augmentation else ''} ({result.device}, {result.precision}).",
         {
             "batch": f"BatchNorm: each batch of {result.batch} by its own statistics at the moved weights.",

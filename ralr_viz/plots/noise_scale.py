@@ -61,10 +61,10 @@ def draw_noise_scale(result: NoiseScaleResult, axes: Axes | None = None) -> Figu
     _draw_scales(panels[0], result, marks)
     _, square, trace, *_ = result.measures()
     _draw_lengths(panels[1], result.models, square, result.squares, marks)
-    panels[1].set_ylabel(r"$|G|^2$ (nats$^2$)", gid=FORMULA)
+    panels[1].set_ylabel(result.in_unit("$|G|^2$", "$^2$"), gid=FORMULA)
     panels[1].axhline(0, color=GREY, lw=0.6, zorder=1.5)
     _draw_lengths(panels[2], result.models, trace, result.traces, marks)
-    panels[2].set_ylabel(r"$\mathrm{tr}\,\Sigma$ (nats$^2$)", gid=FORMULA)
+    panels[2].set_ylabel(result.in_unit(r"$\mathrm{tr}\,\Sigma$", "$^2$"), gid=FORMULA)
     panels[2].set_ylim(bottom=0)
     for letter, panel in zip("abc", panels, strict=True):
         panel.set_title(f"({letter})", fontweight="bold")
@@ -79,8 +79,8 @@ def noise_scale_table(result: NoiseScaleResult) -> list[dict[str, Any]]:
         row["high"] = None if np.isinf(row["high"]) else row["high"]
     empty = dict.fromkeys(rows[0])
     for name, unit, values in (
-        ("gradient_square", "nats²", result.squares),
-        ("gradient_trace", "nats²", result.traces),
+        ("gradient_square", result.squared_unit, result.squares),
+        ("gradient_trace", result.squared_unit, result.traces),
     ):
         for i, model in enumerate(result.models):
             rows += [
@@ -121,7 +121,7 @@ def _draw_scales(axes: Axes, result: NoiseScaleResult, marks: Mapping[str, Mark]
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if top / bottom < 100 else (1,)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("noise scale (images)")
+    axes.set_ylabel(f"noise scale ({result.samples_name})")
     _leave_places(axes, len(result.models))
 
 
@@ -179,11 +179,11 @@ def _note(result: NoiseScaleResult) -> str:
     lows, highs = np.transpose([result.measures()[0].interval(i)[1:] for i in range(len(result.models))])
     words = [
         "(a) Noise scale, (c) over (b): the batch whose gradient has as much noise as signal; means over draws are "
-        "divided. (b) Squared length of the mean gradient; (c) trace of the covariance of one image's gradient; "
+        f"divided. (b) Squared length of the mean gradient; (c) trace of the covariance of one {result.sample_name}'s gradient; "
         "dots: single draws, whose estimates of (b) may be negative.",
-        f"{result.draws} disjoint draws of {result.big:,} of {result.num_images:,} {data} images, "
+        f"{result.draws} disjoint draws of {result.big:,} of {result.num_images:,} {data} {result.samples_name}, "
         f"{result.augmentation or 'unaugmented'}, the same for all networks, each of {result.big // result.small} "
-        f"batches of {result.small}; cross-entropy without weight decay, BatchNorm's running statistics "
+        f"batches of {result.small}; {result.loss_name} without weight decay, BatchNorm's running statistics "
         f"({result.device}, {result.precision}).",
         f"Lines: 95 % intervals of {result.resamples:,} bootstraps over draws.",
     ]

@@ -103,7 +103,7 @@ def _draw_radii(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> 
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="radius ρ", ylabel="mean rise of the loss (nats)")
+    axes.set(xlabel="radius ρ", ylabel=result.in_unit("mean rise of the loss"))
 
 
 def _draw_directions(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> None:
@@ -122,7 +122,7 @@ def _draw_directions(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]
             gid=f"average:{model}",
         )
     _name_places(axes, result)
-    axes.set_ylabel(f"rise at ρ = {result.radii[result.headline]:g} (nats)")
+    axes.set_ylabel(result.in_unit(f"rise at ρ = {result.radii[result.headline]:g}"))
 
 
 def _draw_worst(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> None:
@@ -141,7 +141,7 @@ def _draw_worst(axes: Axes, result: SharpnessResult, marks: dict[str, Mark]) -> 
     axes.set_ylim(0, 1.12 * top if np.isfinite(top) else 1)
     _name_places(axes, result)
     shown = ", ".join(f"{radius:g}" for radius in result.worst_radii)
-    axes.set_ylabel(f"worst rise, ρ = {shown} (nats)")
+    axes.set_ylabel(result.in_unit(f"worst rise, ρ = {shown}"))
 
 
 def _name_places(axes: Axes, result: SharpnessResult) -> None:
@@ -154,7 +154,7 @@ def _note(result: SharpnessResult) -> str:
     directions = result.losses.shape[2]
     data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
     words = [
-        f"Loss: cross-entropy on {result.num_images:,} {data} images"
+        f"Loss: {result.loss_name} on {result.num_images:,} {data} {result.samples_name}"
         f"{', ' + result.augmentation if result.augmentation else ''} ({result.device}, {result.precision})."
     ]
     words.append(

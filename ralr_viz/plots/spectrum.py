@@ -177,14 +177,14 @@ def _note(result: SpectrumResult) -> str:
     probes, (density_probes, steps) = result.trace_samples.shape[1], result.nodes.shape[1:]
     losses = ", ".join(f"{value:.3f}" for value in result.loss)
     words = [
-        f"Hessian of the cross-entropy on {result.num_images:,} {data} images, unaugmented, BatchNorm's running "
+        f"Hessian of the {result.loss_name} on {result.num_images:,} {data} {result.samples_name}, unaugmented, BatchNorm's running "
         f"statistics frozen, without weight decay ({result.device}, {result.precision}).",
         f"(a) Lanczos quadrature, {steps} steps from {density_probes} probes, broadened by 2 % of the range. "
         f"(b) The trace: mean ± standard error of {probes} Rademacher probes, the same for all networks. "
         "Eigenvalues are Rayleigh quotients: bounds even where hollow, whose residual exceeds a tenth. Raw values "
         "change when filters before BatchNorm are rescaled, although the function does not; the scaled one, "
         "per relative change of each filter, does not.",
-        "(c) The negative gradient of these images stands for the next update; dashed: chance.",
+        f"(c) The negative gradient of these {result.samples_name} stands for the next update; dashed: chance.",
         f"Loss: {losses}, on which curvature depends. These checkpoints only: no statement about other trainings.",
     ]
     return " ".join(words)

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure, list_measures
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.uncertainty import bootstrap_counts, percentile_interval
 
 DRAWS = 1000
@@ -19,7 +19,7 @@ STATISTICS = ("recomputed", "interpolated")
 
 
 @dataclass(frozen=True, eq=False)
-class BarrierResult(Result):
+class BarrierResult(LossResult):
     r"""Loss of the networks (1 − α)w₁ + αw₂ of m pairs on the same n images.
 
     The gap is :math:`L(\alpha) - (1-\alpha)L(0) - \alpha L(1)`, the barrier its maximum over the points of the
@@ -29,8 +29,9 @@ class BarrierResult(Result):
         models: m unique names of the pairs.
         states: m × (first, second) what the two ends are.
         alphas: (A,) float64 in [0, 1], growing, with both ends and the middle.
-        losses: (m, A, n) float32 cross-entropy of each image in nats.
-        correct: (m, A, n) bool whether its class is predicted.
+        losses: (m, A, n) float32 cross-entropy of each image in nats; of a task without images, what each batch adds to
+            the mean loss, times n.
+        correct: (m, A, n) bool whether its class is predicted; None where there are no classes.
         distances: (m,) float64 ‖w₂ − w₁‖ of all weights.
         statistics: ``recomputed`` on these images at every point, the ends too; ``interpolated`` like the
             weights; or empty, where the networks have none.
@@ -51,7 +52,7 @@ class BarrierResult(Result):
     states: Annotated[tuple[tuple[str, str], ...], Axis(("models",))]
     alphas: Annotated[np.ndarray, Array("float", ("points",))]
     losses: Annotated[np.ndarray, Array("float", ("models", "points", "images"), unit="nats")]
-    correct: Annotated[np.ndarray, Array("boolean", ("models", "points", "images"))]
+    correct: Annotated[np.ndarray | None, Array("boolean", ("models", "points", "images"))]
     distances: Annotated[np.ndarray, Array("float", ("models",))]
     statistics: Annotated[str, OneOf(("recomputed", "interpolated", ""))]
     indices: Annotated[np.ndarray, Array("integer", ("images",))]
@@ -79,7 +80,9 @@ class BarrierResult(Result):
 
     @property
     def accuracy(self) -> np.ndarray:
-        """In per cent, float64 (m, A)."""
+        """In per cent, float64 (m, A); NaN where there are no classes."""
+        if self.correct is None:
+            return np.full(self.losses.shape[:2], np.nan)
         return 100 * self.correct.mean(axis=2)
 
     @property
@@ -116,7 +119,6 @@ class BarrierResult(Result):
         ends in it cannot fall below. The rise at the middle has no maximum and needs no correction.
         """
         draws = self.loss_draws().swapaxes(1, 2)
-        accuracy_draws = 100 * (self.correct.astype(np.float64) @ self._weights().T).swapaxes(1, 2)
         middle = int(np.flatnonzero(self.alphas == 0.5)[0])
         ends = [0, -1]
 
@@ -130,27 +132,32 @@ class BarrierResult(Result):
             return (-line_gap(self.alphas, accuracy)).max(axis=-1) + 0.0  # no negative zero
 
         def measure(name: str, label: str, unit: str, value: np.ndarray, drawn: np.ndarray) -> Measure:
-            return Measure(name, label, unit, value, drawn, "images", self.num_images)
+            return Measure(name, label, unit, value, drawn, self.samples_name, self.num_images)
 
         maxima = [
-            ("barrier", "barrier", "nats", barrier(self.loss), barrier(draws)),
-            ("rise_over_ends", "loss above the higher end", "nats", over_ends(self.loss), over_ends(draws)),
+            ("barrier", "barrier", self.loss_unit, barrier(self.loss), barrier(draws)),
             (
-                "accuracy_barrier",
-                "accuracy below the line",
-                "points",
-                drop(self.accuracy),
-                drop(accuracy_draws),
+                "rise_over_ends",
+                "loss above the higher end",
+                self.loss_unit,
+                over_ends(self.loss),
+                over_ends(draws),
             ),
         ]
+        if self.correct is not None:
+            drawn = 100 * (self.correct.astype(np.float64) @ self._weights().T).swapaxes(1, 2)
+            label = "accuracy below the line"
+            maxima.append(("accuracy_barrier", label, "points", drop(self.accuracy), drop(drawn)))
         corrected = [measure(n, label, u, v, _lower(v, d)) for n, label, u, v, d in maxima]
         gaps, gap_draws = self.gap[:, middle], line_gap(self.alphas, draws)[..., middle]
         return (
             corrected[0],
-            measure("middle_rise", "rise at the middle", "nats", gaps, gap_draws),
+            measure("middle_rise", "rise at the middle", self.loss_unit, gaps, gap_draws),
             *corrected[1:],
-            measure("first_loss", "loss of the first end", "nats", self.loss[:, 0], draws[..., 0]),
-            measure("second_loss", "loss of the second end", "nats", self.loss[:, -1], draws[..., -1]),
+            measure("first_loss", "loss of the first end", self.loss_unit, self.loss[:, 0], draws[..., 0]),
+            measure(
+                "second_loss", "loss of the second end", self.loss_unit, self.loss[:, -1], draws[..., -1]
+            ),
             Measure("distance", "distance of the ends", "", self.distances),
         )
 

@@ -65,7 +65,8 @@ class Result:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        _REGISTRY[cls.kind] = cls
+        if "kind" in vars(cls):  # else a base of several kinds
+            _REGISTRY[cls.kind] = cls
 
     def __post_init__(self) -> None:
         for name, value in _values(self).items():

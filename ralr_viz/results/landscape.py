@@ -7,14 +7,14 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.sharpness import BATCHNORM
 
 
 @dataclass(frozen=True, eq=False)
-class LandscapeResult(Result):
+class LandscapeResult(LossResult):
     """Loss of m networks in planes of two directions; with ``epochs``, of one run in the plane of its path.
 
     Around networks, the directions are random, filter-normalised and common, and coordinates are radii as in
@@ -73,17 +73,18 @@ class LandscapeResult(Result):
 
     def describe(self) -> list[str]:
         """The loss of the networks, or what the plane of a path holds."""
+        unit = f" {self.loss_unit}".rstrip()
         if not len(self.epochs):
             return [
-                f"{name}: loss {centre:.4g} nats at the centre, at most {losses.max():.4g} in the plane"
+                f"{name}: loss {centre:.4g}{unit} at the centre, at most {losses.max():.4g} in the plane"
                 for name, centre, losses in zip(self.models, self.centre_loss, self.losses, strict=True)
             ]
         shares, walk = (
             " and ".join(f"{100 * s:.1f} %" for s in pair) for pair in (self.explained, self.walk_explained)
         )
         return [
-            f"{self.models[0]}: {len(self.epochs)} epochs, loss {self.path_loss[0]:.4g} to {self.path_loss[-1]:.4g} "
-            f"nats; the first two principal components have {shares} of the variance of the weights",
+            f"{self.models[0]}: {len(self.epochs)} epochs, loss {self.path_loss[0]:.4g} to {self.path_loss[-1]:.4g}{unit}; "
+            f"the first two principal components have {shares} of the variance of the weights",
             f"a pure random walk of as many states has {walk}: the share says nothing about the training",
         ]
 

@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
 from ralr_viz.results.measure import Measure, format_interval, format_number, list_measures
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.uncertainty import bootstrap_places, error_interval
 
 NOISY = 10
@@ -24,7 +24,7 @@ class NoiseScaleMeasure(Measure):
     ``draws`` are of B; of a network whose |G|² cannot be told from 0 value and draws are NaN.
     """
 
-    def __init__(self, signal: Measure, square: Measure) -> None:
+    def __init__(self, signal: Measure, square: Measure, unit: str) -> None:
         """From 1/B = |G|² / tr Σ and |G|², each with its draws."""
         told = np.array(
             [square.interval(i)[1] > 0 < signal.interval(i)[1] for i in range(len(signal.values))]
@@ -35,7 +35,7 @@ class NoiseScaleMeasure(Measure):
         )  # a part of the draws would be of another law
         values = np.where(told, _reciprocal(signal.values), np.nan)
         super().__init__(
-            "noise_scale", "noise scale", "images", values, 1 / draws, signal.resampled, signal.count
+            "noise_scale", "noise scale", unit, values, 1 / draws, signal.resampled, signal.count
         )
         object.__setattr__(self, "_signal", signal)
 
@@ -53,7 +53,7 @@ class NoiseScaleMeasure(Measure):
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseScaleResult(Result):
+class NoiseScaleResult(LossResult):
     r"""Squared lengths of mean gradients of small batches and of large ones, of m networks in K disjoint draws.
 
     With g a batch's mean gradient, :math:`E|g_B|^2 = |G|^2 + \operatorname{tr}\Sigma / B`, where Σ is the
@@ -123,11 +123,11 @@ class NoiseScaleResult(Result):
         """The noise scale, what it is the ratio of, its reciprocal, whose difference is always defined, and the loss."""
         square, trace, signal = self._parts()
         return (
-            NoiseScaleMeasure(signal, square),
+            NoiseScaleMeasure(signal, square, self.samples_name),
             square,
             trace,
             signal,
-            Measure("noise_scale_loss", "loss", "nats", self.loss),
+            Measure("noise_scale_loss", "loss", self.loss_unit, self.loss),
         )
 
     def ratio(self, i: int, j: int) -> tuple[float, float, float]:
@@ -161,13 +161,13 @@ class NoiseScaleResult(Result):
                 shown = format_interval(value, low, high)
                 lines.append(f"{self.models[j]} over {self.models[0]}: {shown} times the noise scale")
         lines.append(
-            f"{self.draws} disjoint draws of {self.big:,} of {self.num_images:,} images, each of "
+            f"{self.draws} disjoint draws of {self.big:,} of {self.num_images:,} {self.samples_name}, each of "
             f"{self.big // self.small} batches of {self.small}, the same for all networks; the intervals: 95 % of "
             f"{self.resamples:,} bootstraps over draws; of these checkpoints, not of training seeds"
         )
         lines.append(
-            "cross-entropy without weight decay, BatchNorm at its running statistics, in which an image's gradient "
-            f"does not depend on its batch; images {self.augmentation or 'unaugmented'}"
+            f"{self.loss_name} without weight decay, BatchNorm at its running statistics, in which one {self.sample_name}'s gradient "
+            f"does not depend on its batch; {self.samples_name} {self.augmentation or 'unaugmented'}"
         )
         return lines
 
@@ -177,16 +177,16 @@ class NoiseScaleResult(Result):
             words = "no noise scale: |G|² is estimated to be below 0, as of images that training has fitted"
         elif math.isinf(high):
             words = (
-                f"noise scale at least {format_number(low)} images, without an upper end: |G|² cannot be told from "
-                f"0, take more images or larger draws than {self.big:,}"
+                f"noise scale at least {format_number(low)} {self.samples_name}, without an upper end: |G|² cannot be told from "
+                f"0, take more {self.samples_name} or larger draws than {self.big:,}"
             )
         elif math.isnan(value):
             words = "noise scale not defined"
         else:
             finite = format_number(self.of_these_images(i)[0])
             words = (
-                f"noise scale {format_interval(value, low, high)} images ({finite} where these "
-                f"{self.num_images:,} images are all there are)"
+                f"noise scale {format_interval(value, low, high)} {self.samples_name} ({finite} where these "
+                f"{self.num_images:,} {self.samples_name} are all there are)"
             )
         batch = self.recipe_batch[i]
         if batch is not None:
@@ -216,9 +216,9 @@ class NoiseScaleResult(Result):
             return Measure(name, label, unit, values, draws, "draws", self.draws)
 
         return (
-            measure("gradient_square", "squared gradient |G|²", "nats²", square, square_draws),
-            measure("gradient_trace", "gradient noise tr Σ", "nats²", trace, trace_draws),
-            measure("gradient_signal", "|G|² / tr Σ", "per image", signal, signal_draws),
+            measure("gradient_square", "squared gradient |G|²", self.squared_unit, square, square_draws),
+            measure("gradient_trace", "gradient noise tr Σ", self.squared_unit, trace, trace_draws),
+            measure("gradient_signal", "|G|² / tr Σ", f"per {self.sample_name}", signal, signal_draws),
         )
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure, list_measures
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.uncertainty import multinomial_counts, student_interval
 
 BATCHNORM = ("batch", "frozen")
@@ -17,7 +17,7 @@ BATCHNORM = ("batch", "frozen")
 
 
 @dataclass(frozen=True, eq=False)
-class SharpnessResult(Result):
+class SharpnessResult(LossResult):
     """Losses of m networks at K random directions, their opposites and R radii, and at the worst points of W small balls.
 
     At radius ρ every filter is moved by ρ times its own norm; biases and BatchNorm's parameters stay. So a
@@ -129,35 +129,36 @@ class SharpnessResult(Result):
             averaged(
                 "sharpness" if i == self.headline else f"sharpness_at_{_snake(self.radii[i])}",
                 f"average sharpness, ρ = {self.radii[i]:g}",
-                "nats",
+                self.loss_unit,
                 self.rises[:, i],
             )
             for i in order
         ]
         drop = self.accuracy_drops[:, self.headline]
         label = f"accuracy drop, ρ = {self.radii[self.headline]:g}"
-        found.append(averaged("sharpness_accuracy_drop", label, "points", drop))
+        if np.isfinite(drop).any():  # else there are no classes
+            found.append(averaged("sharpness_accuracy_drop", label, "points", drop))
         for i, radius in enumerate(self.worst_radii):
             name = "worst_sharpness" if i == 0 else f"worst_sharpness_at_{_snake(radius)}"
             label = f"worst-case sharpness, ρ = {radius:g}"
-            found.append(Measure(name, label, "nats", self.worst_rises[:, i]))
+            found.append(Measure(name, label, self.loss_unit, self.worst_rises[:, i]))
         found.append(
-            Measure("sharpness_centre_loss", "training loss at the centre", "nats", self.centre_loss)
+            Measure("sharpness_centre_loss", "training loss at the centre", self.loss_unit, self.centre_loss)
         )
         return tuple(found)
 
     def describe(self) -> list[str]:
         """Losses of the networks as they came, the starts of the ascent, and what the intervals cover."""
         given = ", ".join(f"{n} {v:.4f}" for n, v in zip(self.models, self.given_loss, strict=True))
-        lines = [f"loss with the running statistics (nats): {given}"]
+        lines = [f"{self.in_unit('loss with the running statistics')}: {given}"]
         for i, name in enumerate(self.models):
             for r, radius in enumerate(self.worst_radii):
                 starts = ", ".join(f"{v - self.centre_loss[i]:.4f}" for v in self.worst_losses[i, r])
-                lines.append(f"worst rise of {name} at ρ = {radius:g} by start (nats): {starts}")
+                lines.append(f"{self.in_unit(f'worst rise of {name} at ρ = {radius:g} by start')}: {starts}")
         return [
             *list_measures(self.models, self.measures()),
             *lines,
-            f"intervals: 95 % t over {self.losses.shape[2]} directions on {self.num_images:,} images; "
+            f"intervals: 95 % t over {self.losses.shape[2]} directions on {self.num_images:,} {self.samples_name}; "
             "of these checkpoints, not of training seeds",
         ]
 

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
 from ralr_viz.results.measure import Measure, list_measures
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.uncertainty import bootstrap_places
 
 CONVERGED = 0.1
@@ -17,7 +17,7 @@ CONVERGED = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class SpectrumResult(Result):
+class SpectrumResult(LossResult):
     """Of m networks, the Hessian of the mean cross-entropy without weight decay, in eval mode.
 
     Raw eigenvalues change when a filter before BatchNorm is rescaled, although the function does not: only
@@ -116,7 +116,7 @@ class SpectrumResult(Result):
         return [
             *list_measures(self.models, self.measures()),
             *lines,
-            f"of {self.num_images:,} images, without weight decay, BatchNorm frozen; the interval of the trace: 95 % "
+            f"of {self.num_images:,} {self.samples_name}, without weight decay, BatchNorm frozen; the interval of the trace: 95 % "
             f"t over {self.trace_samples.shape[1]} probes; of these checkpoints, not of training seeds",
         ]
 
@@ -128,7 +128,9 @@ class SpectrumResult(Result):
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.abs(self.lambda_min) / self.lambda_max
         return (
-            Measure("scaled_lambda_max", "largest eigenvalue, filter-scaled", "nats", self.scaled_max),
+            Measure(
+                "scaled_lambda_max", "largest eigenvalue, filter-scaled", self.loss_unit, self.scaled_max
+            ),
             Measure("lambda_max", "largest eigenvalue (raw)", "", self.lambda_max),
             Measure("lambda_min", "smallest eigenvalue (raw)", "", self.lambda_min),
             Measure("lambda_ratio", "|λ_min| / λ_max", "", ratio),
@@ -146,5 +148,5 @@ class SpectrumResult(Result):
             Measure("overlap_min", "|cosine| of −gradient and v_min", "", self.overlap_min),
             Measure("overlap_max", "|cosine| of −gradient and v_max", "", self.overlap_max),
             Measure("eta_lambda_max", "η·λ_max", "", self.learning_rate * self.lambda_max),
-            Measure("spectrum_loss", "loss", "nats", self.loss),
+            Measure("spectrum_loss", "loss", self.loss_unit, self.loss),
         )

@@ -17,6 +17,7 @@ from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.models import adapt_state_dict, build_model
 from ralr_viz.models.outputs import return_logits
+from ralr_viz.models.registry import is_user_factory
 from ralr_viz.results.storage import write_bytes
 from ralr_viz.train.checkpoint_file import (
     FORMAT_VERSION,
@@ -73,15 +74,19 @@ class Checkpoint:
         seed = f", seed {self.seed}" if self.seed is not None else ""
         return f"{self.method}{seed}" + (f", epoch {self.epoch}" if self.epoch is not None else "")
 
-    def build(self) -> nn.Module:
-        """The network with these weights, on the CPU in eval mode; it returns its logits and nothing else.
+    def build(self, *, classifier: bool = True) -> nn.Module:
+        """The network with these weights, on the CPU in eval mode; a classifier returns its logits and nothing else.
+
+        Args:
+            classifier: False leaves it to return what it returns, for a task that is no classification.
 
         Raises:
             CheckpointError: The weights belong to another architecture or number of classes.
         """
         model = build_model(self.arch, self.num_classes, allow_import=self.trusted_arch)
         model.load_state_dict(adapt_state_dict(self.weights, model, self.arch))
-        return_logits(model, self.num_classes)
+        if classifier:
+            return_logits(model, self.num_classes)
         return model.eval()
 
 
@@ -128,7 +133,9 @@ def load_checkpoint(
         raise CheckpointError(f"`{path}` does not say its architecture: pass --arch, e.g. --arch resnet20")
     if known["arch"] != header.get("arch") and "num_classes" in header and num_classes is None:
         known["num_classes"] = None
-    classes = known.get("num_classes") or _count_classes(path, weights)
+    classes = known.get("num_classes") or _count_classes(
+        path, weights, own=arch is not None and is_user_factory(arch)
+    )
     try:
         names = tuple(one_line(name) for name in known.get("class_names") or ())
         if len(names) not in (0, int(classes)):
@@ -262,7 +269,7 @@ def export_checkpoint(
     return checkpoint
 
 
-def _count_classes(path: Path, weights: Mapping[str, Any]) -> int:
+def _count_classes(path: Path, weights: Mapping[str, Any], *, own: bool) -> int:
     """Rows of the last matrix: every supported network ends in a linear classifier."""
     values: Mapping[str, Any] = weights
     for nest in ("state_dict", "model", "net", "model_state_dict", "weights"):
@@ -272,6 +279,8 @@ def _count_classes(path: Path, weights: Mapping[str, Any]) -> int:
     if not tensors:
         raise CheckpointError(f"`{path}` holds no tensors: save `model.state_dict()` in it")
     matrices = {k: v for k, v in values.items() if isinstance(v, Tensor) and v.ndim == 2}
+    if not matrices and own:
+        return 1  # whose factory need not know
     if not matrices:
         raise CheckpointError(f"`{path}` holds no linear classifier: pass --num-classes")
     # a metric beside the network may hold a matrix, too

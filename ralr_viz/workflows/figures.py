@@ -13,7 +13,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.nouns import NOUNS
 from ralr_viz.results.run import RunRecord, find_runs, load_run
 from ralr_viz.train.checkpoint import saved_epochs
-from ralr_viz.workflows.output import Say, prepare_output, save_output
+from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
 from ralr_viz.workflows.subjects import Ears, run_noun
 
 # What the paper draws each figure from; the text does not say it of Figure 2, whose neighbours use CIFAR-100.
@@ -147,7 +147,7 @@ _SOURCES: Mapping[str, Callable[[Experiment], dict[str, Any]]] = {
 }
 
 
-def find_experiments(folder: Path, warn: Say) -> list[Experiment]:
+def find_experiments(folder: Path, warn: Say = be_silent) -> list[Experiment]:
     """The recipes of a folder that have a finished baseline and a finished RALR run of one seed.
 
     Args:

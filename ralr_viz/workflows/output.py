@@ -21,8 +21,8 @@ Say = Callable[[object], object]
 """Called with a path that was written, or with a note."""
 
 
-def _be_silent(line: object) -> None:
-    pass
+def be_silent(line: object) -> None:
+    """Hears and says nothing."""
 
 
 def prepare_output(
@@ -84,8 +84,8 @@ def save_output(
     style: str,
     force: bool,
     texts: Mapping[str, str] = MappingProxyType({}),
-    saved: Say = _be_silent,
-    note: Say = _be_silent,
+    saved: Say = be_silent,
+    note: Say = be_silent,
 ) -> None:
     """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``.
 
@@ -121,8 +121,8 @@ def save_drawing(
     style: str,
     column: Literal["full", "half"] = "full",
     force: bool,
-    saved: Say = _be_silent,
-    note: Say = _be_silent,
+    saved: Say = be_silent,
+    note: Say = be_silent,
 ) -> None:
     """Draw a result and save the figure as ``stem.{pdf,png,csv}``; arguments of `save_output`."""
     drawing = find_drawing(result)

@@ -91,6 +91,7 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         precision=inputs.auto_precision if precision == "auto" else precision,
         batch=given.get("batch", inputs.batch) or None,
         files=given.get("files", ()),
+        task=given.get("task"),
     )
     for note in found.notes:
         ears.say(note)
@@ -158,10 +159,10 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
         return given["run"], {}
     split = given.get("split", inputs.split)
     check_split(split)
-    runs, late = open_states(given["run"]), None
+    runs, late = open_states(given["run"], given.get("arch")), None
     for damage in filter(None, (run.damage for run in runs)):
         ears.warn(f"left out: {damage}")
-    if given.get("churn", True):
+    if given.get("churn", True) and given.get("task") is None:
         try:
             late = late_states(
                 runs,

@@ -14,15 +14,12 @@ from ralr_viz.comparison.arms import Arms, find_arms
 from ralr_viz.foreign import one_line
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.why import WhyResult
+from ralr_viz.tasks import OwnTask
 from ralr_viz.train.runtime import resolve_runtime
-from ralr_viz.workflows.output import Say, prepare_output, save_output
+from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
 from ralr_viz.workflows.why_jobs import INDEX, JobRunner, find_lacks, plan_jobs
 
 _STEM = "why"
-
-
-def _be_silent(line: object) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class WhyOptions:
         images: Training images of barriers and sharpness; each one's own number when left out.
         data: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
         arch, dataset: For runs that do not say theirs.
+        task: Of the caller's own, in the place of images; only what looks at weights can be measured then.
         device: As in `compare`.
         style: Of the figures.
         force: Replace what is of other runs or settings.
@@ -44,6 +42,7 @@ class WhyOptions:
     data: Path | None = None
     arch: str | None = None
     dataset: str | None = None
+    task: OwnTask | None = None
     device: str = "auto"
     style: str = "icml"
     force: bool = False
@@ -55,7 +54,7 @@ def why(
     *,
     options: WhyOptions | None = None,
     progress: Progress | None = None,
-    say: Say = _be_silent,
+    say: Say = be_silent,
 ) -> WhyResult:
     """Run the diagnostics that the runs and the data allow, save each with its figure, and the table of claims.
 
@@ -103,13 +102,13 @@ def measure_claims(
     provenance: Mapping[str, str] = MappingProxyType({}),
     *,
     progress: Progress | None = None,
-    say: Say = _be_silent,
+    say: Say = be_silent,
 ) -> WhyResult:
     """The part of `why` that runs the diagnostics, each saved into its own folder; the table is not saved yet."""
     where = {"data": options.data, "device": options.device}
     network = {
         name: value
-        for name, value in (("arch", options.arch), ("dataset", options.dataset))
+        for name, value in (("arch", options.arch), ("dataset", options.dataset), ("task", options.task))
         if value is not None
     }
     jobs, notes = plan_jobs(arms, options.only, where, images=options.images, network=network)
@@ -142,7 +141,7 @@ def measure_claims(
 
 
 def save_why(
-    result: WhyResult, out: Path, options: WhyOptions, *, saved: Say = _be_silent, note: Say = _be_silent
+    result: WhyResult, out: Path, options: WhyOptions, *, saved: Say = be_silent, note: Say = be_silent
 ) -> None:
     """Save the table, its figure and its Markdown, in place of those that were there."""
     texts = {"md": "".join(f"{one_line(line, None)}\n" for line in result.describe())}

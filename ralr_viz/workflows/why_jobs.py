@@ -67,13 +67,18 @@ class Job:
     def key(self) -> str:
         """Hash of everything that decides its numbers: the arguments and the content of the files they name."""
         facts = {"ralr_viz": __version__, "command": self.command} | {
-            name: [_content(str(v)) for v in value] if name in ("ckpt", "run", "null") else value
-            for name, value in self.arguments.items()
+            name: self._identify(name, value) for name, value in self.arguments.items()
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
+    def _identify(self, name: str, value: Any) -> Any:
+        """What of an argument decides the numbers."""
+        if name in ("ckpt", "run", "null"):
+            return [_content(str(v)) for v in value]
+        return value.fingerprint(self.arguments.get("limit")) if name == "task" else value
 
-def find_lacks(arms: Arms, network: Mapping[str, str]) -> list[str]:
+
+def find_lacks(arms: Arms, network: Mapping[str, Any]) -> list[str]:
     """What the runs do not say that diagnostics of their networks need, a sentence each: said before the work.
 
     Args:
@@ -88,7 +93,7 @@ def find_lacks(arms: Arms, network: Mapping[str, str]) -> list[str]:
             lacks.append(f"{run.record.label}: only its record can be read: {error}")
             continue
         missing = [name for name in ("dataset", "mean", "std") if getattr(checkpoint, name) is None]
-        if missing:
+        if missing and "task" not in network:
             lacks.append(
                 f"{run.record.label} does not say its {', '.join(missing)}: diagnostics of its network on images are left "
                 "out; write them by RunWriter(header=…), or name the data set by --dataset"
@@ -102,7 +107,7 @@ def plan_jobs(
     where: dict[str, Any],
     *,
     images: int | None,
-    network: Mapping[str, str] | None = None,
+    network: Mapping[str, Any] | None = None,
 ) -> tuple[list[Job], list[str]]:
     """The jobs that these runs allow, the quick ones first, and why others are left out.
 
@@ -111,7 +116,7 @@ def plan_jobs(
         only: Diagnostics to run; all when left out.
         where: ``data``, ``device``, ``precision`` for each command.
         images: ``--limit`` of the diagnostics that move the weights; their own default when left out.
-        network: ``arch`` and ``dataset`` for the commands that open networks, where the runs do not say them.
+        network: ``arch``, ``dataset`` and ``task`` for the nouns that open networks, where the runs do not say them.
 
     Raises:
         UnknownNameError: ``only`` names no diagnostic.
@@ -128,7 +133,7 @@ def plan_jobs(
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
     chosen = [job for job in jobs if not only or job.command in only]
     chosen = [
-        replace(job, arguments={**job.arguments, **(network or {})}) if "ckpt" in job.arguments else job
+        replace(job, arguments={**job.arguments, **(network or {})}) if job.command != "effect" else job
         for job in chosen
     ]
     said = dict.fromkeys(text for command, text in notes if not only or command in only)

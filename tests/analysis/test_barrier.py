@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ralr_viz.analysis.barrier import compute_barrier, measure_barrier
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import Objective, classification_objective
 from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.runtime import resolve_runtime
@@ -88,7 +88,7 @@ def test_barrier_of_permuted_units_is_positive_though_the_function_is_the_same()
     model = network()
     with torch.no_grad():
         model[5].weight.mul_(50)
-    objective = Objective(model, IMAGES, LABELS, mean=MEAN, std=STD, runtime=RUNTIME, batch=12)
+    objective = classification_objective(model, IMAGES, LABELS, mean=MEAN, std=STD, runtime=RUNTIME, batch=12)
     objective.recompute_statistics()
     with torch.no_grad():  # a network that tells the images apart and is right, as trained ones are
         logits = objective.model(inputs())
@@ -151,7 +151,7 @@ def test_barrier_recomputes_statistics_at_the_ends_too():
 
 def test_measure_barrier_is_one_pair_of_compute_barrier():
     first, second = network(0), network(1)
-    objective = Objective(first, IMAGES, LABELS, mean=MEAN, std=STD, runtime=RUNTIME, batch=12)
+    objective = classification_objective(first, IMAGES, LABELS, mean=MEAN, std=STD, runtime=RUNTIME, batch=12)
     one = measure_barrier(objective, first, second)
     result = compute([(second, first), (first, second)])
     np.testing.assert_array_equal(one.losses, result.losses[1])

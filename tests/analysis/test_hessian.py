@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ralr_viz.analysis.hessian import HessianOperator, extreme_eigenpair, rademacher, run_lanczos
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.analysis.spectrum import compute_spectrum
 from ralr_viz.comparison import compare
 from ralr_viz.data.augment import normalise_batch
@@ -48,7 +48,7 @@ def inputs(n: int = 70) -> tuple[torch.Tensor, torch.Tensor]:
 
 def operator(model: nn.Module, *, batch: int = 32, n: int = 70, **options) -> HessianOperator:
     runtime = resolve_runtime("cpu", "fp32")
-    objective = Objective(model, *images(n), mean=MEAN, std=STD, runtime=runtime, batch=batch)
+    objective = classification_objective(model, *images(n), mean=MEAN, std=STD, runtime=runtime, batch=batch)
     return HessianOperator(objective, **options)
 
 

@@ -71,8 +71,9 @@ class Quadratic:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(self.x.split(self.batch), self.y.split(self.batch), strict=True)
 
-    def loss_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        return 0.5 * (x @ self.parameters[0] - y).square().sum()
+    def loss_sum(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, int]:
+        x, y = batch
+        return 0.5 * (x @ self.parameters[0] - y).square().sum(), len(y)
 
 
 def test_noise_scale_of_least_squares_is_the_closed_form():

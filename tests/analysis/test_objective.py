@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import Objective, classification_objective
 from ralr_viz.errors import InputError
 from ralr_viz.train.runtime import resolve_runtime
 
@@ -36,7 +36,7 @@ def _images(n: int = 20) -> tuple[np.ndarray, np.ndarray]:
 def _objective(model: nn.Module, *, batch: int = 10, n: int = 20) -> Objective:
     images, labels = _images(n)
     runtime = resolve_runtime("cpu", "fp32")
-    return Objective(model, images, labels, mean=MEAN, std=STD, runtime=runtime, batch=batch)
+    return classification_objective(model, images, labels, mean=MEAN, std=STD, runtime=runtime, batch=batch)
 
 
 def _inputs(n: int = 20) -> torch.Tensor:
@@ -104,4 +104,6 @@ def test_objective_refuses_unknown_labels():
     images, labels = _images()
     labels[3] = -1
     with pytest.raises(InputError, match="class of every image"):
-        Objective(_network(), images, labels, mean=MEAN, std=STD, runtime=resolve_runtime("cpu", "fp32"))
+        classification_objective(
+            _network(), images, labels, mean=MEAN, std=STD, runtime=resolve_runtime("cpu", "fp32")
+        )

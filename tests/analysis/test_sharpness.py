@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ralr_viz.analysis.directions import filter_norms, normalise_filters, random_direction
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.analysis.sharpness import compute_sharpness, even_batch
 from ralr_viz.comparison import compare
 from ralr_viz.comparison.augmentation import augment_once
@@ -232,7 +232,7 @@ def test_normalise_filters_keeps_zeros():
 
 def test_objective_gradient_is_of_the_loss_it_evaluates():
     model = network()
-    objective = Objective(
+    objective = classification_objective(
         model, *images(), mean=MEAN, std=STD, runtime=resolve_runtime("cpu", "fp32"), batch=7
     )
     loss, start = flat_loss(model, train=False)
@@ -244,7 +244,7 @@ def test_objective_gradient_is_of_the_loss_it_evaluates():
 
 def test_batch_statistics_are_those_of_training_and_leave_the_running_ones():
     model = network()
-    objective = Objective(
+    objective = classification_objective(
         model, *images(), mean=MEAN, std=STD, runtime=resolve_runtime("cpu", "fp32"), batch=N
     )
     before = objective.evaluate()

@@ -10,6 +10,7 @@ import typer
 from PIL import Image
 
 from ralr_viz import __version__
+from ralr_viz.cli import app as app_module
 from ralr_viz.cli.app import _memory_remedy, app
 
 HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "numpy", "PIL")
@@ -82,6 +83,9 @@ def test_help_survives_a_bad_terminal(shell, environment):
 def test_show_completion_prints_the_shells_script(cli, monkeypatch, name):
     monkeypatch.setenv("SHELL", f"/bin/{name}")
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    monkeypatch.setattr(
+        app_module, "_command", app_module._command.__wrapped__
+    )  # Typer asks when it makes one
     outcome = cli("--show-completion", name)
     assert outcome.code == 0
     assert "_RALR_VIZ_COMPLETE" in outcome.out

@@ -105,7 +105,8 @@ def test_build_model_never_imports_unless_allowed(user_folder: Path) -> None:
         ("raise OSError('two\\nlines')", "`usernet:net` cannot be imported: OSError: two lines"),
         ("import sys; sys.exit(2)", "`usernet:net` cannot be imported: SystemExit: 2"),
         ("def net(: pass", "`usernet:net` cannot be imported: SyntaxError: "),
-        ("def net(): pass", "`usernet:net` failed: `net(num_classes=3)` raised TypeError: "),
+        ("def net(): pass", "`usernet:net` returned a NoneType: a factory returns a torch.nn.Module"),
+        ("def net(classes): pass", "`usernet:net` failed: `net()` raised TypeError: "),
         ("def net(num_classes): 1 / 0", "raised ZeroDivisionError: division by zero"),
         (
             "def net(num_classes): return 'x'",

@@ -22,7 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "localisation": {"sanity": 6, "faithfulness": 4, "resamples": 10},
     "calibration": {"resamples": 10},
     "collapse": {"resamples": 10},
-    "cam": {"method": "gradcam"},
+    "cam": {"method": "scorecam"},
 }
 """Options that make a noun quick; none is needed."""
 OF_NETWORKS = [

@@ -75,7 +75,8 @@ def test_a_result_refuses_arrays_of_another_length_than_their_axis(name: str) ->
 
 @ROWS
 def test_a_result_describes_itself_in_lines(name: str) -> None:
-    lines = example(name).describe()
+    result = example(name)
+    lines = [*result.describe(), *result.remarks()]
     assert lines and all(line and "\n" not in line for line in lines)
 
 

@@ -57,7 +57,7 @@ def compute_activations(
     """
     check(options.SPEC.options, layers=layers, image=image)
     pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch or 256
-    images, selection = _choose_images(comparison.samples, image)
+    images, selection = _choose_images(comparison.labelled(), image)
     check_images(images, batch)
     n = len(images)
     targets, groups = check_targets(None, n), min(GROUPS, n)

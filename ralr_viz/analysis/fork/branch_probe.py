@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.barrier import measure_barrier
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.analysis.sharpness import compute_sharpness
 from ralr_viz.comparison import compare
 from ralr_viz.comparison.augmentation import augment_once
@@ -88,7 +88,7 @@ class BranchProbe:
         """Barrier in nats between the checkpoint and a network; NaN where a loss is not finite."""
         first, second = self._build(self.start), self._build(state)
         try:
-            objective = Objective(
+            objective = classification_objective(
                 first,
                 self.augmented,
                 self.labels,

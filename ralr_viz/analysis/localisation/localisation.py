@@ -51,7 +51,7 @@ def compute_localisation(
         >>> compute_localisation(pair).measure("rank", "small").interval(1)  # doctest: +SKIP
     """
     check(options.SPEC.options, sanity=sanity, faithfulness=faithfulness, resamples=resamples, seed=seed)
-    boxes = _boxes(comparison.samples)
+    boxes = _boxes(comparison.labelled())
     size = (comparison.samples.images.shape[1], comparison.samples.images.shape[2])
     find_proper_boxes(boxes, size)  # refuse before the work
     predictions = compute_predictions(comparison, progress)

@@ -1,0 +1,55 @@
+"""Classification of images: cross-entropy in nats and accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.models.outputs import check_outputs, count_labelled, find_logits, return_logits
+from ralr_viz.tasks.task import Batch, Each, Score, Sums
+
+
+class Classification:
+    """Batches are normalised images (b, 3, H, W) and classes (b,) int64, all known.
+
+    Args:
+        labels: (n,) of all the samples, by which a network's logits are told from its other outputs.
+    """
+
+    name = "classification"
+    score = Score("acc", "accuracy", "%")
+    samples = "images"
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self._labels = labels
+
+    def prepare(self, model: nn.Module, batch: Batch) -> None:
+        """Hold the labels against the network's classes, and let it return its logits alone."""
+        check_outputs(model, batch[0], self._labels)
+        return_logits(model, labelled=count_labelled(self._labels))
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy, and the number of images."""
+        x, y = batch
+        logits = find_logits(model(x))
+        if logits.dtype != torch.float64:
+            logits = logits.float()
+        return nn.functional.cross_entropy(logits, y, reduction="sum"), y.new_tensor(len(y))
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
+        """Summed cross-entropy, 100 for each image that is right, and the number of images."""
+        x, y = batch
+        logits = find_logits(model(x)).double()
+        right = (logits.argmax(1) == y).sum().double()
+        loss = nn.functional.cross_entropy(logits, y, reduction="sum")
+        return Sums(loss, 100 * right, right.new_tensor(len(y)))
+
+    @torch.no_grad()
+    def each(self, model: nn.Module, batch: Batch) -> Each:
+        """Cross-entropy of each image, and whether its class is predicted."""
+        x, y = batch
+        logits = find_logits(model(x)).double()
+        losses = nn.functional.cross_entropy(logits, y, reduction="none")
+        return Each(losses, torch.ones_like(losses), logits.argmax(1) == y)

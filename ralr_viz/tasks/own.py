@@ -1,0 +1,281 @@
+"""A task of anybody's own: a loader, a loss, and perhaps a score."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ralr_viz.errors import InputError
+from ralr_viz.foreign import one_line
+from ralr_viz.models.named import call_named
+from ralr_viz.models.outputs import tensors_in
+from ralr_viz.tasks.task import Batch, Each, Score, Sums
+
+Measured = Tensor | float | tuple[Tensor | float, Tensor | float]
+"""The mean over a batch, or Σ value and Σ weight."""
+Measure = Callable[[nn.Module, Batch], Measured]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTask:
+    """What `task` makes.
+
+    Attributes:
+        loader: Gives the batches, each time it is gone through.
+        name: For texts.
+        score: What ``measure_score`` gives; None where there is none.
+        loss_unit: Of the loss; empty where it is not known.
+    """
+
+    loader: Iterable[Batch]
+    measure_loss: Measure
+    measure_score: Measure | None
+    name: str
+    score: Score | None
+    loss_unit: str = ""
+    samples: str = "batches"
+
+    def read(self, limit: int | None = None) -> Batches:
+        """The first batches of the loader, kept, so that every network sees the same.
+
+        Args:
+            limit: At most so many; None for all.
+
+        Raises:
+            InputError: There is none, or the loader fails.
+        """
+        try:
+            found = tuple(itertools.islice(iter(self.loader), limit))
+        except Exception as error:
+            raise InputError(f"the loader of `{self.name}` failed: {_describe(error)}") from error
+        if not found:
+            raise InputError(f"the loader of `{self.name}` gives no batch")
+        return Batches(found, self.name, self.loss_unit, limit)
+
+    def fingerprint(self, limit: int | None = None) -> str:
+        """Hash of the batches and of the loss's own code, for what is kept between two calls."""
+        digest = hashlib.sha256(self.name.encode())
+        for measure in filter(None, (self.measure_loss, self.measure_score)):
+            code = getattr(measure, "__code__", None)
+            digest.update(
+                code.co_code + repr(code.co_consts).encode() if code else type(measure).__name__.encode()
+            )
+        for tensor in tensors_in(list(self.read(limit).batches)):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def prepare(self, model: nn.Module, batch: Batch) -> None:
+        """Try the loss on the first batch."""
+        with torch.no_grad():
+            total, weight = self.loss(model, batch)
+        if not math.isfinite(float(total)):
+            raise InputError(
+                f"the loss of `{self.name}` is not finite on the first batch: the network has diverged, choose another"
+            )
+        if not float(weight) > 0:
+            raise InputError(
+                f"the weight of the first batch of `{self.name}` is {float(weight):g}: it must be above 0"
+            )
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Σ loss with its graph, and Σ weight; a mean counts as often as the batch has samples."""
+        return self._sum("loss", self.measure_loss, model, batch)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
+        """Σ loss, Σ score and Σ weight; a score with a weight of its own counts by that."""
+        loss, weight = self._sum("loss", self.measure_loss, model, batch)
+        loss, weight = loss.double(), weight.double()
+        score = torch.full_like(loss, math.nan)
+        if self.measure_score is not None:
+            total, of = self._sum("score", self.measure_score, model, batch)
+            score = total.double() * (weight / of.double())
+        return Sums(loss, score, weight)
+
+    @torch.no_grad()
+    def each(self, model: nn.Module, batch: Batch) -> Each:
+        """Of the batch as a whole, since its samples are not known."""
+        loss, weight = self._sum("loss", self.measure_loss, model, batch)
+        weight = weight.double().reshape(1)
+        return Each(loss.double().reshape(1) / weight, weight, None)
+
+    def _sum(self, what: str, measure: Measure, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        try:
+            value = measure(model, batch)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"the {what} of `{self.name}` failed: {_describe(error)}") from error
+        summed = isinstance(value, tuple)
+        first, weight = value if isinstance(value, tuple) else (value, float(count_samples(batch)))
+        if not isinstance(first, Tensor) and what == "loss":
+            raise InputError(
+                f"the loss of `{self.name}` returned a {type(first).__name__}: return a scalar tensor, the batch's mean, "
+                "or a pair of them, Σ loss and Σ weight"
+            )
+        total = torch.as_tensor(first)
+        if total.numel() != 1:
+            raise InputError(
+                f"the {what} of `{self.name}` has the shape {tuple(total.shape)}: return one number, the batch's mean, "
+                f"or a pair, Σ {what} and Σ weight"
+            )
+        total = total.reshape(())
+        share = torch.as_tensor(weight, dtype=total.dtype, device=total.device).reshape(())
+        return (total if summed else total * share), share
+
+
+def task(
+    loader: Iterable[Batch],
+    loss: Measure,
+    score: Measure | None = None,
+    *,
+    better: Literal["higher", "lower"] = "higher",
+    name: str = "own task",
+    title: str = "score",
+    unit: str = "",
+    loss_unit: str = "",
+) -> OwnTask:
+    """Anybody's objective, for `compare` and the diagnostics of weights.
+
+    Args:
+        loader: Gives batches of any kind: a list, a ``DataLoader``. What is compared keeps them, so give as many as
+            fit the memory (or ``limit`` of `compare`).
+        loss: ``loss(model, batch)``: the batch's mean, a scalar tensor with its graph, or Σ loss and Σ weight. The
+            tensors of the batch are on the network's device.
+        score: Likewise, how well the network does; no graph is needed.
+        better: Which direction of the score is better.
+        name: For texts.
+        title, unit: Of the score.
+        loss_unit: Of the loss, such as ``nats``.
+
+    Example:
+        >>> texts = task(loader, lambda model, batch: cross_entropy(model(batch.x), batch.y), name="texts")  # doctest: +SKIP
+        >>> pair = compare({"SGD": before, "RALR": after}, task=texts)  # doctest: +SKIP
+    """
+    told = Score("score", title, unit, better) if score is not None else None
+    return OwnTask(loader, loss, score, name, told, loss_unit)
+
+
+def load_task(named: str) -> OwnTask:
+    """The task that ``package.module:factory`` makes, a factory without arguments.
+
+    Args:
+        named: As the user typed it: that code is run.
+
+    Raises:
+        InputError: It cannot be imported, fails, or makes something else.
+    """
+    made = call_named(named)
+    if not isinstance(made, OwnTask):
+        raise InputError(
+            f"`{named}` returned a {type(made).__name__}: return what `ralr_viz.task(loader, loss)` makes"
+        )
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """Batches of an own task, in the place of images.
+
+    Attributes:
+        batches: n of them, as the loader gave them.
+        name, loss_unit: Of the task.
+        limit, choice: As in `Samples`.
+    """
+
+    batches: tuple[Batch, ...]
+    name: str
+    loss_unit: str = ""
+    limit: int | None = None
+    choice: str = ""
+
+    dataset = split = content_hash = store = boxes = None
+    augmentation = ""
+    class_names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    @property
+    def indices(self) -> np.ndarray:
+        """0 … n − 1."""
+        return np.arange(len(self))
+
+    def on_device(self, device: torch.device) -> Iterator[Batch]:
+        """The batches, one after the other on the device."""
+        return (place(batch, device) for batch in self.batches)
+
+    def refuse_images(self) -> NoReturn:
+        """Say what such a task can be looked at by.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"`{self.name}` has no images and no classes: of a task of your own take what looks at weights (movement, "
+            "barrier, sharpness, spectrum, noise_scale, landscape)"
+        )
+
+    @property
+    def images(self) -> np.ndarray:
+        """There are none; see `refuse_images`."""
+        self.refuse_images()
+
+    @property
+    def labels(self) -> np.ndarray:
+        """There are none; see `refuse_images`."""
+        self.refuse_images()
+
+    def take(self, rows: np.ndarray, choice: str = "") -> Batches:
+        """Some of them, by their places."""
+        return Batches(
+            tuple(self.batches[int(i)] for i in rows), self.name, self.loss_unit, self.limit, choice
+        )
+
+    @property
+    def selection(self) -> str:
+        """Which they are."""
+        return self.choice or f"{len(self):,} batches of {self.name}"
+
+    def describe(self) -> dict[str, Any]:
+        """As `Samples.describe`."""
+        return {
+            "dataset": None,
+            "split": None,
+            "augmentation": "",
+            "loss_name": f"loss of {self.name}",
+            "loss_unit": self.loss_unit,
+            "samples_name": "batches",
+        }
+
+
+def count_samples(batch: Batch) -> int:
+    """Length of the first tensor's first axis; 1 where there is none."""
+    first = next((tensor for tensor in tensors_in(batch) if tensor.ndim), None)
+    return 1 if first is None else len(first)
+
+
+def place(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on the device; containers are rebuilt, others are asked by their ``to``."""
+    if isinstance(batch, Tensor) or hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: place(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(place(value, device) for value in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(place(value, device) for value in batch)
+    return batch
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
