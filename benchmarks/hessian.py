@@ -24,8 +24,8 @@ from timing import (
 )
 from torch import Tensor, nn
 
-from ralr_viz.analysis.hessian import HessianOperator, rademacher
 from ralr_viz.analysis.objective import classification_objective
+from ralr_viz.analysis.spectrum.hessian import HessianOperator, rademacher
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError

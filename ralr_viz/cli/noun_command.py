@@ -24,7 +24,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
     """A function that Typer makes ``ralr-viz NOUN`` of: open what is compared, compute, print, save."""
     spec = noun.spec
     shown = [option for option in spec.options if option.shown]
-    before, after = INPUTS[noun.takes](spec.inputs)
+    before, after = INPUTS[noun.takes](noun)
     parameters = [
         *before,
         keyword("out", _OUT),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.nouns import Inputs
+from ralr_viz.nouns import Noun
 
 Parameters = tuple[list[inspect.Parameter], list[inspect.Parameter]]
 
@@ -76,7 +76,8 @@ _COUNT = Annotated[int, typer.Option("--count", min=1, max=64, help="Images to c
 _SEED = Annotated[int, typer.Option("--seed", min=0, help="Of a random choice.")]
 
 
-def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Parameters:
+def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Parameters:
+    inputs = noun.spec.inputs
     limit: Any = options.Limit
     limit_help = inputs.limit_help
     if inputs.limit_on_gpu is not None:
@@ -103,19 +104,19 @@ def _network_parameters(inputs: Inputs, ckpt: Any = options.Checkpoints) -> Para
         keyword("precision", precision, inputs.precision),
     ]
     left_out = {"augment"} if not inputs.augment else set()
-    left_out |= {"task"} if not inputs.task else set()
+    left_out |= {"task"} if not noun.of_any_task else set()
     left_out |= {"batch"} if not inputs.batch else set()
     left_out |= {"split"} if not inputs.split else set()
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
 
 
-def _path_parameters(inputs: Inputs) -> Parameters:
-    _, after = _network_parameters(inputs)
+def _path_parameters(noun: Noun) -> Parameters:
+    _, after = _network_parameters(noun)
     return [keyword("ckpt", _SOME, None), keyword("run", _PATH, None)], after
 
 
-def _pair_parameters(inputs: Inputs) -> Parameters:
-    return _network_parameters(inputs, _PAIRS)
+def _pair_parameters(noun: Noun) -> Parameters:
+    return _network_parameters(noun, _PAIRS)
 
 
 _RUNS = Annotated[
@@ -127,7 +128,8 @@ _CHURN = Annotated[
 ]
 
 
-def _run_parameters(inputs: Inputs) -> Parameters:
+def _run_parameters(noun: Noun) -> Parameters:
+    inputs = noun.spec.inputs
     after = [
         keyword("churn", _CHURN, True),
         keyword("data", options.Data, None),
@@ -140,8 +142,8 @@ def _run_parameters(inputs: Inputs) -> Parameters:
     return [keyword("run", _RUNS)], after if inputs.churn else []
 
 
-def _null_parameters(inputs: Inputs) -> Parameters:
-    before, after = _pair_parameters(inputs)
+def _null_parameters(noun: Noun) -> Parameters:
+    before, after = _pair_parameters(noun)
     return [*before, keyword("null", _NULL, None)], after
 
 
@@ -155,7 +157,7 @@ _STATE = Annotated[
 ]
 
 
-def _state_parameters(inputs: Inputs) -> Parameters:
+def _state_parameters(noun: Noun) -> Parameters:
     after = [keyword("data", options.Data, None), keyword("device", options.Device, "auto")]
     return [keyword("ckpt", _STATE)], after
 
@@ -176,12 +178,12 @@ _COLUMN = Annotated[
 ]
 
 
-def _log_parameters(inputs: Inputs) -> Parameters:
+def _log_parameters(noun: Noun) -> Parameters:
     return [keyword("run", _LOGS)], [keyword("column", _COLUMN, None)]
 
 
-def _picture_parameters(inputs: Inputs) -> Parameters:
-    before, after = _network_parameters(inputs)
+def _picture_parameters(noun: Noun) -> Parameters:
+    before, after = _network_parameters(noun)
     chosen = [
         keyword("images", _IMAGES, None),
         keyword("more", _MORE_IMAGES, None),
@@ -192,7 +194,7 @@ def _picture_parameters(inputs: Inputs) -> Parameters:
     return before, [*chosen, *after]
 
 
-INPUTS: dict[str, Callable[[Inputs], Parameters]] = {
+INPUTS: dict[str, Callable[[Noun], Parameters]] = {
     "networks": _network_parameters,
     "networks or path": _path_parameters,
     "pictures": _picture_parameters,

@@ -23,5 +23,5 @@ SPEC = Spec(
     Example: ralr-viz barrier --ckpt runs/R/ralr/seed0@200 --ckpt runs/R/ralr/seed0 --out out
     """,
     (POINTS, STATISTICS, replace(SEED, help="Of the augmentation and the intervals.")),
-    Inputs(task=True, split="train", limit=2000, augment=True),
+    Inputs(split="train", limit=2000, augment=True),
 )

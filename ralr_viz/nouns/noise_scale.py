@@ -19,5 +19,5 @@ SPEC = Spec(
     Example: ralr-viz noise-scale --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """,
     (SMALL, BIG, DRAWS, replace(SEED, help="Of draws, augmentation and intervals.")),
-    Inputs(task=True, split="train", limit=20480, batch=0, augment=True),
+    Inputs(split="train", limit=20480, batch=0, augment=True),
 )

@@ -21,7 +21,6 @@ class Inputs:
         limit_help, precision_help: Of the option, where it is not the common one.
         auto_precision: What ``--precision auto`` means.
         augment: Whether images get one draw of training's augmentation, unless ``--no-augment``.
-        task: Whether networks may be compared on a task of the user's own, with ``--task``.
         churn: Of runs: whether the predictions at both ends of their late phase are compared, unless ``--no-churn``.
     """
 
@@ -34,7 +33,6 @@ class Inputs:
     precision_help: str = ""
     auto_precision: str = "auto"
     augment: bool = False
-    task: bool = False
     churn: bool = False
 
 
@@ -60,6 +58,10 @@ Takes = Literal[
 may be anybody's CSV; a ``state`` to continue."""
 
 
+ANY = ("any",)
+"""Tasks of a noun that needs a loss at most."""
+
+
 @dataclass(frozen=True)
 class Noun:
     """One row of the table.
@@ -69,7 +71,7 @@ class Noun:
         takes: What its command opens.
         cost: Relative time in ``why`` of CIFAR-10's ResNet-20 on two cores; 0 where ``why`` does not run it.
         command: Where it is not the name.
-        tasks: For which it is.
+        tasks: For which it is; `ANY` where it looks at weights or records alone, so that any will do.
     """
 
     name: str
@@ -77,6 +79,11 @@ class Noun:
     cost: int = 0
     command: str = ""
     tasks: tuple[str, ...] = ("classification",)
+
+    @property
+    def of_any_task(self) -> bool:
+        """Whether it needs neither images nor classes."""
+        return self.tasks == ANY
 
     @property
     def command_name(self) -> str:

@@ -44,5 +44,5 @@ SPEC = Spec(
         BATCHNORM,
         replace(SEED, help="Of directions, augmentation and intervals."),
     ),
-    Inputs(task=True, split="train", limit=1000, augment=True),
+    Inputs(split="train", limit=1000, augment=True),
 )

@@ -20,7 +20,6 @@ SPEC = Spec(
     """,
     (PROBES, DENSITY_PROBES, STEPS, BASIS, RESTARTS, replace(SEED, help="Of probes and intervals.")),
     Inputs(
-        task=True,
         split="train",
         limit=1024,
         limit_on_gpu=4096,

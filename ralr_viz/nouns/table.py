@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from ralr_viz.nouns.noun import Noun
+from ralr_viz.nouns.noun import ANY, Noun
 
 _ROWS = (
     Noun("activations", "pairs"),
     Noun("similarity", "pairs and nulls", cost=40),
     Noun("cam", "pictures"),
-    Noun("barrier", "pairs", cost=100),
-    Noun("sharpness", "networks", cost=150),
-    Noun("spectrum", "networks", cost=450),
-    Noun("noise_scale", "networks"),
-    Noun("landscape", "networks or path", cost=150),
+    Noun("barrier", "pairs", cost=100, tasks=ANY),
+    Noun("sharpness", "networks", cost=150, tasks=ANY),
+    Noun("spectrum", "networks", cost=450, tasks=ANY),
+    Noun("noise_scale", "networks", tasks=ANY),
+    Noun("landscape", "networks or path", cost=150, tasks=ANY),
     Noun("calibration", "networks", cost=60),
     Noun("embedding", "networks", command="embed"),
     Noun("localisation", "networks", cost=60),
-    Noun("movement", "runs", cost=60),
-    Noun("effect", "runs", cost=5),
+    Noun("movement", "runs", cost=60, tasks=ANY),
+    Noun("effect", "runs", cost=5, tasks=ANY),
     Noun("collapse", "networks", cost=60),
     Noun("fork", "state"),
-    Noun("curves", "logs"),
+    Noun("curves", "logs", tasks=ANY),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

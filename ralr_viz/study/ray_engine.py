@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
@@ -110,6 +111,10 @@ class RayExecutor(Executor):
 
 
 def _call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    # the workers of a cluster that was started in the background, by `&` in a script, ignore the interrupt that
+    # cancels a task
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return fn(*args, **kwargs)
 
 

@@ -17,6 +17,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.models.named import call_named
 from ralr_viz.models.outputs import tensors_in
+from ralr_viz.nouns import NOUNS
 from ralr_viz.tasks.task import Batch, Each, Score, Sums
 
 Measured = Tensor | float | tuple[Tensor | float, Tensor | float]
@@ -221,8 +222,8 @@ class Batches:
             InputError: Always.
         """
         raise InputError(
-            f"`{self.name}` has no images and no classes: of a task of your own take what looks at weights (movement, "
-            "barrier, sharpness, spectrum, noise_scale, landscape)"
+            f"`{self.name}` has no images and no classes: of a task of your own take what needs none ("
+            f"{', '.join(noun.name for noun in NOUNS.values() if noun.of_any_task)})"
         )
 
     @property

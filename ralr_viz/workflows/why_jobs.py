@@ -131,7 +131,7 @@ def plan_jobs(
         jobs.append(_plan_effect(arms))
     for i, seed in enumerate(arms.seeds):
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
-    chosen = [job for job in jobs if not only or job.command in only]
+    chosen = [job for job in jobs if job.command in (only or COSTS)]
     chosen = [
         replace(job, arguments={**job.arguments, **(network or {})}) if job.command != "effect" else job
         for job in chosen

@@ -64,6 +64,8 @@ import ralr_viz, typer
 from ralr_viz.cli.app import app
 commands = typer.main.get_command(app).commands
 assert "spectrum" in commands and "sharpness" not in commands
+from ralr_viz.workflows.why_jobs import COSTS
+assert "spectrum" in COSTS and "sharpness" not in COSTS
 assert "compute_spectrum" in ralr_viz.__all__
 assert not [name for name in ralr_viz.__all__ if "sharpness" in name]
 try:

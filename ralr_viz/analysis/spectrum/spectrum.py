@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ralr_viz.analysis.directions import filter_norms
-from ralr_viz.analysis.hessian import (
+from ralr_viz.analysis.objective import Objective, objective_of
+from ralr_viz.analysis.spectrum.hessian import (
     HessianOperator,
     extreme_eigenpair,
     rademacher,
     run_lanczos,
 )
-from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from ralr_viz.analysis.hessian import HessianOperator, extreme_eigenpair, rademacher, run_lanczos
 from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.analysis.spectrum import compute_spectrum
+from ralr_viz.analysis.spectrum.hessian import HessianOperator, extreme_eigenpair, rademacher, run_lanczos
 from ralr_viz.comparison import compare
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
