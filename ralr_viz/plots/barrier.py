@@ -95,7 +95,7 @@ def barrier_table(result: BarrierResult) -> list[dict[str, Any]]:
 
 def barrier_note(result: BarrierResult) -> str:
     """What the numbers are of, and what may not be concluded from them."""
-    where = " ".join(str(part) for part in (result.dataset, result.split) if part)
+    where = " ".join(str(part) for part in (result.dataset, result.split, result.samples_name) if part)
     run = ", ".join(part for part in (result.device, result.precision) if part)
     unit = f" {result.loss_unit}".rstrip()
     bias = np.abs(result.selection_bias()).max()
@@ -104,7 +104,7 @@ def barrier_note(result: BarrierResult) -> str:
         for name, (first, second) in zip(result.models, result.states, strict=True)
     )
     return (
-        f"{ends}. {result.num_images:,} {where} {result.samples_name}, {result.augmentation or 'unaugmented'}; {len(result.alphas)} points; "
+        f"{ends}. {result.num_images:,} {where}, {result.augmentation or 'unaugmented'}; {len(result.alphas)} points; "
         f"{_STATISTICS[result.statistics].format(result.samples_name)}{'; ' + run if run else ''}. "
         f"Intervals: 95 % of {DRAWS:,} bootstraps over {result.samples_name}, the same for all pairs; of a maximum over α corrected "
         f"for its bias (at most {bias:.1g}{unit} here). They are of these checkpoints, not over trainings. A barrier on "

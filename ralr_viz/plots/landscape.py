@@ -162,10 +162,10 @@ def _draw_lines(result: LandscapeResult) -> Figure:
 
 def landscape_note(result: LandscapeResult) -> str:
     """What the picture is of, and what it does not show."""
-    data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
+    data = " ".join(part for part in (result.dataset, split_name(result.split), result.samples_name) if part)
     words = [
         "Illustration, no evidence: a plane shows two of very many directions.",
-        f"Loss: {result.loss_name} on {result.num_images:,} {data} {result.samples_name}"
+        f"Loss: {result.loss_name} on {result.num_images:,} {data}"
         f"{', ' + result.augmentation if result.augmentation else ''} ({result.device}, {result.precision}).",
         {
             "batch": f"BatchNorm: each batch of {result.batch} by its own statistics at the moved weights.",

@@ -174,14 +174,14 @@ def _batch_line(result: NoiseScaleResult) -> list[Line2D]:
 
 
 def _note(result: NoiseScaleResult) -> str:
-    data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
+    data = " ".join(part for part in (result.dataset, split_name(result.split), result.samples_name) if part)
     losses = ", ".join(f"{value:.3f}" for value in result.loss)
     lows, highs = np.transpose([result.measures()[0].interval(i)[1:] for i in range(len(result.models))])
     words = [
         "(a) Noise scale, (c) over (b): the batch whose gradient has as much noise as signal; means over draws are "
         f"divided. (b) Squared length of the mean gradient; (c) trace of the covariance of one {result.sample_name}'s gradient; "
         "dots: single draws, whose estimates of (b) may be negative.",
-        f"{result.draws} disjoint draws of {result.big:,} of {result.num_images:,} {data} {result.samples_name}, "
+        f"{result.draws} disjoint draws of {result.big:,} of {result.num_images:,} {data}, "
         f"{result.augmentation or 'unaugmented'}, the same for all networks, each of {result.big // result.small} "
         f"batches of {result.small}; {result.loss_name} without weight decay, BatchNorm's running statistics "
         f"({result.device}, {result.precision}).",

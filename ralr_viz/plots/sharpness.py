@@ -152,9 +152,9 @@ def _name_places(axes: Axes, result: SharpnessResult) -> None:
 
 def _note(result: SharpnessResult) -> str:
     directions = result.losses.shape[2]
-    data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
+    data = " ".join(part for part in (result.dataset, split_name(result.split), result.samples_name) if part)
     words = [
-        f"Loss: {result.loss_name} on {result.num_images:,} {data} {result.samples_name}"
+        f"Loss: {result.loss_name} on {result.num_images:,} {data}"
         f"{', ' + result.augmentation if result.augmentation else ''} ({result.device}, {result.precision})."
     ]
     words.append(

@@ -173,11 +173,11 @@ def _mathematics(name: str) -> str:
 
 
 def _note(result: SpectrumResult) -> str:
-    data = " ".join(part for part in (result.dataset, split_name(result.split)) if part)
+    data = " ".join(part for part in (result.dataset, split_name(result.split), result.samples_name) if part)
     probes, (density_probes, steps) = result.trace_samples.shape[1], result.nodes.shape[1:]
     losses = ", ".join(f"{value:.3f}" for value in result.loss)
     words = [
-        f"Hessian of the {result.loss_name} on {result.num_images:,} {data} {result.samples_name}, unaugmented, BatchNorm's running "
+        f"Hessian of the {result.loss_name} on {result.num_images:,} {data}, unaugmented, BatchNorm's running "
         f"statistics frozen, without weight decay ({result.device}, {result.precision}).",
         f"(a) Lanczos quadrature, {steps} steps from {density_probes} probes, broadened by 2 % of the range. "
         f"(b) The trace: mean ± standard error of {probes} Rademacher probes, the same for all networks. "

@@ -15,11 +15,14 @@ class LossResult(Result):
         loss_name: What the loss is.
         loss_unit: Its unit; empty where it is not known.
         samples_name: What it is a mean over.
+        score_name, score_unit: What is called accuracy in its fields, and its unit.
     """
 
     loss_name: str = field(default="cross-entropy", kw_only=True)
     loss_unit: str = field(default="nats", kw_only=True)
     samples_name: str = field(default="images", kw_only=True)
+    score_name: str = field(default="accuracy", kw_only=True)
+    score_unit: str = field(default="%", kw_only=True)
 
     def in_unit(self, text: str, power: str = "") -> str:
         """A quantity of the loss with its unit behind: ``loss (nats)``."""

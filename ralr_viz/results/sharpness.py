@@ -135,9 +135,10 @@ class SharpnessResult(LossResult):
             for i in order
         ]
         drop = self.accuracy_drops[:, self.headline]
-        label = f"accuracy drop, ρ = {self.radii[self.headline]:g}"
+        label = f"{self.score_name} drop, ρ = {self.radii[self.headline]:g}"
+        unit = "points" if self.score_unit == "%" else self.score_unit
         if np.isfinite(drop).any():  # else there are no classes
-            found.append(averaged("sharpness_accuracy_drop", label, "points", drop))
+            found.append(averaged("sharpness_accuracy_drop", label, unit, drop))
         for i, radius in enumerate(self.worst_radii):
             name = "worst_sharpness" if i == 0 else f"worst_sharpness_at_{_snake(radius)}"
             label = f"worst-case sharpness, ρ = {radius:g}"

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -59,7 +59,7 @@ class OwnTask:
             raise InputError(f"the loader of `{self.name}` failed: {_describe(error)}") from error
         if not found:
             raise InputError(f"the loader of `{self.name}` gives no batch")
-        return Batches(found, self.name, self.loss_unit, limit)
+        return Batches(found, self.name, self.loss_unit, self.score, limit)
 
     def fingerprint(self, limit: int | None = None) -> str:
         """Hash of the batches and of the loss's own code, for what is kept between two calls."""
@@ -188,13 +188,14 @@ class Batches:
 
     Attributes:
         batches: n of them, as the loader gave them.
-        name, loss_unit: Of the task.
+        name, loss_unit, score: Of the task.
         limit, choice: As in `Samples`.
     """
 
     batches: tuple[Batch, ...]
     name: str
     loss_unit: str = ""
+    score: Score | None = None
     limit: int | None = None
     choice: str = ""
 
@@ -238,9 +239,7 @@ class Batches:
 
     def take(self, rows: np.ndarray, choice: str = "") -> Batches:
         """Some of them, by their places."""
-        return Batches(
-            tuple(self.batches[int(i)] for i in rows), self.name, self.loss_unit, self.limit, choice
-        )
+        return replace(self, batches=tuple(self.batches[int(i)] for i in rows), choice=choice)
 
     @property
     def selection(self) -> str:
@@ -256,6 +255,8 @@ class Batches:
             "loss_name": f"loss of {self.name}",
             "loss_unit": self.loss_unit,
             "samples_name": "batches",
+            "score_name": self.score.title if self.score else "",
+            "score_unit": self.score.unit if self.score else "",
         }
 
 

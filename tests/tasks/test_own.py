@@ -156,6 +156,9 @@ def test_every_diagnostic_of_weights_takes_an_own_task(name: str, trained, tmp_p
     assert result.loss_name == f"loss of {task.name}" and result.samples_name == "batches"
     assert result.loss_unit == ("nats" if task.name == "texts" else "")
     told = "\n".join(result.describe())
+    assert "accuracy" not in told and ("words right drop" in told) == (
+        task.name == "texts" and name == "sharpness"
+    )
     assert "images" not in told and ("nats" in told) == (task.name == "texts")
     rv.save_result(result, tmp_path / name)
     figure = NOUNS[name].load("draw")(rv.load_result(tmp_path / name))
