@@ -1,4 +1,7 @@
-"""What a noun's function takes first, opened from what a command or `why` names."""
+"""What a noun's function takes first, opened from what a command or `why` names.
+
+What only one noun needs is imported where it is opened: a command starts with no more than its own.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ralr_viz.analysis.fork.point import open_state
-from ralr_viz.analysis.movement.movement import note_no_churn
-from ralr_viz.analysis.selection import check_rule, select_pictures
 from ralr_viz.comparison import Comparison, Progress, compare, late_states, open_states
 from ralr_viz.comparison.path import kept_states
 from ralr_viz.comparison.samples import check_split
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
-from ralr_viz.plots.cam_layout import check_pictures
 from ralr_viz.results.bundle import Result
 from ralr_viz.train.runtime import resolve_runtime
 
@@ -102,6 +101,9 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
 
 def _open_pictures(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
     """On the caller's own pictures, else on a few images that a rule chooses."""
+    from ralr_viz.analysis.selection import check_rule, select_pictures
+    from ralr_viz.plots.cam_layout import check_pictures
+
     images, more, networks = given.get("images") or [], given.get("more") or [], len(given["ckpt"])
     if more and not images:
         raise InputError(f"`{more[0]}` follows no option: write --ckpt {more[0]} or --images {more[0]}")
@@ -155,6 +157,8 @@ def _check_even(option: str, specs: Sequence[str]) -> None:
 
 def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
     """Paths; where churn is measured, the runs' states and the networks of their late phase."""
+    from ralr_viz.analysis.movement.movement import note_no_churn
+
     if not inputs.churn:
         return given["run"], {}
     split = given.get("split", inputs.split)
@@ -193,6 +197,8 @@ def _open_logs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
 
 def _open_state(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
     """A state and its data; what is finished is kept in ``out``."""
+    from ralr_viz.analysis.fork.point import open_state
+
     state = open_state(given["ckpt"], root=given.get("data"), device=_device(given))
     return state, {"work": given["out"] / _BRANCHES}
 
