@@ -140,8 +140,7 @@ class Objective:
         """
         if not self._norms:
             return
-        largest = max(count_samples(batch) for batch in self.batches())
-        whole = (_Box(batch) for batch in self.batches() if count_samples(batch) == largest)
+        whole = (_Box(batch) for batch in self.batches() if count_samples(batch) == self._full_batch)
         update_bn(whole, _Forward(self.model, self.task))
         self.model.eval()
 
@@ -160,6 +159,11 @@ class Objective:
         if recompute_statistics:
             self.recompute_statistics()
         return self.evaluate()
+
+    @functools.cached_property
+    def _full_batch(self) -> int:
+        """Samples of the largest batch, found once: a pass over them loads and normalises every image."""
+        return max(count_samples(batch) for batch in self.batches())
 
     def _buffers(self) -> list[Tensor]:
         return [b for m in self._norms for b in (m.running_mean, m.running_var) if b is not None]

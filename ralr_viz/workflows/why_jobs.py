@@ -283,7 +283,7 @@ class JobRunner:
         folder.mkdir(parents=True, exist_ok=True)
         save_output(found, folder, noun.name, style=self.style, force=True, note=self.say)
         self._enter(job, done=True)
-        return load_result(folder / noun.name)
+        return found
 
     def _reuse(self, job: Job) -> Result | None:
         if not self._is_done(job):

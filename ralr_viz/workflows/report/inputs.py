@@ -15,7 +15,7 @@ from ralr_viz.analysis.sample import sample_images, take_images
 from ralr_viz.analysis.verdict import compute_verdict
 from ralr_viz.comparison import Comparison, Progress, compare
 from ralr_viz.comparison.network import name_checkpoints
-from ralr_viz.comparison.samples import open_dataset, select_samples
+from ralr_viz.comparison.samples import Samples, select_samples
 from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.report.inputs import ReportInputs, Side
@@ -52,9 +52,9 @@ def gather_inputs(
     names = [side.name for side in sides]
     found: dict[str, Any] = {}
     if compared is not None:
-        samples = compared.samples
+        samples = compared.labelled()
         rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
-        found["split_size"] = _split_size(checkpoints, len(samples), now)
+        found["split_size"] = _split_size(checkpoints, samples, now)
         found["indices"] = predictions[0].indices[rows]
         found["images"] = samples.images[rows]
         found["boxes"] = None if samples.boxes is None else samples.boxes[rows]
@@ -117,13 +117,12 @@ def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | 
     return found
 
 
-def _split_size(checkpoints: Sequence[Checkpoint], n: int, now: Gathering) -> int:
+def _split_size(checkpoints: Sequence[Checkpoint], samples: Samples, now: Gathering) -> int:
     """Images of the whole split, without ``--limit``."""
-    options = now.options
-    if options.limit is None or n < options.limit:  # there are no more
+    limit, n = now.options.limit, len(samples)
+    if limit is None or n < limit or samples.store is None:  # there are no more
         return n
-    store = open_dataset(checkpoints[:1], options.data)
-    return len(select_samples(store, options.split, None, checkpoints[:1]))
+    return len(select_samples(samples.store, now.options.split, None, checkpoints[:1]))
 
 
 def _miss(now: Gathering, reason: str) -> None:
