@@ -60,3 +60,8 @@ def _shorten(text: str, longest: int) -> str:
         return text
     end = (longest - 1) // 3
     return f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"
+
+
+def describe_error(error: BaseException) -> str:
+    """Somebody's exception on one line: what it is and what it says."""
+    return f"{type(error).__name__}: {one_line(error)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,12 +135,13 @@ def compute_barrier(
                 f"the loss of `{pair.name}` is not finite on the line: a checkpoint has diverged, choose an earlier one"
             )
         found.append(one)
+    correct = [one.correct for one in found if one.correct is not None]
     return BarrierResult(
         models=tuple(pair.name for pair in pairs),
         states=tuple(pair.states for pair in pairs),
         alphas=found[0].alphas,
         losses=np.stack([one.losses for one in found]),
-        correct=_stack([one.correct for one in found]),
+        correct=np.stack(correct) if correct else None,
         distances=np.array([one.distance for one in found]),
         statistics=statistics if has_statistics else "",
         **samples.describe(),
@@ -176,11 +177,6 @@ def _tensors(objective: Objective, network: nn.Module) -> dict[str, Tensor]:
 
 def _buffers(network: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in network.named_buffers() if buffer.is_floating_point()}
-
-
-def _stack(tables: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    known = [table for table in tables if table is not None]
-    return np.stack(known) if known else None
 
 
 def _mix(first: Tensor, second: Tensor, alpha: float) -> Tensor:

@@ -35,10 +35,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
         keyword("quiet", options.Quiet, False),
     ]
 
-    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-
     def command(**given: Any) -> None:
-        given = defaults | given
         values = {option.name: option.read(given.pop(option.name)) for option in shown}
         check(spec.options, **values)
         _run(noun, given, values)
@@ -63,7 +60,7 @@ def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
     if "task" in given:
         given["task"] = options.load_task(given["task"])
     force = prepare_out(out, noun.name, style=style, force=force)
-    note = _once(print_note)
+    note = functools.cache(print_note)  # says no line twice
     with show_progress(quiet) as progress:
         result = run_noun(
             noun,
@@ -75,11 +72,6 @@ def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
     for line in result.describe():
         print_line(line)
     save_all(result, out, noun.name, style=style, force=force, quiet=quiet)
-
-
-def _once(say: Callable[[object], object]) -> Callable[[object], object]:
-    """Says no line twice."""
-    return functools.cache(say)
 
 
 def _parameter(option: Option) -> inspect.Parameter:

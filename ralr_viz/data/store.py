@@ -23,7 +23,7 @@ import platformdirs
 
 from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.errors import DataError, InputError
-from ralr_viz.foreign import one_line
+from ralr_viz.foreign import describe_error, one_line
 from ralr_viz.results.document import parse_json
 
 SCHEMA = 1
@@ -110,9 +110,7 @@ def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
         with_boxes = bool(manifest["boxes"])
         notes = tuple(str(note) for note in manifest.get("notes", ()))
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(
-            folder, f"`{MANIFEST}` is incomplete ({type(error).__name__}: {one_line(error)})"
-        ) from error
+        raise _damaged(folder, f"`{MANIFEST}` is incomplete ({describe_error(error)})") from error
     if not class_ids or len(class_names) != len(class_ids) or len(set(class_ids)) != len(class_ids):
         raise _damaged(folder, "class ids and names do not match")
     splits = {

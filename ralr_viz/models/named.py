@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz.errors import InputError
-from ralr_viz.foreign import one_line
+from ralr_viz.foreign import describe_error
 
 
 def call_named(named: str, **given: Any) -> Any:
@@ -32,13 +32,13 @@ def call_named(named: str, **given: Any) -> Any:
         try:
             factory = getattr(importlib.import_module(module), name)
         except (Exception, SystemExit) as error:
-            raise InputError(f"`{named}` cannot be imported: {_describe(error)}") from error
+            raise InputError(f"`{named}` cannot be imported: {describe_error(error)}") from error
         taken = _taken(factory, given)
         shown = ", ".join(f"{key}={value}" for key, value in taken.items())
         try:
             return factory(**taken)
         except (Exception, SystemExit) as error:
-            raise InputError(f"`{named}` failed: `{name}({shown})` raised {_describe(error)}") from error
+            raise InputError(f"`{named}` failed: `{name}({shown})` raised {describe_error(error)}") from error
 
 
 def _taken(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -50,11 +50,6 @@ def _taken(factory: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return given
     return {key: value for key, value in given.items() if key in parameters}
-
-
-def _describe(error: BaseException) -> str:
-    """Puts an exception on one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ralr_viz.errors import InputError
-from ralr_viz.foreign import one_line
+from ralr_viz.foreign import describe_error
 from ralr_viz.schedule.factor_scheduler import FactorScheduler, nested_schedulers, warn_of_batches
 from ralr_viz.schedule.factors import Amplification, Draw, check_count
 from ralr_viz.schedule.pieces import matched_factors
@@ -169,7 +169,7 @@ def _step_on_a_copy(base_scheduler: LRScheduler, steps: int) -> list[list[float]
         raise
     except Exception as error:  # whatever somebody's own scheduler raises
         raise InputError(
-            f"`base_scheduler` cannot be stepped {steps} times beforehand ({type(error).__name__}: {one_line(error)}): "
+            f"`base_scheduler` cannot be stepped {steps} times beforehand ({describe_error(error)}): "
             "MatchedRALR must know its LRs; check `total_steps`"
         ) from error
     return found

@@ -19,7 +19,6 @@ class Classification:
 
     name = "classification"
     score = Score("acc", "accuracy", "%")
-    samples = "images"
 
     def __init__(self, labels: np.ndarray) -> None:
         self._labels = labels

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import InputError
-from ralr_viz.foreign import one_line
+from ralr_viz.foreign import describe_error
 from ralr_viz.models.named import call_named
 from ralr_viz.models.outputs import tensors_in
 from ralr_viz.nouns import NOUNS
@@ -42,7 +42,6 @@ class OwnTask:
     name: str
     score: Score | None
     loss_unit: str = ""
-    samples: str = "batches"
 
     def read(self, limit: int | None = None) -> Batches:
         """The first batches of the loader, kept, so that every network sees the same.
@@ -56,7 +55,7 @@ class OwnTask:
         try:
             found = tuple(itertools.islice(iter(self.loader), limit))
         except Exception as error:
-            raise InputError(f"the loader of `{self.name}` failed: {_describe(error)}") from error
+            raise InputError(f"the loader of `{self.name}` failed: {describe_error(error)}") from error
         if not found:
             raise InputError(f"the loader of `{self.name}` gives no batch")
         return Batches(found, self.name, self.loss_unit, self.score, limit)
@@ -114,7 +113,7 @@ class OwnTask:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"the {what} of `{self.name}` failed: {_describe(error)}") from error
+            raise InputError(f"the {what} of `{self.name}` failed: {describe_error(error)}") from error
         summed = isinstance(value, tuple)
         first, weight = value if isinstance(value, tuple) else (value, float(count_samples(batch)))
         if not isinstance(first, Tensor) and what == "loss":
@@ -277,7 +276,3 @@ def place(batch: Batch, device: torch.device) -> Batch:
     if isinstance(batch, tuple | list):
         return type(batch)(place(value, device) for value in batch)
     return batch
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {one_line(error)}"

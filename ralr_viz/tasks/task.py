@@ -62,7 +62,6 @@ class Task(Protocol):
     Attributes:
         name: Such as ``classification``.
         score: How well a network does; None where only the loss says it.
-        samples: What a batch has several of, for texts: ``images``.
     """
 
     @property
@@ -70,9 +69,6 @@ class Task(Protocol):
 
     @property
     def score(self) -> Score | None: ...
-
-    @property
-    def samples(self) -> str: ...
 
     def prepare(self, model: nn.Module, batch: Batch) -> None:
         """Make a private network ready, and refuse one that the task cannot use; ``batch`` is the first.

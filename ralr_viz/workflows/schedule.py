@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ralr_viz.analysis.schedule import compute_schedule
 from ralr_viz.results.schedule import ScheduleResult
 from ralr_viz.train.optim import preview_lr
@@ -26,7 +28,7 @@ def preview_schedule(recipe: Recipe, seed: int = 0, controls: Sequence[str] = CO
     """
     check_seed(seed)
     base, factor = preview_lr(recipe, "ralr", seed)
-    arms: list = [("ralr", seed, factor)]
+    arms: list[tuple[str, int | None, np.ndarray]] = [("ralr", seed, factor)]
     for method in controls:
         own = None if method == "scaled" else seed  # whose factor is the same for all
         arms.append((method, own, preview_lr(recipe, method, seed)[1]))

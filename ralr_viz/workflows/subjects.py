@@ -17,11 +17,11 @@ from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
 from ralr_viz.results.bundle import Result
 from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.workflows.output import Say
 
 Given = Mapping[str, Any]
 """By the names of the options; what is left out has the noun's default."""
 _BRANCHES = "fork-branches"
-Say = Callable[[object], object]
 
 
 class Ears(NamedTuple):

@@ -88,9 +88,8 @@ def prepare_why(out: Path, options: WhyOptions) -> None:
     Raises:
         InputError: There is, or it is not.
     """
-    ours = (out / INDEX).is_file() and (
-        out / _STEM
-    ).is_dir()  # which may be written anew from what lies beside it
+    # the table that `why` wrote may be written anew from what lies beside it
+    ours = (out / INDEX).is_file() and (out / _STEM).is_dir()
     prepare_output(out, _STEM, style=options.style, force=options.force or ours, texts=["md"])
     resolve_runtime(options.device)
 
