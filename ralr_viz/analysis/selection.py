@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.nouns import cam as options
 from ralr_viz.results.cam import distinct_parts
 
 Rule = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -22,9 +23,9 @@ _STREAM = 0x43414D
 def select_pictures(
     comparison: Comparison,
     *,
-    rule: str = "random",
-    count: int = 8,
-    seed: int = 0,
+    rule: str = options.ROWS.default,
+    count: int = options.COUNT.default,
+    seed: int = options.SEED.default,
     progress: Progress | None = None,
 ) -> Comparison:
     """The same networks on a few of the images, as a figure shows them.

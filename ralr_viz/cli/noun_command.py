@@ -12,10 +12,10 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.noun_inputs import INPUTS, keyword
+from ralr_viz.cli.noun_inputs import INPUTS, keyword, parameter
 from ralr_viz.cli.output import describe_command, prepare_out, print_nothing, save_all
 from ralr_viz.cli.progress import show_progress
-from ralr_viz.nouns import Noun, Option, check
+from ralr_viz.nouns import Noun, check
 
 _OUT = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the figure and its numbers.")]
 
@@ -28,7 +28,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
     parameters = [
         *before,
         keyword("out", _OUT),
-        *(_parameter(option) for option in shown),
+        *(parameter(option) for option in shown),
         *after,
         keyword("style", options.Style, "icml"),
         keyword("force", options.Force, False),
@@ -72,23 +72,3 @@ def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
     for line in result.describe():
         print_line(line)
     save_all(result, out, noun.name, style=style, force=force, quiet=quiet)
-
-
-def _parameter(option: Option) -> inspect.Parameter:
-    kind: Any = str if option.many == "comma" else option.of_one
-    default = option.default
-    if option.many == "comma":
-        default = ",".join(f"{value:g}" for value in option.default)
-    elif option.many == "repeated":
-        kind = list[option.of_one]  # type: ignore[name-defined]
-    if option.default is None:
-        kind = kind | None
-    numeric = not option.many and option.of_one in (int, float)
-    declared = typer.Option(
-        option.flags,
-        metavar=option.metavar,
-        min=option.least if numeric else None,
-        max=option.most if numeric else None,
-        help=option.help,
-    )
-    return keyword(option.name, Annotated[kind, declared], default)

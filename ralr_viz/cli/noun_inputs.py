@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ralr_viz.cli import options
-from ralr_viz.nouns import Noun
+from ralr_viz.nouns import Noun, Option
+from ralr_viz.nouns.cam import CHOICE
 
 Parameters = tuple[list[inspect.Parameter], list[inspect.Parameter]]
 
@@ -18,6 +19,27 @@ Parameters = tuple[list[inspect.Parameter], list[inspect.Parameter]]
 def keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     """A parameter of a command."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def parameter(option: Option) -> inspect.Parameter:
+    """The parameter of a command that an option of a noun makes."""
+    kind: Any = str if option.many == "comma" else option.of_one
+    default = option.default
+    if option.many == "comma":
+        default = ",".join(f"{value:g}" for value in option.default)
+    elif option.many == "repeated":
+        kind = list[option.of_one]  # type: ignore[name-defined]
+    if option.default is None:
+        kind = kind | None
+    numeric = not option.many and option.of_one in (int, float)
+    declared = typer.Option(
+        option.flags,
+        metavar=option.metavar,
+        min=option.least if numeric else None,
+        max=option.most if numeric else None,
+        help=option.help,
+    )
+    return keyword(option.name, Annotated[kind, declared], default)
 
 
 _AUGMENT = Annotated[
@@ -63,17 +85,6 @@ _IMAGES = Annotated[
 ]
 # click's options take one value each; the others of `--images A B C` arrive as arguments
 _MORE_IMAGES = Annotated[list[Path] | None, typer.Argument(metavar="--images FILE", hidden=True)]
-_ROWS = Annotated[
-    str,
-    typer.Option(
-        "--rows",
-        help="Rule that chooses the images: random, classes (random, classes in turn), or gain or loss: "
-        "where the second checkpoint's probability of the true class exceeds the first's, or falls "
-        "short of it, the most.",
-    ),
-]
-_COUNT = Annotated[int, typer.Option("--count", min=1, max=64, help="Images to choose from the split.")]
-_SEED = Annotated[int, typer.Option("--seed", min=0, help="Of a random choice.")]
 
 
 def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Parameters:
@@ -187,9 +198,7 @@ def _picture_parameters(noun: Noun) -> Parameters:
     chosen = [
         keyword("images", _IMAGES, None),
         keyword("more", _MORE_IMAGES, None),
-        keyword("rows", _ROWS, "random"),
-        keyword("count", _COUNT, 8),
-        keyword("seed", _SEED, 0),
+        *map(parameter, CHOICE),
     ]
     return before, [*chosen, *after]
 

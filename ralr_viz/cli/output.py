@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -50,7 +49,7 @@ def print_nothing(line: object) -> None:
 
 def with_command(result: AnyResult) -> AnyResult:
     """A result that names this command, before what it was computed from."""
-    return dataclasses.replace(result, provenance=describe_command() | dict(result.provenance))
+    return result.asked_by(describe_command())
 
 
 def describe_command() -> dict[str, str]:

@@ -32,6 +32,18 @@ LAYER = Option(
 DIFFERENCE = Option("difference", False, "Rows of signed differences from the first checkpoint.")
 VERIFY = Option("verify", False, "Hold the maps against the grad-cam package and the logits first.")
 
+ROWS = Option(
+    "rows",
+    "random",
+    "Rule that chooses the images: random, classes (random, classes in turn), or gain or loss: "
+    "where the second checkpoint's probability of the true class exceeds the first's, or falls "
+    "short of it, the most.",
+)
+COUNT = Option("count", 8, "Images to choose from the split.", least=1, most=64)
+SEED = Option("seed", 0, "Of a random choice.", least=0)
+CHOICE = (ROWS, COUNT, SEED)
+"""Of `select_pictures`, which chooses what the maps are of."""
+
 SPEC = Spec(
     """Class activation maps (the paper's Figure 3): images in columns, a row for each checkpoint.
 

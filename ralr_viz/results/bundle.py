@@ -16,10 +16,11 @@ import math
 import pkgutil
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -83,6 +84,10 @@ class Result:
         return all(_same(value, others[name]) for name, value in mine.items())
 
     __hash__ = None  # type: ignore[assignment]
+
+    def asked_by(self, provenance: Mapping[str, Any]) -> Self:
+        """The same with who asked for it, before what it was computed from."""
+        return dataclasses.replace(self, provenance=dict(provenance) | self.provenance)
 
     def describe(self) -> list[str]:
         """Its numbers, a line each, as its command prints them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -15,6 +16,11 @@ from ralr_viz.results.uncertainty import bootstrap_counts
 DRAWS = 1000
 """Bootstrap resamples of the images for the churn."""
 _CHUNK = 1 << 22  # numbers of a chunk of resamples
+
+
+def nearest_late(epochs: Iterable[int], last: int) -> int:
+    """Of kept epochs the one nearest to 2/3 of the last, the lower of two."""
+    return min(epochs, key=lambda epoch: (abs(epoch - 2 * last / 3), epoch))
 
 
 def late_start(epochs: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ralr_viz.comparison import Progress
@@ -57,8 +56,7 @@ def draw_demo(
     Returns:
         The folder of the figures.
     """
-    schedule, pictures = preview_schedule(load_recipe(RECIPE, [])), out / "figures"
-    schedule = replace(schedule, provenance=dict(provenance) | dict(schedule.provenance))
+    schedule, pictures = preview_schedule(load_recipe(RECIPE, [])).asked_by(provenance), out / "figures"
     for line in schedule.describe():
         tell(line)
     again = _prepare(out, _SCHEDULE, force, provenance)

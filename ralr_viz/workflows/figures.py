@@ -11,6 +11,7 @@ from typing import Any
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import NOUNS
+from ralr_viz.results.movement import nearest_late
 from ralr_viz.results.run import RunRecord, find_runs, load_run
 from ralr_viz.train.checkpoint import saved_epochs
 from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
@@ -225,14 +226,14 @@ def choose_epochs(experiment: Experiment) -> list[str]:
     Raises:
         InputError: The arms have kept no earlier epoch in common.
     """
-    last, common = experiment.epochs, _earlier_epochs(experiment)
+    common = _earlier_epochs(experiment)
     folders = [experiment.runs[arm][experiment.seed] for arm in experiment.arms]
     if not common:
         raise InputError(
             f"the runs in `{experiment.folder}` have kept no earlier epoch in common: train with "
             "--set keep=0.6666666666666666,1.0"
         )
-    early = min(common, key=lambda epoch: (abs(epoch - 2 * last / 3), epoch))
+    early = nearest_late(common, experiment.epochs)
     return [f"{folder}{at}" for folder in folders for at in (f"@{early}", "")]
 
 

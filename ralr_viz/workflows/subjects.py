@@ -6,7 +6,6 @@ What only one noun needs is imported where it is opened: a command starts with n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ralr_viz.comparison.path import kept_states
 from ralr_viz.comparison.samples import check_split
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
+from ralr_viz.nouns.cam import COUNT, ROWS, SEED
 from ralr_viz.results.bundle import Result
 from ralr_viz.train.runtime import resolve_runtime
 from ralr_viz.workflows.output import Say
@@ -65,7 +65,7 @@ def run_noun(
     found: Result = noun.load("compute")(subject, **own, **more, progress=ears.progress)
     for note in found.remarks():
         ears.say(note)
-    return replace(found, provenance=dict(provenance) | dict(found.provenance))
+    return found.asked_by(provenance)
 
 
 def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Comparison, dict[str, Any]]:
@@ -107,13 +107,13 @@ def _open_pictures(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
     images, more, networks = given.get("images") or [], given.get("more") or [], len(given["ckpt"])
     if more and not images:
         raise InputError(f"`{more[0]}` follows no option: write --ckpt {more[0]} or --images {more[0]}")
-    files, rule, count = [*images, *more], given.get("rows", "random"), given.get("count", 8)
+    files, rule, count = [*images, *more], given.get("rows", ROWS.default), given.get("count", COUNT.default)
     check_rule(rule, networks, from_files=bool(files))
     difference = own.get("difference", False) and networks > 1
     check_pictures(len(files) or count, networks, difference=difference)
     found, _ = _open_networks(inputs, {**given, "files": files}, own, ears)
     if not files:
-        seed = given.get("seed", 0)
+        seed = given.get("seed", SEED.default)
         found = select_pictures(found, rule=rule, count=count, seed=seed, progress=ears.progress)
     ears.say(f"images: {found.samples.selection}")
     return found, {}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ralr_viz.comparison import Progress
+from ralr_viz.analysis.activations import compute_activations
+from ralr_viz.comparison import Progress, compare
 from ralr_viz.errors import InputError
+from ralr_viz.results.activations import ActivationsResult
+from ralr_viz.results.movement import nearest_late
+from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint, saved_epochs
 from ralr_viz.workflows.report.gathering import Options
-
-if TYPE_CHECKING:
-    from ralr_viz.results.activations import ActivationsResult
-    from ralr_viz.train.checkpoint import Checkpoint
 
 _REMEDY = "train with `--set keep=0.6666666666666666,1.0`, or give two states to `ralr-viz activations`"
 
@@ -37,10 +36,6 @@ def compute_late_activations(
     Raises:
         InputError: No earlier state that all sides have kept, or images of different splits.
     """
-    from ralr_viz.analysis.activations import compute_activations
-    from ralr_viz.comparison import compare
-    from ralr_viz.train.checkpoint import load_checkpoint
-
     before = [load_checkpoint(spec, **options.theirs) for spec in _earlier_states(checkpoints, folders)]
     comparison = compare(
         [state for pair in zip(before, checkpoints, strict=True) for state in pair],
@@ -59,14 +54,11 @@ def compute_late_activations(
             (f"epoch {earlier.epoch}", f"epoch {later.epoch}")
             for earlier, later in zip(before, checkpoints, strict=True)
         ),
-        provenance=dict(options.provenance) | result.provenance,
-    )
+    ).asked_by(options.provenance)
 
 
 def _earlier_states(checkpoints: Sequence[Checkpoint], folders: Sequence[Path]) -> list[str]:
     """``--ckpt`` of each side at the epoch nearest to 2/3 of what it is looked at, of those that all have kept."""
-    from ralr_viz.train.checkpoint import saved_epochs
-
     if len(folders) < len(checkpoints):
         raise InputError(f"weights without a run have no earlier state; {_REMEDY}")
     last = min(checkpoint.epoch or 0 for checkpoint in checkpoints)
@@ -74,5 +66,5 @@ def _earlier_states(checkpoints: Sequence[Checkpoint], folders: Sequence[Path]) 
     before = {epoch for epoch in common if epoch < last}
     if not before:
         raise InputError(f"the runs have kept no earlier epoch in common; {_REMEDY}")
-    early = min(before, key=lambda epoch: (abs(epoch - 2 * last / 3), epoch))
+    early = nearest_late(before, last)
     return [f"{folder}@{early}" for folder in folders]

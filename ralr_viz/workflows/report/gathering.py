@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ralr_viz.comparison import Progress
-from ralr_viz.results.bundle import Result
 from ralr_viz.workflows.report.sides import Source
-
-AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,3 @@ class Gathering:
     seeds: list[int | None] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-    def noted(self, result: AnyResult) -> AnyResult:
-        """A result that says who asked for it, before what it was computed from."""
-        return replace(result, provenance=dict(self.options.provenance) | dict(result.provenance))

@@ -174,7 +174,8 @@ def _embed(
     try:
         _check_sample(predictions[0], rows)
         taken = [take_images(p, rows) for p in predictions]
-        return now.noted(compute_embedding(taken, seed=now.options.seed, progress=now.progress))
+        found = compute_embedding(taken, seed=now.options.seed, progress=now.progress)
+        return found.asked_by(now.options.provenance)
     except InputError as error:
         now.missing["embeddings"] = str(error)
         return None
@@ -207,7 +208,7 @@ def _join_curves(sides: Sequence[Side], now: Gathering) -> CurvesResult | None:
         )
         return None
     try:
-        return now.noted(compute_curves(records))
+        return compute_curves(records).asked_by(now.options.provenance)
     except InputError as error:
         now.missing["curves"] = str(error)
         return None
