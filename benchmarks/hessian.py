@@ -29,8 +29,8 @@ from ralr_viz.analysis.spectrum.hessian import HessianOperator, rademacher
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
+from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.train import load_checkpoint
-from ralr_viz.train.runtime import resolve_runtime
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecated parts of torch in its dependencies

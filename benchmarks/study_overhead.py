@@ -17,12 +17,12 @@ import torch
 from timing import make_parser, measure, print_machine, print_table, run, say, verdict
 
 from ralr_viz.data import data_root, load_dataset
+from ralr_viz.recipe import load_recipe
 from ralr_viz.study.engine import run_all
 from ralr_viz.study.execute import ExecuteOptions
 from ralr_viz.study.slots import LocalExecutor, Slot
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import load_recipe
 
 ENGINE, HERE, IMPORT = "ralr-viz study run", "the training alone", "import torch"
 TARGET = 3

@@ -45,11 +45,11 @@ from ralr_viz.data import Dataset, data_root, load_dataset
 from ralr_viz.data.augment import crop_batch, normalise_batch, pad_images, plan_epoch
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
+from ralr_viz.recipe import Recipe, load_recipe
+from ralr_viz.runtime.device import Runtime, configure, resolve_runtime
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.optim import build_optimizer
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import Recipe, load_recipe
-from ralr_viz.train.runtime import Runtime, configure, resolve_runtime
 from ralr_viz.train.training import StepReport, train_step
 
 RECIPE = "cifar10-resnet20-short"

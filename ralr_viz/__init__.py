@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.render import render_study
     from ralr_viz.study.render_decision import render_decision
     from ralr_viz.study.table import compute_study
-    from ralr_viz.tasks import task
+    from ralr_viz.tasks.own import task
     from ralr_viz.train import RunWriter, load_checkpoint
     from ralr_viz.workflows.why import WhyOptions, why
 
@@ -106,7 +106,7 @@ _FIXED = {
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
     "WhyOptions": "ralr_viz.workflows.why",
-    "task": "ralr_viz.tasks",
+    "task": "ralr_viz.tasks.own",
     "why": "ralr_viz.workflows.why",
 }
 

@@ -14,7 +14,8 @@ from hypothesis import settings
 from PIL import Image
 
 from ralr_viz.data import import_dataset
-from ralr_viz.train.recipe import Recipe
+from ralr_viz.recipe import Recipe
+from ralr_viz.tasks.classification.recipe import ClassificationRecipe
 
 # A deadline of 200 ms says how busy the machine is, not whether the code is right.
 settings.register_profile("ralr-viz", deadline=None)
@@ -86,7 +87,7 @@ def make_recipe() -> Callable[..., Recipe]:
             "precision": "fp32",
             "name": "squares-resnet20",
         }
-        return Recipe(**(values | changes))  # type: ignore[arg-type]
+        return ClassificationRecipe(**(values | changes))  # type: ignore[arg-type]
 
     return make
 

@@ -171,10 +171,10 @@ def test_package_loop_trains_as_train_run_does(load, tiny_cifar10, tmp_path):
     from dataclasses import replace
 
     from ralr_viz.data import load_dataset
+    from ralr_viz.recipe import load_recipe
+    from ralr_viz.runtime.device import resolve_runtime
     from ralr_viz.train.loop import train_run
     from ralr_viz.train.prepare import prepare_run
-    from ralr_viz.train.recipe import load_recipe
-    from ralr_viz.train.runtime import resolve_runtime
 
     module = load("training")
     recipe = replace(

@@ -18,9 +18,9 @@ from ralr_viz.cli.app import app, main
 from ralr_viz.data import import_dataset, load_dataset
 from ralr_viz.data.known import KNOWN
 from ralr_viz.models import build_model
+from ralr_viz.recipe import recipe_names
 from ralr_viz.results.bundle import load_result
 from ralr_viz.results.run import load_run
-from ralr_viz.train.recipe import recipe_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

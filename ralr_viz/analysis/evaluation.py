@@ -8,8 +8,8 @@ import torch
 
 from ralr_viz.comparison import Comparison
 from ralr_viz.errors import InputError
-from ralr_viz.train.evaluate import Evaluation, evaluate
-from ralr_viz.train.runtime import configure
+from ralr_viz.runtime.device import configure
+from ralr_viz.tasks.classification.evaluate import Evaluation, evaluate
 
 
 def evaluate_networks(comparison: Comparison) -> tuple[Evaluation, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import Call, capture, copy_detached
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.tasks.eval_mode import eval_mode
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ralr_viz.analysis.capture import Call, capture, frozen_parameters
 from ralr_viz.analysis.maps import FIRST, MapAxes, Shape, find_axes, find_tokens
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.outputs import find_logits
-from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.tasks.eval_mode import eval_mode
 
 
 def find_gradient_layer(model: nn.Module, probe: Tensor) -> str | None:

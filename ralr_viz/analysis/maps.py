@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from ralr_viz.analysis.capture import capture
-from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.tasks.eval_mode import eval_mode
 
 Shape = tuple[int, ...]
 

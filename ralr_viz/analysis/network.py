@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ralr_viz.models.outputs import check_outputs, count_labelled, return_logits
-from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.tasks.eval_mode import eval_mode
 
 
 @contextmanager

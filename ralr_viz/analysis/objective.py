@@ -18,10 +18,10 @@ from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
-from ralr_viz.tasks import Classification, Task
-from ralr_viz.tasks.own import count_samples
-from ralr_viz.tasks.task import Batch
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.batches import Batch, count_samples
+from ralr_viz.tasks.classification.loss import Classification
+from ralr_viz.tasks.task import Criterion
 
 Weights = Sequence[Tensor]
 """One tensor for each parameter, in the order of `Objective.names`."""
@@ -45,7 +45,7 @@ class Objective:
     def __init__(
         self,
         model: nn.Module,
-        task: Task,
+        task: Criterion,
         batches: Callable[[], Iterator[Batch]],
         runtime: Runtime,
         total_weight: float | None = None,
@@ -179,7 +179,7 @@ class _Box:
 class _Forward(nn.Module):
     """A forward pass by way of the task's loss, which alone knows how the network is called."""
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    def __init__(self, model: nn.Module, task: Criterion) -> None:
         super().__init__()
         self.model, self.task = model, task
 

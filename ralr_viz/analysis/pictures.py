@@ -12,7 +12,7 @@ from torch import Tensor
 from ralr_viz.comparison.network import check_scale
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 """Normalised images (b, 3, H, W) and targets (b,) to columns of b rows each."""

@@ -22,7 +22,7 @@ from ralr_viz.comparison import Comparison, Network, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
 
 _LARGEST_FEATURE = 1e15
 """Distances and covariances square features and sum them over units and images."""

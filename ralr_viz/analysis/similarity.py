@@ -18,8 +18,8 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import similarity as options
 from ralr_viz.nouns.option import SEED
 from ralr_viz.results.similarity import SimilarityResult
-from ralr_viz.train.evaluate import eval_mode
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.eval_mode import eval_mode
 
 Key = str | int
 """Tells networks apart, however often one is named."""

@@ -12,7 +12,7 @@ from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.maps import FIRST, Shape, find_axes
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.outputs import of_its_size
-from ralr_viz.train.evaluate import eval_mode
+from ralr_viz.tasks.eval_mode import eval_mode
 
 
 def find_stages(model: nn.Module, probe: Tensor, layers: Sequence[str] | None = None) -> dict[str, Shape]:

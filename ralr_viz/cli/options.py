@@ -11,7 +11,7 @@ import typer
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
-    from ralr_viz.tasks import OwnTask
+    from ralr_viz.tasks.own import OwnTask
 
 Data = Annotated[
     Path | None,

@@ -69,7 +69,7 @@ def report(
     from ralr_viz.comparison.samples import SPLITS
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
-    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.runtime.device import resolve_runtime
     from ralr_viz.workflows.report import gather_inputs
     from ralr_viz.workflows.report.gathering import Options
     from ralr_viz.workflows.report.sides import find_sources

@@ -39,7 +39,7 @@ def run(
     from ralr_viz.train.prepare import finished_result, read_prepared_run
 
     if stop_at_eof:
-        from ralr_viz.train.stop import watch_stdin
+        from ralr_viz.runtime.stop import watch_stdin
 
         watch_stdin()
 

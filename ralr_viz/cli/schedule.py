@@ -33,7 +33,7 @@ def schedule(
 
     Example: ralr-viz schedule cifar100-resnet110 --seed 3
     """
-    from ralr_viz.train.recipe import check_seed, load_recipe
+    from ralr_viz.recipe import check_seed, load_recipe
     from ralr_viz.workflows.schedule import preview_schedule
 
     check_seed(seed)

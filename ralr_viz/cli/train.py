@@ -16,7 +16,7 @@ from ralr_viz.cli.lines import print_json, print_line, print_note
 from ralr_viz.errors import DivergedError, InterruptedRunError, StorageError
 
 if TYPE_CHECKING:
-    from ralr_viz.train.ranks import Ranks
+    from ralr_viz.runtime.ranks import Ranks
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Packaged recipe (see `ralr-viz recipes`) or a TOML file.")
@@ -50,7 +50,7 @@ Prepare = Annotated[bool, typer.Option("--prepare", help="Only write the run dir
 
 def recipes(as_json: options.Json = False) -> None:
     """List the packaged recipes and what each reproduces."""
-    from ralr_viz.train.recipe import load_recipe, recipe_names
+    from ralr_viz.recipe import load_recipe, recipe_names
 
     rows = [load_recipe(name) for name in recipe_names()]
     if as_json:
@@ -136,8 +136,8 @@ def _train_methods(
     quiet: bool,
 ) -> None:
     from ralr_viz.data import data_root
+    from ralr_viz.recipe import load_recipe
     from ralr_viz.train.methods import check_runnable, prepare_methods
-    from ralr_viz.train.recipe import load_recipe
 
     overrides = list(settings or [])
     if precision != "auto":
@@ -166,7 +166,7 @@ def _train_methods(
 @contextlib.contextmanager
 def joined_ranks(device: str) -> Iterator[Ranks]:
     """The processes of `torchrun`, if any, of which rank 0 speaks for all, before any of them ends."""
-    from ralr_viz.train.ranks import PeerError
+    from ralr_viz.runtime.ranks import PeerError
     from ralr_viz.train.torchrun import join_ranks
 
     try:

@@ -78,9 +78,9 @@ def _epoch(report: StepReport) -> str:
 
 def _facts(report: StepReport) -> str:
     parts = [f"LR {report.lr:.3g} (×{report.factor:.2f})", f"loss {report.loss:.3f}"]
-    if report.record is not None:
-        for name, shown in (("val_acc", "val"), ("test_acc", "test")):
-            if report.record.get(name) is not None:
-                parts.append(f"{shown} {report.record[name]:.1f} %")
-    parts.append(f"{report.images_per_second:.0f} images/s")
+    score = report.task.score
+    if report.record is not None and score is not None:
+        values = {split: report.record.get(f"{split}_{score.key}") for split in ("val", "test")}
+        parts += [f"{split} {score.show(v, 1)}" for split, v in values.items() if v is not None]
+    parts.append(f"{report.speed:.0f} {report.task.samples_name}/s")
     return "  ".join(parts)

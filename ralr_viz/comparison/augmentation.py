@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from ralr_viz.comparison.network import Network
 from ralr_viz.comparison.samples import Samples
-from ralr_viz.data.augment import crop_batch, pad_images, plan_epoch
+from ralr_viz.data.augment import augment_once
 from ralr_viz.errors import InputError
 
 _MIXED = ("cutmix", "cutout", "mixup")
@@ -39,28 +38,6 @@ def augment_samples(samples: Samples, networks: Sequence[Network], seed: int) ->
         words += f" (without its {', '.join(sorted(left_out))})"
     images = augment_once(np.asarray(samples.images), padding=padding, flip=flip, seed=seed)
     return replace(samples, images=images, augmentation=words)
-
-
-def augment_once(images: np.ndarray, *, padding: int, flip: bool, seed: int = 0) -> np.ndarray:
-    """One fixed draw of training's augmentation: (n, H, W, 3) uint8, each image cropped and mirrored at random.
-
-    A network normalises by the statistics of what it was trained on. Statistics measured on images without
-    the black borders of padded crops are others: of the published CIFAR-10 baseline they raise the training
-    loss from 0.29 to 0.39 nats at the very same weights.
-
-    Cutout, Mixup and CutMix are left out, also where a network was trained with them: the images and labels
-    stay whole, so that the loss is the plain one.
-
-    Args:
-        images: (n, H, W, 3) uint8.
-        padding: Of the random crop, in pixels.
-        flip: Whether half of the images are mirrored.
-        seed: Of the draw; equal for networks that are compared.
-    """
-    plan = plan_epoch(seed, 0, len(images), padding=padding, flip=flip)
-    plan = replace(plan, order=torch.arange(len(images)))
-    padded = pad_images(torch.from_numpy(np.array(images)), padding)
-    return crop_batch(padded, plan, 0, len(images), padding).numpy()
 
 
 def _augmentation(network: Network) -> tuple[int, bool]:

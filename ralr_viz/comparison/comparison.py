@@ -14,20 +14,19 @@ from torch import nn
 
 from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.files import read_files
-from ralr_viz.comparison.network import Network, Triple, check_scale, name_checkpoints, plain_network
+from ralr_viz.comparison.network import PLAIN, Network, Triple, check_scale, name_checkpoints, plain_network
+from ralr_viz.comparison.of_task import task_of
 from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
-from ralr_viz.tasks import Batches, OwnTask
-from ralr_viz.tasks.task import Batch
+from ralr_viz.runtime.device import Runtime, resolve_runtime
+from ralr_viz.tasks.batches import Batch, Batches
+from ralr_viz.tasks.own import OwnTask
+from ralr_viz.tasks.task import Task
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
-from ralr_viz.train.runtime import Runtime, resolve_runtime
 
 Source = str | os.PathLike[str] | Checkpoint | nn.Module
 """A run directory, ``DIR@200``, ``DIR@best``, a checkpoint file, or a network."""
-
-_PLAIN = ((0.0,) * 3, (1.0,) * 3)
-"""Normalisation of networks whose task has no images."""
 
 Progress = Callable[[int, int, str], object]
 """Called as ``progress(done, total, what)``."""
@@ -44,7 +43,7 @@ class Comparison:
         batch: Images a forward pass; None for what the analysis takes.
         named: The names are the caller's, not made from what the networks differ in.
         notes: What a reader should know of how it came about, a sentence each.
-        task: Of the caller's own, whose batches the samples are then; None for labelled images.
+        task: Whose batches the samples are; None for labelled images.
         memory: What was computed of it and will be asked for again.
     """
 
@@ -54,7 +53,7 @@ class Comparison:
     batch: int | None = None
     named: bool = False
     notes: tuple[str, ...] = ()
-    task: OwnTask | None = None
+    task: OwnTask | Task | None = None
     memory: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -67,7 +66,8 @@ class Comparison:
 
     def build(self, i: int) -> nn.Module:
         """A private copy of network ``i`` in eval mode; see `Network.build`."""
-        return self.networks[i].build(classifier=self.task is None)
+        make = getattr(self.task, "build", None)  # which an objective of the caller's own has not
+        return self.networks[i].build(classifier=self.task is None, make=make)
 
     def labelled(self) -> Samples:
         """The images that the networks look at.
@@ -111,6 +111,8 @@ class Comparison:
             InputError: The images are the caller's own, or as `compare`.
         """
         samples = self.samples
+        if isinstance(samples, Batches) and samples.split and self.task is not None:
+            return replace(self, samples=self.task.read(samples.limit, split, self.batch))
         if samples.store is None:
             raise InputError(
                 f"images of your own have no `{split}` images beside them: compare the networks on those, too"
@@ -126,8 +128,9 @@ class Comparison:
         Raises:
             InputError: The networks were trained with different augmentation.
         """
-        if isinstance(self.samples, Batches):  # which are as the loader gave them
-            return self
+        if isinstance(self.samples, Batches):
+            samples = self.samples if self.task is None else self.task.augmented(self.samples, seed)
+            return replace(self, samples=samples)
         return replace(self, samples=augment_samples(self.samples, self.networks, seed))
 
     def facts(self) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def compare(
     limit: int | None = None,
     images: np.ndarray | None = None,
     files: Sequence[str | os.PathLike[str]] = (),
-    task: OwnTask | None = None,
+    task: OwnTask | Task | None = None,
     labels: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
     class_names: Sequence[str] = (),
@@ -173,7 +176,8 @@ def compare(
         limit: At most so many images of the split, evenly spread.
         images: Instead of a data set: (n, H, W, 3) uint8.
         files: Instead of either: pictures of any size, in files.
-        task: Instead of images: of your own, see `ralr_viz.task`; ``limit`` is then of its batches.
+        task: Instead of images: of your own, see `ralr_viz.task`; ``limit`` is then of its batches. Left out, that of
+            the checkpoints' recipe, whose ``limit`` is of samples.
         labels, boxes, class_names: Of ``images``, as `Samples` has them.
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
         arch, num_classes, image_size: For checkpoint files that do not say theirs.
@@ -202,8 +206,10 @@ def compare(
     notes: tuple[str, ...] = ()
     scales: list[Any] | None = None
     samples: Samples | Batches
+    if task is None:
+        task = task_of(checkpoints, root)
     if task is not None:
-        samples, scales = task.read(limit), [_PLAIN] * len(opened)
+        samples, scales = task.read(limit, split, batch), [PLAIN] * len(opened)
     elif files:
         samples, scales = read_files(
             [Path(file) for file in files], opened, root=root, size=image_size, scale=own

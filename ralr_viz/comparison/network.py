@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from ralr_viz.results.names import method_name, tell_apart
 from ralr_viz.train.checkpoint import Checkpoint
 
 Triple = tuple[float, float, float]
+PLAIN: tuple[Triple, Triple] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Normalisation of networks whose task makes its own batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +60,18 @@ class Network:
         """Equal for networks that are one file or one module, whatever they are called."""
         return self.checkpoint.sha256 if self.checkpoint else id(self.source)
 
-    def build(self, *, classifier: bool = True) -> nn.Module:
+    def build(self, *, classifier: bool = True, make: Callable[[], nn.Module] | None = None) -> nn.Module:
         """A private copy in eval mode, to be moved and changed at will.
 
         Args:
-            classifier: As in `Checkpoint.build`.
+            classifier, make: As in `Checkpoint.build`.
 
         Raises:
             CheckpointError: The weights belong to another architecture or number of classes.
             InputError: The module is TorchScript.
         """
         if isinstance(self.source, Checkpoint):
-            return self.source.build(classifier=classifier)
+            return self.source.build(classifier=classifier, make=make)
         return copy.deepcopy(plain_network(self.source)).eval()
 
     def facts(self) -> dict[str, Any]:

@@ -54,7 +54,10 @@ class KeptStates(Mapping[int, State]):
         return load_checkpoint(self._specs[epoch], arch=self._arch)
 
     def __getitem__(self, epoch: int) -> State:
-        return dict(self.checkpoint(epoch).build(classifier=False).named_parameters())
+        checkpoint = self.checkpoint(epoch)
+        if checkpoint.parameters and set(checkpoint.parameters) <= checkpoint.weights.keys():
+            return {name: checkpoint.weights[name] for name in checkpoint.parameters}
+        return dict(checkpoint.build(classifier=False).named_parameters())
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._specs)

@@ -10,9 +10,9 @@ from torch import nn
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.densenet import DenseNet
-from ralr_viz.models.named import call_named
 from ralr_viz.models.resnet import ResNet
 from ralr_viz.models.wrn import WideResNet
+from ralr_viz.own_code import call_named
 
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "resnet20": partial(ResNet, 20),

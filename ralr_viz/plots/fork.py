@@ -185,17 +185,20 @@ def _painters(result: ForkResult) -> list[Painter]:
     """The panels that there are numbers for."""
     split = _SPLITS[result.split]
     painters = [
-        _curve(f"{result.split}_loss", f"{split} loss (nats)"),
-        _curve(f"{result.split}_acc", f"{split} accuracy (%)"),
-        _curve("train_loss", "training loss (nats)"),
+        _curve(f"{result.split}_loss", result.in_unit(f"{split} loss")),
+        _curve(f"{result.split}_acc", f"{split} {result.score_label}"),
+        _curve("train_loss", result.in_unit("training loss")),
         _curve("distance", "distance from fork"),
-        _against_sum_lr(f"{result.split}_loss", f"{split} loss (nats)"),
+        _against_sum_lr(f"{result.split}_loss", result.in_unit(f"{split} loss")),
     ]
     painters.append(
         _draw_differences if len(result.factors) > 1 else _curve("step_length", "epoch step ‖Δw‖")
     )
     if result.has_probes:
-        painters += [_probe("sharpness", "sharpness (nats)"), _probe("barrier", "barrier (nats)")]
+        painters += [
+            _probe("sharpness", result.in_unit("sharpness")),
+            _probe("barrier", result.in_unit("barrier")),
+        ]
         painters.append(_curve("step_length", "epoch step ‖Δw‖"))
     return painters
 

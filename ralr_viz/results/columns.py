@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from ralr_viz.results.tasks import Score
 
 ACCURACY_WORDS = (
     *("acc", "accuracy", "top1", "top1acc", "top1accuracy"),
@@ -104,4 +108,20 @@ SELECTING = ("val_loss", "train_loss")
 """Losses whose lowest value makes an epoch the best; the first that was measured."""
 EVALUATED = ("val_loss", "val_acc", "test_loss", "test_acc")
 """What is measured after an epoch on held-out images."""
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "samples_per_second")
+
+
+def evaluated_columns(score: Score | None) -> tuple[str, ...]:
+    """What is measured after an epoch on held-out samples, loss and score."""
+    names = ["loss"] + ([] if score is None else [score.key])
+    return tuple(f"{split}_{name}" for split in ("val", "test") for name in names)
+
+
+def speed_column(samples_name: str) -> str:
+    """Where the speed of a training stands in a record."""
+    return "images_per_second" if samples_name == "images" else "samples_per_second"
+
+
+def speed_of(record: Mapping[str, Any]) -> Any:
+    """Samples a second of a record or a result, of images or others; None where it has none."""
+    return record.get("images_per_second", record.get("samples_per_second"))

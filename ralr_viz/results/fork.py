@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, PlaceOn
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.uncertainty import student_interval
 
 CURVES = (
@@ -23,11 +23,10 @@ CURVES = (
     "step_length",
 )
 """Quantities that are measured after each epoch since the fork."""
-_UNITS = {"acc": "%", "loss": "nats", "distance": "", "sharpness": "nats", "barrier": "nats"}
 
 
 @dataclass(frozen=True, eq=False)
-class ForkResult(Result):
+class ForkResult(LossResult):
     r"""B continuations (branches) of one checkpoint, T epochs each.
 
     A branch trains the first K epochs at the scheduled learning rate times its factor, the others at factor 1;
@@ -50,8 +49,8 @@ class ForkResult(Result):
         base_lr: (T,) float64 scheduled learning rate of each epoch.
         lr: (B, T + 1) learning rate in use.
         sum_lr: (B, T + 1) Σ of it over the epochs since the fork.
-        train_loss: (B, T + 1) nats, eval mode, without augmentation, on a fixed sample of training images.
-        val_loss, val_acc, test_loss, test_acc: (B, T + 1) nats and per cent.
+        train_loss: (B, T + 1) nats, eval mode, without augmentation, on a fixed sample of what is trained on.
+        val_loss, val_acc, test_loss, test_acc: (B, T + 1) loss and score, of images nats and per cent.
         distance: (B, T + 1) ‖w − w_fork‖ over all trained weights.
         step_length: (B, T + 1) ‖w_k − w_{k−1}‖.
         sharpness: (B, 2) float64 after K epochs and after the last: average filter-normalised sharpness in
@@ -59,12 +58,13 @@ class ForkResult(Result):
         barrier: (B, 2) the loss barrier on the straight line back to the checkpoint, in nats; or (B, 0).
         start_sharpness: Of the checkpoint; NaN where it was not measured.
         probe: How sharpness and barrier were measured, a sentence each; empty where they were not.
-        images: Number of images behind ``train``, ``val`` and ``test``.
+        images: Number of samples behind ``train``, ``val`` and ``test``.
         dataset: Its name.
         reproduction: Whether the branch in the run's own order and factors is the run: ``reproduced``,
             ``differs``, ``not comparable`` (another machine or setting) or ``nothing to compare``.
         reproduction_note: What was compared, and what was found.
         notes: What a reader should know, a sentence each.
+        score_key: Of the score in a record, which stands as ``acc`` here.
 
     Raises:
         ValueError: Shapes that do not fit together.
@@ -98,6 +98,7 @@ class ForkResult(Result):
     reproduction: str
     reproduction_note: str
     notes: tuple[str, ...] = ()
+    score_key: str = "acc"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,10 +214,13 @@ class ForkResult(Result):
 
     def describe(self) -> list[str]:
         """The check against the run, then a line for each quantity, moment and factor."""
+        units = dict.fromkeys(("loss", "sharpness", "barrier"), self.loss_unit) | {"acc": self.score_unit}
         lines = [f"repeat 0 against the run: {self.reproduction} ({self.reproduction_note})"]
         for row in self.summary():
-            unit = f" {_UNITS.get(row['quantity'].split('_')[-1], '')}".rstrip()
-            text = f"{row['quantity']} {row['at']}, factor {row['factor']:g}: {row['mean']:.4g}{unit}"
+            kind = row["quantity"].split("_")[-1]
+            unit = f" {units.get(kind, '')}".rstrip()
+            name = row["quantity"] if kind != "acc" else row["quantity"].replace("acc", self.score_key)
+            text = f"{name} {row['at']}, factor {row['factor']:g}: {row['mean']:.4g}{unit}"
             if row["factor"] != 1:
                 text += f", {row['difference']:+.3g} against factor 1"
                 if row["repeats"] > 1:

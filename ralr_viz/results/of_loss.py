@@ -29,6 +29,11 @@ class LossResult(Result):
         return f"{text} ({self.loss_unit}{power})" if self.loss_unit else text
 
     @property
+    def score_label(self) -> str:
+        """The score with its unit behind: ``accuracy (%)``."""
+        return f"{self.score_name} ({self.score_unit})" if self.score_unit else self.score_name
+
+    @property
     def sample_name(self) -> str:
         """One of the samples."""
         return self.samples_name.removesuffix("es" if self.samples_name.endswith("ches") else "s")

@@ -16,6 +16,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.results.columns import ACCURACIES, QUANTITIES
 from ralr_viz.results.document import parse_json, parse_toml
+from ralr_viz.results.tasks import IMAGES, About, about_run
 
 METRICS = "metrics.jsonl"
 RECIPE = "recipe.toml"
@@ -80,12 +81,32 @@ class RunRecord:
     @property
     def images_seen(self) -> float:
         """Training images shown over all epochs, repeats counted; NaN where no epoch recorded them."""
-        shown = self.values("seconds") * self.values("images_per_second")
+        speed = np.fmax(self.values("images_per_second"), self.values("samples_per_second"))
+        shown = self.values("seconds") * speed
         return float(np.nansum(shown)) if np.isfinite(shown).any() else math.nan
 
+    @property
+    def about(self) -> About:
+        """How one speaks of it."""
+        return about_run(self.recipe, self.env)
+
     def values(self, quantity: str) -> np.ndarray:
-        """Values of a quantity, float64 of shape (num_epochs,); all NaN if it was never recorded."""
+        """Values of a quantity, float64 of shape (num_epochs,); all NaN if it was never recorded.
+
+        ``val_acc`` and ``test_acc`` are the score, whatever it is.
+        """
+        score = self.about.score
+        if quantity in ("val_acc", "test_acc") and score is not None:
+            quantity = f"{quantity.removesuffix('acc')}{score.key}"
         return self.metrics.get(quantity, np.full(len(self.epoch), np.nan))
+
+
+def read_about(path: Path) -> About:
+    """How one speaks of a run directory; as of images, where it does not say."""
+    try:
+        return about_run(read_recipe_file(path / RECIPE), _read_json(path / "env.json"))
+    except InputError:
+        return IMAGES
 
 
 def load_run(path: Path) -> RunRecord:

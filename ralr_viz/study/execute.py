@@ -3,7 +3,7 @@
 The child is ``ralr-viz run DIR --json --stop-at-eof``: one JSON object on stdout says how it ended, stderr goes
 to ``DIR/output.txt``, and stdin is a pipe that nobody writes to. When it closes, the child saves and stops. So
 one mechanism serves a driver that wants to stop and one that was killed by SIGKILL, on every POSIX system and in
-any thread. A second signal does not end a child before it has saved (`ralr_viz.train.stop`): what stops a driver
+any thread. A second signal does not end a child before it has saved (`ralr_viz.runtime.stop`): what stops a driver
 often sends SIGTERM to its children, too.
 """
 
@@ -27,6 +27,7 @@ from typing import IO, Any
 from ralr_viz.errors import InputError, RalrVizError, StorageError
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.storage import append_line, storage_error
+from ralr_viz.runtime.ranks import PeerError
 from ralr_viz.study.attempt import (
     ATTEMPTS,
     DONE,
@@ -41,7 +42,6 @@ from ralr_viz.study.attempt import (
 from ralr_viz.study.state import is_locked
 from ralr_viz.train.lock import try_lock
 from ralr_viz.train.prepare import finished_result
-from ralr_viz.train.ranks import PeerError
 
 OUTPUT = "output.txt"
 # What `torchrun` tells a process of its own ranks; with these, a child would wait for ranks that never come.
@@ -57,7 +57,7 @@ class ExecuteOptions:
     Attributes:
         data: Folder of the ingested data sets; None for the child's own default.
         device: ``--device``; a child whose ``CUDA_VISIBLE_DEVICES`` names one GPU takes ``cuda``.
-        deterministic, compile: See `ralr_viz.train.runtime.Runtime`.
+        deterministic, compile: See `ralr_viz.runtime.device.Runtime`.
         environment: Variables set for the child beside those of this process, of which torchrun's are left out.
     """
 

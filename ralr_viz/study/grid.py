@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.recipe import Recipe, check_seed, run_folder
 from ralr_viz.study.rule import Rule
-from ralr_viz.train.recipe import Recipe, check_seed, run_folder
 
 MOST_SEEDS = 10_000
 

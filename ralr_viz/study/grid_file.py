@@ -13,10 +13,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import is_one_line, one_line
-from ralr_viz.results.document import parse_toml
-from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
-from ralr_viz.study.rule_file import read_rule
-from ralr_viz.train.recipe import (
+from ralr_viz.recipe import (
     Recipe,
     check_method,
     load_recipe,
@@ -25,6 +22,9 @@ from ralr_viz.train.recipe import (
     read_toml_text,
     recipe_from_dict,
 )
+from ralr_viz.results.document import parse_toml
+from ralr_viz.study.grid import Axis, Cell, PaperValue, Study, check_seeds, refer_to
+from ralr_viz.study.rule_file import read_rule
 
 # Beyond this a grid is a slip of the keyboard.
 MOST_CELLS = 100_000

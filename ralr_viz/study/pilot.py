@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from ralr_viz.data import load_dataset
+from ralr_viz.recipe import Recipe
+from ralr_viz.results.columns import speed_of
+from ralr_viz.runtime.device import configure, resolve_runtime
+from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.study.plan import Rate
-from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import configure, resolve_runtime
-from ralr_viz.train.stop import StopSignal
+from ralr_viz.tasks.opening import open_task
 from ralr_viz.train.training import EpochStoppedError, Training
 
 # Steps that warm up (memory, convolution plans, compilation) and that are measured.
@@ -53,20 +54,24 @@ def measure_rate(
         device, recipe.precision, deterministic=deterministic, compile=compile, threads=recipe.threads
     )
     configure(runtime)
-    training = Training(recipe, "baseline", 0, load_dataset(recipe.dataset, data_root), runtime)
-    buffer = io.BytesIO()
-    torch.save({"model": training.model.state_dict(), "optimizer": training.optimizer.state_dict()}, buffer)
-    # the optimizer's moments come with its first step: as large as the weights, or twice that
-    moments = {"adam": 2, "adagrad": 1}.get(recipe.optimizer, int(recipe.momentum > 0))
-    size = buffer.tell() * (1 + moments)
+    training = Training(open_task(recipe, data_root), "baseline", 0, runtime)
     where = f"{runtime.device}, {runtime.precision}, {torch.get_num_threads()} threads"
     if training.steps < 3:  # too few to stop among them: an epoch, with its warming up
         record = training.next_epoch(StopSignal())
-        return Rate(record["images_per_second"], size, f"1 epoch, on {where}")
+        return Rate(speed_of(record), _state_bytes(training), f"1 epoch, on {where}")
     warm = _train(training, min(WARM_UP, training.steps - 2))
     done = _train(training, min(MEASURED, training.steps - 1 - warm["step"]))
     steps, seconds = done["step"] - warm["step"], done["seconds"] - warm["seconds"]
-    return Rate(steps * recipe.batch / seconds, size, f"{steps} step{'s' * (steps > 1)}, on {where}")
+    return Rate(
+        steps * recipe.batch / seconds, _state_bytes(training), f"{steps} step{'s' * (steps > 1)}, on {where}"
+    )
+
+
+def _state_bytes(training: Training) -> int:
+    """Size of a checkpoint, after the first step, with which the optimizer's moments come."""
+    buffer = io.BytesIO()
+    torch.save({"model": training.model.state_dict(), "optimizer": training.optimizer.state_dict()}, buffer)
+    return buffer.tell()
 
 
 def _train(training: Training, steps: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from ralr_viz.data import list_datasets
 from ralr_viz.errors import InputError
+from ralr_viz.recipe import Recipe
+from ralr_viz.results.columns import speed_of
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.run import read_recipe_file
 from ralr_viz.results.study import STATES
@@ -18,7 +20,6 @@ from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.protocol import record_protocol
 from ralr_viz.study.state import RunState, last_record, run_state
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import Recipe
 
 # What an image costs without gradients, against one that is trained on: one pass of three.
 _EVALUATION = 1 / 3
@@ -142,7 +143,8 @@ def compute_plan(
             images = _images_per_epoch(cell.recipe, row.n_train, row.n_test) if row else None
             cost = _cost(cell.recipe, _epochs_left(cell.recipe, directory, state), rate, images)
         entries.append(PlannedRun(directory, cell, seed, state, *cost))
-    wanted = {entry.cell.recipe.dataset for entry in entries if not entry.done}
+    recipes = [entry.cell.recipe for entry in entries if not entry.done]
+    wanted = {recipe.dataset for recipe in recipes if recipe.uses_store}
     missing = {}
     for name in sorted(wanted - {_DIGITS}):
         if name not in sizes:
@@ -188,7 +190,7 @@ def _rates_of_finished(runs: Path, needed: set[RateKey]) -> dict[RateKey, Rate]:
             if key not in needed or key in rates:
                 continue
             result = parse_json((directory / "result.json").read_text(encoding="utf-8"))
-            speed = float(result["images_per_second"])
+            speed = float(speed_of(result))
         except (InputError, OSError, ValueError, OverflowError, KeyError, TypeError):
             continue  # somebody's own loop, or a damaged file: no measurement
         if speed > 0:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import describe_error
-from ralr_viz.models.named import call_named
 from ralr_viz.models.outputs import tensors_in
-from ralr_viz.nouns import NOUNS
-from ralr_viz.tasks.task import Batch, Each, Score, Sums
+from ralr_viz.own_code import call_named
+from ralr_viz.results.tasks import Score
+from ralr_viz.tasks.batches import Batch, Batches, count_samples
+from ralr_viz.tasks.task import Each, Sums
 
 Measured = Tensor | float | tuple[Tensor | float, Tensor | float]
 """The mean over a batch, or Σ value and Σ weight."""
@@ -43,11 +43,12 @@ class OwnTask:
     score: Score | None
     loss_unit: str = ""
 
-    def read(self, limit: int | None = None) -> Batches:
+    def read(self, limit: int | None = None, split: str = "", batch: int | None = None) -> Batches:
         """The first batches of the loader, kept, so that every network sees the same.
 
         Args:
             limit: At most so many; None for all.
+            split, batch: Are the loader's.
 
         Raises:
             InputError: There is none, or the loader fails.
@@ -59,6 +60,10 @@ class OwnTask:
         if not found:
             raise InputError(f"the loader of `{self.name}` gives no batch")
         return Batches(found, self.name, self.loss_unit, self.score, limit)
+
+    def augmented(self, batches: Batches, seed: int) -> Batches:
+        """Themselves: they are as the loader gave them."""
+        return batches
 
     def fingerprint(self, limit: int | None = None) -> str:
         """Hash of the batches and of the loss's own code, for what is kept between two calls."""
@@ -179,100 +184,3 @@ def load_task(named: str) -> OwnTask:
             f"`{named}` returned a {type(made).__name__}: return what `ralr_viz.task(loader, loss)` makes"
         )
     return made
-
-
-@dataclass(frozen=True, eq=False)
-class Batches:
-    """Batches of an own task, in the place of images.
-
-    Attributes:
-        batches: n of them, as the loader gave them.
-        name, loss_unit, score: Of the task.
-        limit, choice: As in `Samples`.
-    """
-
-    batches: tuple[Batch, ...]
-    name: str
-    loss_unit: str = ""
-    score: Score | None = None
-    limit: int | None = None
-    choice: str = ""
-
-    dataset = split = content_hash = store = boxes = None
-    augmentation = ""
-    class_names: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    @property
-    def indices(self) -> np.ndarray:
-        """0 … n − 1."""
-        return np.arange(len(self))
-
-    def on_device(self, device: torch.device) -> Iterator[Batch]:
-        """The batches, one after the other on the device."""
-        return (place(batch, device) for batch in self.batches)
-
-    def refuse_images(self) -> NoReturn:
-        """Say what such a task can be looked at by.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(
-            f"`{self.name}` has no images and no classes: of a task of your own take what needs none ("
-            f"{', '.join(noun.name for noun in NOUNS.values() if noun.of_any_task)})"
-        )
-
-    @property
-    def images(self) -> np.ndarray:
-        """There are none; see `refuse_images`."""
-        self.refuse_images()
-
-    @property
-    def labels(self) -> np.ndarray:
-        """There are none; see `refuse_images`."""
-        self.refuse_images()
-
-    def take(self, rows: np.ndarray, choice: str = "") -> Batches:
-        """Some of them, by their places."""
-        return replace(self, batches=tuple(self.batches[int(i)] for i in rows), choice=choice)
-
-    @property
-    def selection(self) -> str:
-        """Which they are."""
-        return self.choice or f"{len(self):,} batches of {self.name}"
-
-    def describe(self) -> dict[str, Any]:
-        """As `Samples.describe`."""
-        return {
-            "dataset": None,
-            "split": None,
-            "augmentation": "",
-            "loss_name": f"loss of {self.name}",
-            "loss_unit": self.loss_unit,
-            "samples_name": "batches",
-            "score_name": self.score.title if self.score else "",
-            "score_unit": self.score.unit if self.score else "",
-        }
-
-
-def count_samples(batch: Batch) -> int:
-    """Length of the first tensor's first axis; 1 where there is none."""
-    first = next((tensor for tensor in tensors_in(batch) if tensor.ndim), None)
-    return 1 if first is None else len(first)
-
-
-def place(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on the device; containers are rebuilt, others are asked by their ``to``."""
-    if isinstance(batch, Tensor) or hasattr(batch, "to"):
-        return batch.to(device)
-    if isinstance(batch, Mapping):
-        return {key: place(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(place(value, device) for value in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(place(value, device) for value in batch)
-    return batch

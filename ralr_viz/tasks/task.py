@@ -1,31 +1,23 @@
-"""What the diagnostics of weights need of the work at hand, and nothing else."""
+"""What the rest of ralr-viz knows of the work at hand, and nothing else.
+
+The diagnostics of weights need a `Criterion`; the training loop, evaluation and tables a whole `Task`. Neither knows of
+a class, an image or an accuracy. `ralr_viz.tasks.base.BaseTask` is the short way to write one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-Batch = Any
-"""What a task's loss takes beside the network; only the task looks into it."""
+from ralr_viz.results.tasks import Score
+from ralr_viz.tasks.batches import Batch, Batches
 
-
-@dataclass(frozen=True)
-class Score:
-    """How well a network does, beside its loss.
-
-    Attributes:
-        key: In a record, such as ``acc``.
-        title: What figures and tables call it.
-        unit: Of it; empty for a pure number.
-        better: Which direction is better.
-    """
-
-    key: str
-    title: str
-    unit: str = ""
-    better: Literal["higher", "lower"] = "higher"
+if TYPE_CHECKING:
+    from ralr_viz.recipe import Recipe
+    from ralr_viz.runtime.device import Runtime
+    from ralr_viz.runtime.ranks import Ranks
 
 
 class Sums(NamedTuple):
@@ -56,8 +48,8 @@ class Each(NamedTuple):
     right: Tensor | None
 
 
-class Task(Protocol):
-    """A task as the diagnostics of weights know it.
+class Criterion(Protocol):
+    """What the diagnostics of weights need: a loss, as a function of a network and a batch.
 
     Attributes:
         name: Such as ``classification``.
@@ -85,3 +77,137 @@ class Task(Protocol):
 
     def each(self, model: nn.Module, batch: Batch) -> Each:
         """What is known of each sample of a batch, without a graph; of a batch as a whole where there is none."""
+
+
+class Part(NamedTuple):
+    """A training step's loss of one batch, or of the part of it that one rank has.
+
+    Attributes:
+        mean: () mean loss with its graph: Σ loss / Σ weight.
+        weight: Σ weight, a number or a tensor () on the device.
+        counts: (k,) float32 on the device: more sums for the record, see `Task.record`.
+    """
+
+    mean: Tensor
+    weight: Tensor | float
+    counts: Tensor
+
+
+class Plan(Protocol):
+    """The batches of one epoch: a pure function of seed and epoch, whatever the device or the ranks."""
+
+    @property
+    def steps(self) -> int: ...
+
+    def shown(self, steps: int) -> int:
+        """Samples in the first ``steps`` of its steps."""
+
+
+class Feed(Protocol):
+    """The training samples, ready for the device.
+
+    Attributes:
+        steps: Of the first epoch; later ones may have others.
+    """
+
+    @property
+    def steps(self) -> int: ...
+
+    def plan(self, seed: int, epoch: int) -> Plan:
+        """What the 0-based epoch shows."""
+
+    def load(self, plan: Any, step: int, ranks: Ranks) -> Sequence[Batch]:
+        """The batches of a step, or this rank's parts of them, on the device.
+
+        Several are micro-batches: the step's gradient is that of Σ loss / Σ weight over all of them. The rank's share
+        of the step is told to ``ranks`` (`Ranks.shard` by samples, `Ranks.weigh` by weight).
+        """
+
+
+class Task(Criterion, Protocol):
+    """What is trained for; made of a recipe and the folder of the data.
+
+    Attributes:
+        recipe_type: What its recipes are; `Recipe` has no settings but the loop's.
+        facts: What a checkpoint says of the data, plain values: ``dataset``, ``content_hash``, …
+        loss_unit: Of the loss, such as ``nats``; empty where it has none.
+        samples_name: What is shown and counted, such as ``images``.
+        counted: What `train_loss` counts beside the loss.
+    """
+
+    recipe_type: ClassVar[type[Recipe]]
+    recipe: Any
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+    @property
+    def loss_unit(self) -> str: ...
+
+    @property
+    def samples_name(self) -> str: ...
+
+    @property
+    def counted(self) -> tuple[str, ...]: ...
+
+    def build(self) -> nn.Module:
+        """A network with initial weights from torch's global generator, or from a file; in training mode."""
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """For the optimizer: each with ``params`` and, where its rate is not the recipe's, ``lr``."""
+
+    def feed(self, runtime: Runtime, ranks: Ranks) -> Feed:
+        """Together: the training samples.
+
+        Raises:
+            InputError: They make no epoch of the recipe.
+        """
+
+    def train_loss(self, network: nn.Module, batch: Batch, runtime: Runtime) -> Part:
+        """The loss that is trained on, of a network in training mode; nothing in it waits for the device."""
+
+    def weigh(self, batch: Batch) -> Tensor | float:
+        """Σ weight of a batch before its forward pass; asked where a step has several."""
+
+    def record(self, counts: Sequence[float], weight: float) -> dict[str, float]:
+        """Columns of an epoch's record that the loss's counts make.
+
+        Args:
+            counts: Summed over the epoch.
+            weight: Σ weight of it.
+        """
+
+    def evaluator(self, runtime: Runtime) -> Evaluator:
+        """In rank 0: the samples that each epoch is measured on."""
+
+    def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
+        """Once, at the end: what stands in ``result.json`` under ``final``; empty for nothing."""
+
+    def read(self, limit: int | None, split: str = "test", batch: int | None = None) -> Batches:
+        """Samples for what looks at a finished network.
+
+        Args:
+            limit: At most so many, evenly spread; None for all.
+            split: ``test``, ``val``, or ``train``.
+            batch: Samples a batch; None for what the task takes.
+
+        Raises:
+            InputError: There are none.
+        """
+
+    def augmented(self, batches: Batches, seed: int) -> Batches:
+        """The same samples in one fixed draw of training's augmentation; themselves where there is none."""
+
+    def probe(self, count: int, runtime: Runtime) -> Batches:
+        """So many training samples of those that epochs are measured on, evenly spread, augmented likewise."""
+
+
+class Evaluator(Protocol):
+    """Measures a network as it is."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Samples of each set: ``train``, ``val``, ``test``."""
+
+    def __call__(self, model: nn.Module) -> dict[str, float | None]:
+        """``train_loss_eval``, and of ``val`` and ``test`` ``…_loss`` and ``…_<score's key>``, where measured."""

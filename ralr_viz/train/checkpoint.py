@@ -19,6 +19,7 @@ from ralr_viz.models import adapt_state_dict, build_model
 from ralr_viz.models.outputs import return_logits
 from ralr_viz.models.registry import is_user_factory
 from ralr_viz.results.storage import write_bytes
+from ralr_viz.results.tasks import classifies
 from ralr_viz.train.checkpoint_file import (
     FORMAT_VERSION,
     pack_weights,
@@ -46,6 +47,7 @@ class Checkpoint:
         class_names: In label order; empty where not known.
         dataset, content_hash: What was trained on, where known; the hash is of its pixels and labels.
         method, seed, epoch, recipe: Where the weights come from, where known.
+        parameters: Names of the trained weights among them, where known.
         trusted_arch: The architecture was named by the caller, so a factory of theirs may be imported.
     """
 
@@ -64,7 +66,13 @@ class Checkpoint:
     seed: int | None = None
     epoch: int | None = None
     recipe: Mapping[str, Any] | None = None
+    parameters: tuple[str, ...] = ()
     trusted_arch: bool = False
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it maps images to classes, so that `build` alone knows its network."""
+        return classifies(self.recipe)
 
     @property
     def label(self) -> str:
@@ -74,19 +82,31 @@ class Checkpoint:
         seed = f", seed {self.seed}" if self.seed is not None else ""
         return f"{self.method}{seed}" + (f", epoch {self.epoch}" if self.epoch is not None else "")
 
-    def build(self, *, classifier: bool = True) -> nn.Module:
+    def build(self, *, classifier: bool = True, make: Callable[[], nn.Module] | None = None) -> nn.Module:
         """The network with these weights, on the CPU in eval mode; a classifier returns its logits and nothing else.
 
         Args:
             classifier: False leaves it to return what it returns, for a task that is no classification.
+            make: Makes the network, where that is the task's business.
 
         Raises:
             CheckpointError: The weights belong to another architecture or number of classes.
         """
+        if make is not None:
+            return self._fill(make())
         model = build_model(self.arch, self.num_classes, allow_import=self.trusted_arch)
         model.load_state_dict(adapt_state_dict(self.weights, model, self.arch))
         if classifier:
             return_logits(model, self.num_classes)
+        return model.eval()
+
+    def _fill(self, model: nn.Module) -> nn.Module:
+        try:
+            model.load_state_dict(self.weights)
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"`{self.path}` has weights of another network than its recipe's ({one_line(error, 200)})"
+            ) from None
         return model.eval()
 
 
@@ -133,9 +153,9 @@ def load_checkpoint(
         raise CheckpointError(f"`{path}` does not say its architecture: pass --arch, e.g. --arch resnet20")
     if known["arch"] != header.get("arch") and "num_classes" in header and num_classes is None:
         known["num_classes"] = None
-    classes = known.get("num_classes") or _count_classes(
-        path, weights, own=arch is not None and is_user_factory(arch)
-    )
+    own = arch is not None and is_user_factory(arch)
+    free = own or not classifies(header.get("recipe"))
+    classes = known.get("num_classes") or _count_classes(path, weights, own=free)
     try:
         names = tuple(one_line(name) for name in known.get("class_names") or ())
         if len(names) not in (0, int(classes)):
@@ -160,6 +180,7 @@ def load_checkpoint(
             seed=_optional(int, known.get("seed")),
             epoch=_optional(int, known.get("epoch")),
             recipe=_optional(_mapping, known.get("recipe")),
+            parameters=tuple(map(str, header.get("parameters") or ())),
             trusted_arch=arch is not None,
         )
     except InputError:
@@ -242,7 +263,8 @@ def export_checkpoint(
     if out.exists() and not force:
         raise InputError(f"`{out}` exists: pass --force to overwrite it")
     checkpoint = load_checkpoint(spec, **known)
-    weights = {k: v.contiguous() for k, v in checkpoint.build().state_dict().items()}
+    whole = checkpoint.build().state_dict() if checkpoint.is_classifier else checkpoint.weights
+    weights = {k: v.contiguous() for k, v in whole.items()}
     header = {
         "format": FORMAT_VERSION,
         "arch": checkpoint.arch,
@@ -258,7 +280,7 @@ def export_checkpoint(
         "epoch": checkpoint.epoch,
         "recipe": checkpoint.recipe,
         "exported_from_sha256": checkpoint.sha256,
-    }
+    } | ({"parameters": list(checkpoint.parameters)} if checkpoint.parameters else {})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

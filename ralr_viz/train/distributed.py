@@ -21,8 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ralr_viz.errors import DivergedError, InputError, InterruptedRunError, RalrVizError
 from ralr_viz.foreign import one_line
-from ralr_viz.train.ranks import PeerError, Place, Ranks
-from ralr_viz.train.stop import StopSignal
+from ralr_viz.runtime.ranks import PeerError, Place, Ranks
+from ralr_viz.runtime.stop import StopSignal
 
 # For rank 0 to evaluate and to save, or to compile, while the others wait.
 _TIMEOUT = datetime.timedelta(minutes=30)
@@ -38,7 +38,7 @@ class ProcessRanks(Ranks):
     def __init__(self, rank: int, size: int, device: str) -> None:
         self.rank, self.size, self.device = rank, size, device
         self.backend = "nccl" if device.startswith("cuda") else "gloo"
-        self.share = 1.0
+        self.share: float | Tensor = 1.0
 
     def shard(self, start: int, stop: int) -> tuple[int, int]:
         """Parts differ by at most one image; the first ones are the larger."""
@@ -47,6 +47,10 @@ class ProcessRanks(Ranks):
         last = first + each + (self.rank < more)
         self.share = (last - first) / (stop - start)
         return first, last
+
+    def weigh(self, weight: Tensor) -> None:
+        """By a number that stays on the device."""
+        self.share = weight / self.sum(weight)
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """Buffers are not exchanged: each rank has its own running statistics, rank 0's count."""

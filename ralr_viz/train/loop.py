@@ -14,13 +14,14 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from ralr_viz.data import load_dataset
-from ralr_viz.errors import DataError, DivergedError, InterruptedRunError, RalrVizError
+from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError
+from ralr_viz.results.columns import speed_of
+from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
+from ralr_viz.runtime.ranks import ALONE, Ranks
+from ralr_viz.runtime.stop import StopSignal, catch_stop_signals
+from ralr_viz.tasks.opening import about_task, open_task
 from ralr_viz.train.prepare import read_prepared_run
-from ralr_viz.train.ranks import ALONE, Ranks
 from ralr_viz.train.run import RunWriter
-from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
-from ralr_viz.train.stop import StopSignal, catch_stop_signals
 from ralr_viz.train.training import EpochStoppedError, Report, Training
 
 T = TypeVar("T")
@@ -53,14 +54,13 @@ def train_run(
     Raises:
         DivergedError: The loss became NaN or infinite; the last finite state is kept.
         InterruptedRunError: SIGINT or SIGTERM; the state is saved.
-        InputError: Bad recipe, missing data, missing device, run in use.
+        InputError: Bad recipe, missing data, missing device, run in use, code of somebody's own that is not allowed.
         StorageError: The disk is full; what was saved before is intact.
         PeerError: Rank 0 has raised one of these, in the other ranks; or a process has ended.
     """
     recipe, method, seed = read_prepared_run(directory)
-    dataset = load_dataset(recipe.dataset, data_root)
-    if min(dataset.std) <= 0:
-        raise DataError(f"a colour channel of `{dataset.name}` never changes, so it cannot be normalised")
+    task = open_task(recipe, data_root)
+    facts = dict(task.facts)
     runtime = resolve_runtime(
         ranks.device or device,
         recipe.precision,
@@ -72,15 +72,7 @@ def train_run(
     precision = "bf16" if ranks.every(runtime.precision == "bf16") else "fp32"
     runtime = dataclasses.replace(runtime, precision=precision)
     configure(runtime)
-    header = {
-        "mean": list(dataset.mean),
-        "std": list(dataset.std),
-        "class_names": list(dataset.class_names),
-        "dataset": dataset.name,
-        "content_hash": dataset.content_hash,
-        "image_size": dataset.image_size,
-        "precision": runtime.precision,
-    }
+    header = {**facts, "precision": runtime.precision}
     if ranks.size > 1:
         header["world_size"] = ranks.size
     with (
@@ -88,13 +80,13 @@ def train_run(
             ranks,
             directory,
             arch=recipe.model,
-            num_classes=dataset.num_classes,
             method=method,
             seed=seed,
             recipe=recipe.to_dict(),
             header=header,
             keep=recipe.kept_epochs,
-            environment=describe_environment(runtime, ranks) | {"data": dataset.content_hash},
+            environment=describe_environment(runtime, ranks) | {"data": facts.get("content_hash")},
+            about=about_task(task),
             resume=True,
         ) as (run, restored),
         catch_stop_signals() as stop,
@@ -105,7 +97,7 @@ def train_run(
         if restored is not None:  # another machine's "auto" must not change the arithmetic midway
             runtime = dataclasses.replace(runtime, precision=restored["header"]["precision"])
         try:
-            training = Training(recipe, method, seed, dataset, runtime, ranks)
+            training = Training(task, method, seed, runtime, ranks)
             return _Loop(run, training, restored, directory).run_epochs(stop, report)
         except torch.OutOfMemoryError:
             raise RalrVizError(
@@ -150,7 +142,7 @@ class _Loop:
             record = self._next_epoch(stop, report)
             self._save(record)
             if report is not None:
-                loss, rate = record["train_loss"], record["images_per_second"]
+                loss, rate = record["train_loss"], speed_of(record)
                 report(training.step_report(epoch, training.steps, loss, rate, record))
             if training.ranks.stopped(stop) and training.epoch < epochs:
                 self._interrupt(stop)

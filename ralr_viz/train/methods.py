@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ralr_viz.errors import DivergedError
+from ralr_viz.recipe import Recipe, run_folder
+from ralr_viz.results.columns import speed_of
+from ralr_viz.results.run import read_about
+from ralr_viz.results.tasks import ACCURACY, About
+from ralr_viz.runtime.ranks import ALONE, Ranks
 from ralr_viz.train.prepare import finished_result, prepare_run
-from ralr_viz.train.ranks import ALONE, Ranks
-from ralr_viz.train.recipe import Recipe, run_folder
 
 if TYPE_CHECKING:
     from ralr_viz.train.training import Report
@@ -49,7 +52,7 @@ class Ended:
             before = " before" * self.already
             return f"{self.directory} diverged{before}: {self.result.get('message', '')}"
         finished = " is finished already" * self.already
-        return f"{self.directory}{finished}: {_summary(self.result)}"
+        return f"{self.directory}{finished}: {_summary(self.result, read_about(self.directory))}"
 
 
 def prepare_methods(
@@ -80,13 +83,11 @@ def check_runnable(recipe: Recipe, data_root: Path, device: str = "auto", compil
     Raises:
         InputError: The data set, the network or the device is not there.
     """
-    from ralr_viz.data import load_dataset
-    from ralr_viz.models import build_model
-    from ralr_viz.train.runtime import resolve_runtime
+    from ralr_viz.runtime.device import resolve_runtime
+    from ralr_viz.tasks.opening import open_task
 
     resolve_runtime(device, recipe.precision, compile=compile)
-    dataset = load_dataset(recipe.dataset, data_root)
-    build_model(recipe.model, dataset.num_classes)
+    open_task(recipe, data_root).build()
 
 
 def train_all(
@@ -136,16 +137,19 @@ def _note(note: Callable[[str], object], directory: Path, line: str) -> None:
     note(f"{directory}: {line}")
 
 
-def _summary(result: dict[str, Any]) -> str:
-    test, best = _number(result, "last", "test_acc"), _number(result, "best", "test_acc")
-    rate, seconds = _number(result, "images_per_second"), _number(result, "seconds")
+def _summary(result: dict[str, Any], about: About) -> str:
+    score = about.score or ACCURACY
+    column = f"test_{score.key}"
+    test, best = _number(result, "last", column), _number(result, "best", column)
+    rate, seconds = speed_of(result), _number(result, "seconds")
     parts = [f"{result.get('epochs')} epochs"]
     if test is not None:
-        parts.append(f"test accuracy {test:.2f} % (last epoch)")
-    if best is not None and _number(result, "best", "val_acc") is not None:
-        parts.append(f"{best:.2f} % at the best validation loss (epoch {result['best'].get('epoch')})")
-    if rate is not None and seconds is not None:
-        parts.append(f"{rate:.0f} images/s, {seconds:.0f} s of training")
+        parts.append(f"test {score.title} {score.show(test)} (last epoch)")
+    if best is not None and _number(result, "best", f"val_{score.key}") is not None:
+        epoch = result["best"].get("epoch")
+        parts.append(f"{score.show(best)} at the best validation loss (epoch {epoch})")
+    if isinstance(rate, int | float) and seconds is not None:
+        parts.append(f"{rate:.0f} {about.samples}/s, {seconds:.0f} s of training")
     return ", ".join(parts)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,25 +20,45 @@ from torch.optim.lr_scheduler import (
     OneCycleLR,
 )
 
+from ralr_viz.errors import InputError
+from ralr_viz.own_code import call_named, check_allowed, names_code
+from ralr_viz.recipe import Recipe, check_method
+from ralr_viz.recipe.settings import to_epoch
 from ralr_viz.schedule import RALR, LRNoise, MatchedRALR, mean_factor
 from ralr_viz.schedule.factor_scheduler import FactorScheduler
-from ralr_viz.train.recipe import Recipe, check_method
-from ralr_viz.train.settings import to_epoch
 
 
-def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters; fused where torch has it for the device."""
-    device = next(model.parameters()).device.type
-    options: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": device != "mps"}
+def build_optimizer(
+    recipe: Recipe, groups: Sequence[dict[str, Any]], device: torch.device
+) -> torch.optim.Optimizer:
+    """The recipe's optimizer; fused where torch has it for the device.
+
+    Args:
+        recipe: Says which, and with what.
+        groups: Of parameters, each with ``params`` and, where its rate is not the recipe's, ``lr``.
+        device: That they are on.
+
+    Raises:
+        InputError: A class of the user's own that is not allowed, cannot be made or is no optimizer.
+    """
+    options: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if names_code(recipe.optimizer):
+        check_allowed("optimizer", recipe.optimizer)
+        options |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+        made = call_named(recipe.optimizer, params=list(groups), **options)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise InputError(
+                f"`optimizer` = `{recipe.optimizer}` made a {type(made).__name__}: name a torch.optim.Optimizer"
+            )
+        return made
+    options["fused"] = device.type != "mps"
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), momentum=recipe.momentum, nesterov=recipe.nesterov, **options
-        )
+        return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, **options)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), **options)
-    if device == "cuda":  # Adagrad is fused on the CPU only
+        return torch.optim.Adam(groups, **options)
+    if device.type == "cuda":  # Adagrad is fused on the CPU only
         options["fused"] = False
-    return torch.optim.Adagrad(model.parameters(), **options)
+    return torch.optim.Adagrad(groups, **options)
 
 
 def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LRScheduler:
@@ -48,6 +70,7 @@ def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LR
         Loshchilov & Hutter, SGDR (2017); Smith, Cyclical learning rates (2017); Smith & Topin,
         Super-convergence (2018).
     """
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
     match recipe.schedule:
         case "multistep":
             return MultiStepLR(optimizer, list(recipe.milestone_epochs), gamma=recipe.gamma)
@@ -57,19 +80,19 @@ def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LR
             period = to_epoch(recipe.restart_epochs, recipe.epochs)
             return CosineAnnealingWarmRestarts(optimizer, period, T_mult=recipe.restart_factor)
         case "cyclical":
-            half, floor = to_epoch(recipe.cycle, recipe.epochs) / 2, recipe.lr * recipe.lr_floor
-            for group in optimizer.param_groups:
-                group["initial_lr"] = floor
+            half = to_epoch(recipe.cycle, recipe.epochs) / 2
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["initial_lr"] = rate * recipe.lr_floor
             return CyclicLR(
                 optimizer,
-                floor,
-                recipe.lr,
+                [rate * recipe.lr_floor for rate in rates],
+                rates,
                 step_size_up=half,  # type: ignore[arg-type]  # torch takes a float as well
                 cycle_momentum=False,
                 last_epoch=0,  # an epoch has the rate at its end, so that the last one of a cycle has the floor
             )
         case "onecycle":
-            return OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs, cycle_momentum=False)
+            return OneCycleLR(optimizer, rates, total_steps=recipe.epochs, cycle_momentum=False)
         case _:
             return ConstantLR(optimizer, factor=1.0)
 
@@ -138,8 +161,9 @@ def preview_lr(recipe: Recipe, method: str, seed: int) -> tuple[np.ndarray, np.n
     Returns:
         float64 arrays (epochs,), (epochs,); the LR in use is their product.
     """
-    model = nn.Linear(1, 1)
-    optimizer = build_optimizer(recipe, model)
+    rate = nn.Parameter(torch.zeros(1))
+    plain = replace(recipe, optimizer="sgd") if names_code(recipe.optimizer) else recipe  # of the same rates
+    optimizer = build_optimizer(plain, [{"params": [rate]}], rate.device)
     scheduler = build_scheduler(recipe, method, seed, optimizer)
     base, factor = np.empty(recipe.epochs), np.empty(recipe.epochs)
     for epoch in range(recipe.epochs):

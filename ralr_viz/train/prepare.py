@@ -9,11 +9,7 @@ from typing import Any
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
-from ralr_viz.results.document import parse_json
-from ralr_viz.results.run import read_recipe_file
-from ralr_viz.results.storage import write_bytes
-from ralr_viz.train.lock import lock_folder
-from ralr_viz.train.recipe import (
+from ralr_viz.recipe import (
     Recipe,
     check_method,
     check_seed,
@@ -21,6 +17,10 @@ from ralr_viz.train.recipe import (
     recipe_to_toml,
     run_folder,
 )
+from ralr_viz.results.document import parse_json
+from ralr_viz.results.run import read_recipe_file
+from ralr_viz.results.storage import write_bytes
+from ralr_viz.train.lock import lock_folder
 
 
 def prepare_run(
@@ -43,10 +43,8 @@ def prepare_run(
         RunLockedError: A process is working on the directory that ``force`` would delete.
         UnknownNameError: No network has the recipe's name.
     """
-    from ralr_viz.models import check_model  # imports torch, which planning does without
-
     check_seed(seed)
-    check_model(recipe.model)  # before anything is deleted, and here rather than on the cluster
+    recipe.check_code()  # before anything is deleted, and here rather than on the cluster
     directory = runs / run_folder(recipe, method, seed)
     prepared = _has_text(directory / "recipe.toml")
     started = has_progress(directory)

@@ -22,14 +22,15 @@ from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
-from ralr_viz.results.columns import EVALUATED, SELECTING
+from ralr_viz.recipe import changed_settings, recipe_to_toml
+from ralr_viz.results.columns import SELECTING, evaluated_columns, speed_column, speed_of
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
+from ralr_viz.results.tasks import IMAGES, About
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.checkpoint_file import FORMAT_VERSION, pack_checkpoint
 from ralr_viz.train.lock import lock_folder
-from ralr_viz.train.recipe import changed_settings, recipe_to_toml
 from ralr_viz.train.record import clean_record
 from ralr_viz.train.watch import LoopWatch, describe_dataset, method_of
 
@@ -68,6 +69,8 @@ class RunWriter:
             epoch's steps, and the lengths that `ralr-viz movement` needs; `save` keeps their states. The lengths of
             a resumed training's first epoch are not known, nor are its distances from the start.
         dataset: What is trained on: the name of an imported data set, or what `ralr_viz.data.load_dataset` returned.
+        about: How one speaks of what is trained, where it is no classification of images: the score has the columns
+            ``val_<key>`` and ``test_<key>`` of the records.
 
     Attributes:
         restored: The state that a resumed run goes on from, with its ``source``; None where there was none.
@@ -97,6 +100,7 @@ class RunWriter:
         optimizer: torch.optim.Optimizer | None = None,
         scheduler: Any = None,
         dataset: str | Dataset | None = None,
+        about: About = IMAGES,
     ) -> None:
         self.directory = Path(directory)
         self.checkpoints = self.directory / "checkpoints"
@@ -104,6 +108,7 @@ class RunWriter:
         if keep is None:
             keep = () if epochs is None else (late_start(epochs), epochs)
         self.keep = frozenset(keep)
+        self.about = about
         self._watch: LoopWatch | None = None
         self.history: list[dict[str, Any]] = []
         self.restored: dict[str, Any] | None = None
@@ -125,7 +130,7 @@ class RunWriter:
             remove_leftovers(self.checkpoints)
             planned = {"dataset": data.get("dataset"), "model": arch, "epochs": epochs}
             self._given = {k: v for k, v in planned.items() if v is not None} | dict(recipe or {})
-            about = {
+            header = {
                 "format": FORMAT_VERSION,
                 "ralr_viz": __version__,
                 "torch": torch.__version__,
@@ -139,7 +144,7 @@ class RunWriter:
                 **(header or {}),
             }
             # plain values only: a subclass of str such as TorchVersion would not load with weights_only
-            self.header: dict[str, Any] = json.loads(json.dumps(about))
+            self.header: dict[str, Any] = json.loads(json.dumps(header))
             if resume:
                 self._restore()
             if self.restored is not None and "precision" in self.restored["header"]:
@@ -153,6 +158,8 @@ class RunWriter:
                 if self.restored is not None:  # what was seen then, before the scheduler had moved
                     self._given = self.restored["header"]["recipe"] | self._given
             self._write_recipe()
+            if about != IMAGES:
+                environment = {**(environment or {}), "task": about.to_dict()}
             if environment is not None:
                 write_json(self.directory / "env.json", self._with_earlier(environment))
         except BaseException:
@@ -216,7 +223,7 @@ class RunWriter:
             optimizer, scheduler = optimizer or self._watch.optimizer, scheduler or self._watch.scheduler
         epoch = self.history[-1]["epoch"] if self.history else 0
         payload = {
-            "header": {**self.header, "epoch": epoch},
+            "header": {**self.header, "epoch": epoch, "parameters": [n for n, _ in model.named_parameters()]},
             "history": self.history,
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict() if optimizer is not None else None,
@@ -242,11 +249,15 @@ class RunWriter:
             final: Scores of the last state that were taken once, at the end (see `Training.conclude`). Those of
                 the test images also stand with the last epoch.
         """
-        result = summarise_history(self.history) | {"status": status}
+        result = summarise_history(self.history, self.about) | {"status": status}
         if final:
             result["final"] = dict(final)
         if final and "test" in final and "last" in result:
-            result["last"] |= {f"test_{name}": final["test"][name] for name in ("loss", "acc")}
+            result["last"] |= {
+                name: final["test"][name.removeprefix("test_")]
+                for name in evaluated_columns(self.about.score)
+                if name.startswith("test_")
+            }
         if message:
             result["message"] = message
         write_json(self.directory / "result.json", result)
@@ -365,9 +376,10 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
     return history[-1]["epoch"] if history else None
 
 
-def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise_history(history: Sequence[Mapping[str, Any]], about: About = IMAGES) -> dict[str, Any]:
     """Contract of ``result.json``: last and best epoch, median of the last five, final factor, Σ LR and Σ LR²."""
-    names = ("train_loss_eval", *EVALUATED)
+    score = about.score
+    names = ("train_loss_eval", *evaluated_columns(score))
 
     def pick(record: Mapping[str, Any]) -> dict[str, Any]:
         return {"epoch": record["epoch"]} | {n: record.get(n) for n in names}
@@ -376,11 +388,11 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {"epochs": 0}
     best = next(r for r in history if r["epoch"] == best_epoch(history))
     medians = {}
-    for name in ("val_acc", "test_acc"):
+    for name in evaluated_columns(score)[1::2] if score is not None else ():
         values = [r.get(name) for r in history[-5:]]
         measured = [value for value in values if value is not None]
         medians[name] = statistics.median(measured) if len(measured) == len(values) else None
-    rates = [r["images_per_second"] for r in history if r.get("images_per_second") is not None]
+    rates = [rate for r in history if (rate := speed_of(r)) is not None]
     return {
         "epochs": history[-1]["epoch"],
         "last": pick(history[-1]),
@@ -390,5 +402,5 @@ def summarise_history(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "sum_lr": math.fsum(r["lr"] for r in history if r.get("lr") is not None),
         "sum_lr_squared": math.fsum(r["lr"] ** 2 for r in history if r.get("lr") is not None),
         "seconds": math.fsum(r["seconds"] for r in history if r.get("seconds") is not None),
-        "images_per_second": statistics.median(rates) if rates else None,
+        speed_column(about.samples): statistics.median(rates) if rates else None,
     }

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from ralr_viz.errors import InputError
-from ralr_viz.train.ranks import ALONE, Place, Ranks
+from ralr_viz.runtime.ranks import ALONE, Place, Ranks
 
 
 def read_place(environment: Mapping[str, str]) -> Place | None:

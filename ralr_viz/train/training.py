@@ -8,25 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from ralr_viz.data import Dataset
-from ralr_viz.data.augment import BatchLoader, EpochPlan, pad_images, plan_epoch
-from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
-from ralr_viz.models import build_model
-from ralr_viz.results.columns import EVALUATED
-from ralr_viz.train.conclude import final_sets, score_final
-from ralr_viz.train.evaluate import evaluate, evaluation_sets, place_images
+from ralr_viz.recipe import Recipe
+from ralr_viz.results.columns import evaluated_columns, speed_column
+from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
+from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
+from ralr_viz.runtime.stop import StopSignal
+from ralr_viz.tasks.task import Plan, Task
 from ralr_viz.train.optim import build_optimizer, build_scheduler
-from ralr_viz.train.ranks import ALONE, Ranks, seed_of_rank
-from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import Runtime, read_rng_state, set_rng_state
-from ralr_viz.train.step import train_step
-from ralr_viz.train.stop import StopSignal
+from ralr_viz.train.step import Totals, train_step
 
 # Steps between two looks at the running loss, and at the other ranks: each look waits for the device.
 LOOK_EVERY = 25
@@ -34,7 +29,7 @@ LOOK_EVERY = 25
 
 @dataclass(frozen=True)
 class StepReport:
-    """What a progress bar shows: ``epoch`` is 1-based, ``loss`` the epoch's running mean in nats."""
+    """What a progress bar shows: ``epoch`` is 1-based, ``loss`` the epoch's running mean, ``speed`` in samples/s."""
 
     epoch: int
     epochs: int
@@ -43,7 +38,8 @@ class StepReport:
     lr: float
     factor: float
     loss: float
-    images_per_second: float
+    speed: float
+    task: Task
     record: dict[str, Any] | None = None
 
 
@@ -62,8 +58,8 @@ class Training:
     """State of one training between its epochs; it writes no file.
 
     Args:
-        recipe, method, seed: What to train; the seed fixes initial weights, order and augmentation.
-        dataset: The recipe's.
+        task: What is trained for, with its recipe and data.
+        method, seed: Of the learning rates; the seed fixes initial weights, order and augmentation.
         runtime: Where and in which precision.
         ranks: The processes that train it together, each its part of every batch. All of them make this object
             and call the methods marked *together*.
@@ -72,47 +68,24 @@ class Training:
         model, optimizer, scheduler: As after ``epoch`` epochs.
         network: What is trained: the model, or its replica of torch's DistributedDataParallel.
         epoch: Number of finished epochs.
+        steps: Of the present epoch.
         order_seed: Seed of order and augmentation; the training seed, unless somebody sets another.
         partial: What the next epoch goes on from, where it was stopped in its midst.
+        evaluator: What each epoch is measured on; None in ranks other than 0, whose running statistics do not count.
 
     Raises:
-        InputError: Fewer training images than a batch, or fewer images in a batch than ranks.
+        InputError: The training samples make no epoch, or one of batches with fewer samples than ranks.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        method: str,
-        seed: int,
-        dataset: Dataset,
-        runtime: Runtime,
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.recipe, self.order_seed, self.runtime, self.ranks = recipe, seed, runtime, ranks
-        device = runtime.device
-        train, held = split_train(
-            dataset.train.labels, validation=recipe.validation, subset=recipe.subset, seed=recipe.split_seed
-        )
-        ranks.lead(lambda: _check_batches(recipe, len(train), ranks.size))
-        self.final_sets = final_sets(recipe, dataset, train, held)
-        # uint8 on the device: a quarter of float32, and the whole of CIFAR is 150 MB
-        images, self.labels = place_images(dataset.train, train, device)
-        padded = pad_images(images, recipe.crop_padding)
-        self.eval_sets = {}
-        if ranks.rank == 0:  # whose running statistics count
-            each_epoch = recipe.evaluate_test == "epoch"
-            self.eval_sets = evaluation_sets(
-                dataset, train, held, recipe.train_sample, device, with_test=each_epoch
-            )
-        self.mean = torch.tensor(dataset.mean, dtype=torch.float32, device=device)
-        self.std = torch.tensor(dataset.std, dtype=torch.float32, device=device)
-        self.num_classes = dataset.num_classes
-        self.loader = BatchLoader(
-            padded, self.labels, self.mean, self.std, dataset.num_classes, recipe.crop_padding
-        )
+    def __init__(self, task: Task, method: str, seed: int, runtime: Runtime, ranks: Ranks = ALONE) -> None:
+        recipe: Recipe = task.recipe
+        self.task, self.recipe, self.order_seed, self.runtime, self.ranks = task, recipe, seed, runtime, ranks
+        self.feed = task.feed(runtime, ranks)
+        self.steps = self.feed.steps
+        self.evaluator = task.evaluator(runtime) if ranks.rank == 0 else None
 
         torch.manual_seed(seed)  # the same initial weights in every method
-        self.model = runtime.place(build_model(recipe.model, dataset.num_classes))
+        self.model = runtime.place(task.build())
         if runtime.compile:
             self.model.compile(dynamic=False)  # in place, so the state dict keeps its keys
         self.network = ranks.replicate(self.model)
@@ -122,16 +95,10 @@ class Training:
             torch.manual_seed(seed_of_rank(seed, ranks.rank, 0))
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.initial = self.weights()
-        self.optimizer = build_optimizer(recipe, self.model)
+        self.optimizer = build_optimizer(recipe, task.parameter_groups(self.model), runtime.device)
         self.scheduler = build_scheduler(recipe, method, seed, self.optimizer)
         self.epoch = 0
         self.partial: dict[str, Any] | None = None
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        n, batch = len(self.labels), self.recipe.batch
-        return n // batch if self.recipe.drop_last else math.ceil(n / batch)
 
     def next_epoch(self, stop: StopSignal, report: Report | None = None) -> dict[str, Any]:
         """Together: train an epoch, or the rest of a stopped one, and measure it.
@@ -148,27 +115,21 @@ class Training:
             DivergedError: The loss is NaN or infinite.
         """
         epoch = self.epoch
-        trained = self._train(epoch, self._plan(epoch).to(self.runtime.device), stop, report)
+        plan = self.feed.plan(self.order_seed, epoch)
+        self.steps = plan.steps
+        trained = self._train(epoch, plan, stop, report)
         record = self._measure(epoch, trained)
         self.scheduler.step()
         self.epoch = epoch + 1
         return record
 
     def evaluate(self) -> dict[str, float | None]:
-        """Loss (nats) and accuracy (per cent) of the network as it is, as they stand in a record."""
-        record: dict[str, float | None] = dict.fromkeys(EVALUATED)
-        for name, (images, labels) in self.eval_sets.items():
-            result = evaluate(self.model, images, labels, self.mean, self.std, self.runtime)
-            if name == "train":
-                record["train_loss_eval"] = result.loss
-            else:
-                record |= {f"{name}_loss": result.loss, f"{name}_acc": result.top1}
-        return record
+        """Loss and score of the network as it is, as they stand in a record."""
+        return self._unmeasured() | ({} if self.evaluator is None else self.evaluator(self.model))
 
     def conclude(self) -> dict[str, Any]:
-        """Scores of the network as it is on what the recipe leaves for the end; see `score_final`."""
-        network = self.model, self.recipe.model, self.num_classes
-        return score_final(*network, self.final_sets, self.mean, self.std, self.runtime)
+        """What the task looks at once, at the end."""
+        return self.task.conclude(self.model, self.runtime)
 
     def weights(self) -> Tensor:
         """All parameters as one vector."""
@@ -217,7 +178,9 @@ class Training:
         lr, factor = float(self.scheduler.get_last_lr()[0]), self.scheduler.factor
         if record is not None:  # the scheduler is one epoch ahead already
             lr, factor = record["lr"], record["factor"]
-        return StepReport(epoch + 1, self.recipe.epochs, step, self.steps, lr, factor, loss, rate, record)
+        return StepReport(
+            epoch + 1, self.recipe.epochs, step, self.steps, lr, factor, loss, rate, self.task, record
+        )
 
     def _rehearse(self) -> None:
         """Together: a backward pass that leaves nothing behind.
@@ -225,98 +188,84 @@ class Training:
         After its first, DDP regroups the gradients that it sums at a time, and the last bit of a sum over more than
         two ranks depends on the grouping. A resumed training must not have its first step grouped otherwise.
         """
-        model, recipe, device = self.model, self.recipe, self.runtime.device
+        model, device = self.model, self.runtime.device
         kept = copy.deepcopy(model.state_dict())
-        part = self.ranks.shard(0, min(recipe.batch, len(self.labels)))
-        x, _, _ = self._load_batch(self._plan(0).to(device), *part)
+        batches = self.feed.load(self.feed.plan(self.order_seed, 0), 0, self.ranks)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            with self.runtime.autocast():
-                logits = self.network(x)
-            logits.float().sum().backward()
+            self.task.train_loss(self.network, batches[-1], self.runtime).mean.backward()
         model.zero_grad(set_to_none=True)
         model.load_state_dict(kept)
 
-    def _train(
-        self, epoch: int, plan: EpochPlan, stop: StopSignal, report: Report | None
-    ) -> dict[str, float]:
+    def _train(self, epoch: int, plan: Plan, stop: StopSignal, report: Report | None) -> dict[str, float]:
         """Train one epoch, or the rest of a stopped one; returns its running means."""
-        recipe, steps, n = self.recipe, self.steps, len(self.labels)
-        first, spent, before, totals = self._take_up_epoch()
+        steps = plan.steps
+        first, spent, before, totals = self._take_up_epoch(plan)
         self.network.train()
         begin = time.perf_counter()
         for step in range(first, steps):
-            start, done = step * recipe.batch, step + 1
-            part = self.ranks.shard(start, min(start + recipe.batch, n))
-            x, y, target = self._load_batch(plan, *part)
-            step_options = target, recipe.label_smoothing
-            train_step(self.network, self.optimizer, x, y, totals, self.runtime, *step_options)
+            done = step + 1
+            batches = self.feed.load(plan, step, self.ranks)
+            train_step(
+                self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm
+            )
             look = done % LOOK_EVERY == 0 or done == steps
             if self.ranks.stopped(stop, look=look) and done < steps:
-                whole = self._sum_parts(totals)
-                self._check_finite(epoch, whole)
-                seconds = spent + time.perf_counter() - begin
-                others = self.ranks.of_others(totals.cpu())
-                raise EpochStoppedError(
-                    {"step": done, "seconds": seconds, "before": before.cpu(), "totals": whole.cpu()}
-                    | ({"parts": [totals.cpu(), *others]} if others else {})
-                )
+                self._stop(epoch, done, spent + time.perf_counter() - begin, before, totals)
             if look:
                 whole = self._sum_parts(totals)
-                loss = self._check_finite(epoch, whole) / min(done * recipe.batch, n)
+                loss = self._check_finite(epoch, whole) / float(whole.own[-1])
                 if report is not None and done < steps:
-                    rate = (done - first) * recipe.batch / (time.perf_counter() - begin)
+                    rate = (plan.shown(done) - plan.shown(first)) / (time.perf_counter() - begin)
                     report(self.step_report(epoch, done, loss, rate))
-        loss_sum, correct, norm_sum = whole.tolist()
-        seconds = spent + time.perf_counter() - begin
-        shown = min(steps * recipe.batch, n)
+        return self._describe_epoch(plan, whole, before, spent + time.perf_counter() - begin)
+
+    def _describe_epoch(self, plan: Plan, whole: Totals, before: Tensor, seconds: float) -> dict[str, float]:
+        """Running means of an epoch, and how far it went."""
+        (loss_sum, *counts, weight), (norm_sum, clipped, largest) = (
+            whole.own.tolist(),
+            whole.values[-3:].tolist(),
+        )
+        clipping = {"grad_norm_max": largest, "clipped_steps": clipped} if self.recipe.clip_norm else {}
         return {
-            "train_loss": loss_sum / shown,
-            "train_acc": 100 * correct / shown,
-            "grad_norm": norm_sum / steps,
+            "train_loss": loss_sum / weight,
+            **self.task.record(counts, weight),
+            "grad_norm": norm_sum / plan.steps,
+            **clipping,
             "step_length": float((self.weights() - before).norm()),
             "seconds": seconds,
-            "images_per_second": shown / seconds,
+            speed_column(self.task.samples_name): plan.shown(plan.steps) / seconds,
         }
 
-    def _take_up_epoch(self) -> tuple[int, float, Tensor, Tensor]:
+    def _stop(self, epoch: int, done: int, seconds: float, before: Tensor, totals: Totals) -> NoReturn:
+        """Together: leave an epoch in its midst, with what is needed to go on.
+
+        Raises:
+            EpochStoppedError: Always, unless the loss has diverged.
+        """
+        whole = self._sum_parts(totals)
+        self._check_finite(epoch, whole)
+        own = totals.values.cpu()
+        others = self.ranks.of_others(own)
+        partial = {"step": done, "seconds": seconds, "before": before.cpu(), "totals": whole.values.cpu()}
+        raise EpochStoppedError(partial | ({"parts": [own, *others]} if others else {}))
+
+    def _take_up_epoch(self, plan: Plan) -> tuple[int, float, Tensor, Totals]:
         """Steps and seconds that the epoch has already, the weights before it and its totals so far."""
         device, partial = self.runtime.device, self.partial
         if partial is None:
-            # Σ loss, Σ correct, Σ gradient norm
-            return 0, 0.0, self.weights(), torch.zeros(3, device=device)
+            return 0, 0.0, self.weights(), Totals.zero(len(self.task.counted), device)
         self.partial = None
-        rank, parts = self.ranks.rank, partial.get("parts", ())
+        rank, parts, step = self.ranks.rank, partial.get("parts", ()), int(partial["step"])
         if len(parts) == self.ranks.size:  # each goes on with its own, so that the sum is the same to the bit
-            totals = parts[rank].to(device, copy=True)
+            totals = Totals.load(parts[rank], plan.shown(step) / self.ranks.size, device)
         else:
-            totals = partial["totals"].to(device, copy=True)
-            totals[:2] *= rank == 0
-        return int(partial["step"]), float(partial["seconds"]), partial["before"].to(device), totals
+            totals = Totals.load(partial["totals"], plan.shown(step), device)
+            totals.own.mul_(rank == 0)
+        return step, float(partial["seconds"]), partial["before"].to(device), totals
 
-    def _sum_parts(self, totals: Tensor) -> Tensor:
+    def _sum_parts(self, totals: Totals) -> Totals:
         """Together: totals of the whole batches; the norm of the gradient is every rank's already."""
-        return torch.cat([self.ranks.sum(totals[:2]), totals[2:]])
-
-    def _plan(self, epoch: int) -> EpochPlan:
-        recipe = self.recipe
-        return plan_epoch(
-            self.order_seed,
-            epoch,
-            len(self.labels),
-            size=self.loader.size,
-            batch=recipe.batch,
-            padding=recipe.crop_padding,
-            flip=recipe.flip,
-            cutout=recipe.cutout,
-            mixup=recipe.mixup,
-            cutmix=recipe.cutmix,
-            cutmix_alpha=recipe.cutmix_alpha,
-        )
-
-    def _load_batch(self, plan: EpochPlan, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images, own labels and, where they are mixed, soft targets of a batch or of a part of one."""
-        x, y, target = self.loader.load(plan, start, stop)
-        return x.contiguous(memory_format=self.runtime.memory_format), y, target
+        return Totals(torch.cat([self.ranks.sum(totals.own), totals.values[-3:]]))
 
     def _measure(self, epoch: int, trained: dict[str, float]) -> dict[str, Any]:
         weights = self.weights()
@@ -328,16 +277,19 @@ class Training:
             **trained,
             "distance_from_init": float((weights - self.initial).norm()),
             "weight_norm": float(weights.norm()),
-            **self.evaluate(),
+            **(self.evaluate() if self.recipe.evaluates(epoch + 1) else self._unmeasured()),
         }
 
-    def _check_finite(self, epoch: int, totals: Tensor) -> float:
+    def _unmeasured(self) -> dict[str, float | None]:
+        return dict.fromkeys(evaluated_columns(self.task.score))
+
+    def _check_finite(self, epoch: int, totals: Totals) -> float:
         """Sum of the losses so far.
 
         Raises:
             DivergedError: It is NaN or infinite.
         """
-        total = float(totals[0])
+        total = float(totals.own[0])
         if not math.isfinite(total):
             kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
             raise DivergedError(
@@ -345,16 +297,3 @@ class Training:
                 f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
             )
         return total
-
-
-def _check_batches(recipe: Recipe, images: int, ranks: int) -> None:
-    """Raises: InputError when an epoch has no batch, or one with too few images for each rank to have one."""
-    if recipe.drop_last and images < recipe.batch:
-        raise InputError(f"`batch` = {recipe.batch} is more than the {images} training images: lower it")
-    rest = 0 if recipe.drop_last else images % recipe.batch
-    smallest = rest or min(recipe.batch, images)
-    if smallest < ranks:
-        raise InputError(
-            f"`batch` = {recipe.batch} leaves {smallest} of the {images} training images to a batch, too few for "
-            f"{ranks} processes: start fewer, or train another run by --set batch or --set drop_last=true"
-        )

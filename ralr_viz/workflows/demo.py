@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ralr_viz.comparison import Progress
+from ralr_viz.recipe import load_recipe
 from ralr_viz.train.methods import Show, prepare_methods, train_all
-from ralr_viz.train.recipe import load_recipe
 from ralr_viz.workflows.figures import FIGURES, FigureOptions, draw_figures
 from ralr_viz.workflows.output import Say, prepare_output, save_output
 from ralr_viz.workflows.schedule import preview_schedule

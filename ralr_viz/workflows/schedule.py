@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ralr_viz.analysis.schedule import compute_schedule
+from ralr_viz.recipe import Recipe, check_seed
 from ralr_viz.results.schedule import ScheduleResult
 from ralr_viz.train.optim import preview_lr
-from ralr_viz.train.recipe import Recipe, check_seed
 
 CONTROLS = ("scaled",)
 

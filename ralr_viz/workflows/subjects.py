@@ -16,7 +16,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
 from ralr_viz.nouns.cam import COUNT, ROWS, SEED
 from ralr_viz.results.bundle import Result
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.workflows.output import Say
 
 Given = Mapping[str, Any]

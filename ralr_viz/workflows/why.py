@@ -14,8 +14,8 @@ from ralr_viz.comparison.arms import Arms, find_arms
 from ralr_viz.foreign import one_line
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.why import WhyResult
-from ralr_viz.tasks import OwnTask
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
+from ralr_viz.tasks.own import OwnTask
 from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
 from ralr_viz.workflows.why_jobs import INDEX, JobRunner, find_lacks, plan_jobs
 

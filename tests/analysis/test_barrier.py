@@ -13,7 +13,7 @@ from ralr_viz.analysis.barrier import compute_barrier, measure_barrier
 from ralr_viz.analysis.objective import Objective, classification_objective
 from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 RUNTIME = resolve_runtime("cpu", "fp32")

@@ -29,18 +29,20 @@ from ralr_viz.analysis.fork.branch import (
 from ralr_viz.analysis.fork.point import open_state, read_fork_point
 from ralr_viz.analysis.sharpness import compute_sharpness
 from ralr_viz.comparison import compare
-from ralr_viz.comparison.augmentation import augment_once
 from ralr_viz.data import load_dataset
+from ralr_viz.data.augment import augment_once
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DataError, InputError, InterruptedRunError
 from ralr_viz.models import build_model
 from ralr_viz.results.bundle import load_result, save_result
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.runtime.stop import StopSignal
+from ralr_viz.tasks.classification import task as task_module
+from ralr_viz.tasks.opening import open_task
 from ralr_viz.train import training as training_module
 from ralr_viz.train.checkpoint import export_checkpoint, load_checkpoint, read_checkpoint
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.runtime import Runtime
-from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import Training
 
 CPU = Runtime(torch.device("cpu"), "fp32")
@@ -153,14 +155,14 @@ def test_a_changed_run_is_not_called_reproduced(trained, squares_root, tmp_path)
 
 def test_repeats_differ_but_share_their_order_over_the_factors(trained, squares_root, monkeypatch):
     orders = {}
-    real = training_module.plan_epoch
+    real = task_module.plan_epoch
 
     def plan(seed, epoch, n, **options):
         drawn = real(seed, epoch, n, **options)
         orders.setdefault((seed, epoch), []).append(drawn.order)
         return drawn
 
-    monkeypatch.setattr(training_module, "plan_epoch", plan)
+    monkeypatch.setattr(task_module, "plan_epoch", plan)
     result = compute_fork(f"{trained['baseline']}@1", squares_root, factors=(1, 2), epochs=1, repeats=3)
     assert result.repeats == 3
     seeds = [derive_seed(0, r) for r in range(3)]
@@ -181,7 +183,7 @@ def test_derived_seeds_do_not_meet_those_of_other_trainings():
 def test_a_branch_does_not_depend_on_those_before_it(trained, squares_root):
     point = read_fork_point(trained["ralr"] / "checkpoints/epoch_0001.pt")
     before = digest_state(point.state["model"])
-    training = Training(point.recipe, "ralr", 2, load_dataset("squares", squares_root), CPU)
+    training = Training(open_task(point.recipe, squares_root), "ralr", 2, CPU)
     wanted = Branch(2.0, 0, 2, 1)
     alone = train_branch(training, point, wanted, StopSignal())
     for other in (Branch(None, 0, 1, 1), Branch(3.0, 4, 2, 1)):

@@ -24,8 +24,8 @@ from ralr_viz.analysis.spectrum import compute_spectrum
 from ralr_viz.comparison import Comparison, compare
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import count_labelled, find_logits
-from ralr_viz.train.evaluate import evaluate
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.classification.evaluate import evaluate
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 SCALE: dict[str, Any] = {"mean": MEAN, "std": STD}

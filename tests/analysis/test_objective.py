@@ -11,7 +11,7 @@ from torch import nn
 
 from ralr_viz.analysis.objective import Objective, classification_objective
 from ralr_viz.errors import InputError
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 

@@ -13,10 +13,9 @@ from ralr_viz.analysis.directions import filter_norms, normalise_filters, random
 from ralr_viz.analysis.objective import classification_objective
 from ralr_viz.analysis.sharpness import compute_sharpness, even_batch
 from ralr_viz.comparison import compare
-from ralr_viz.comparison.augmentation import augment_once
-from ralr_viz.data.augment import normalise_batch
+from ralr_viz.data.augment import augment_once, normalise_batch
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 N = 24

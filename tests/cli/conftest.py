@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from ralr_viz.cli.app import main
+from ralr_viz.recipe import Recipe, recipe_to_toml
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import Recipe, recipe_to_toml
 
 Cli = Callable[..., "Outcome"]
 

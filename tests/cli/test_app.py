@@ -131,7 +131,7 @@ def test_main_turns_an_unforeseen_system_error_into_one_line(cli, monkeypatch):
     def fail(*_):
         raise OSError(5, "Input/output error", "disk")
 
-    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    monkeypatch.setattr("ralr_viz.recipe.load_recipe", fail)
     cli("train", "x", "--method", "ralr").failed(1, "`disk`: input/output error")
 
 
@@ -140,7 +140,7 @@ def test_main_turns_a_lack_of_memory_into_one_line(cli, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    monkeypatch.setattr("ralr_viz.recipe.load_recipe", fail)
     cli("train", "x", "--method", "ralr").failed(
         1, "out of memory: lower the batch by --set batch=N or choose"
     )
@@ -195,7 +195,7 @@ def test_main_turns_a_library_that_finds_no_memory_into_one_line(cli, monkeypatc
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    monkeypatch.setattr("ralr_viz.recipe.load_recipe", fail)
     cli("train", "x", "--method", "ralr").failed(1, message)
 
 
@@ -218,7 +218,7 @@ def test_main_does_not_hide_a_bug(monkeypatch, kind):
     def fail(*_):
         raise kind("a bug")
 
-    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", fail)
+    monkeypatch.setattr("ralr_viz.recipe.load_recipe", fail)
     monkeypatch.setattr("sys.argv", ["ralr-viz", "train", "x", "--method", "ralr"])
     from ralr_viz.cli.app import main
 
@@ -239,7 +239,7 @@ def test_ctrl_c_outside_of_a_training_is_130(cli, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ralr_viz.train.recipe.load_recipe", interrupt)
+    monkeypatch.setattr("ralr_viz.recipe.load_recipe", interrupt)
     cli("train", "x", "--method", "ralr").failed(130, "interrupted")
 
 

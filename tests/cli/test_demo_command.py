@@ -43,6 +43,6 @@ def test_demo_into_a_file_is_one_line(cli, tmp_path):
 
 
 def test_demo_uses_a_packaged_recipe_of_data_that_need_no_download():
-    from ralr_viz.train.recipe import load_recipe
+    from ralr_viz.recipe import load_recipe
 
     assert load_recipe(demo_workflow.RECIPE).dataset == "digits"

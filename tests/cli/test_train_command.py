@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ralr_viz.train.recipe import recipe_names
+from ralr_viz.recipe import recipe_names
 
 
 def read_result(directory):

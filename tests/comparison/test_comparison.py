@@ -15,14 +15,15 @@ import torch
 from torch import nn
 
 from ralr_viz.comparison import compare
-from ralr_viz.comparison.augmentation import augment_once, augment_samples
+from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.pairs import pair_networks
 from ralr_viz.comparison.samples import own_samples
+from ralr_viz.data.augment import augment_once
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.recipe import Recipe
 from ralr_viz.train.checkpoint import load_checkpoint
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import Recipe
 
 SCALE = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)

@@ -11,7 +11,7 @@ import pytest
 
 from ralr_viz.results.names import ADDED, describe_settings, group_runs, method_name, name_runs, tell_apart
 from ralr_viz.results.run import RunRecord
-from ralr_viz.train.recipe import Recipe
+from ralr_viz.tasks.classification.recipe import ClassificationRecipe
 
 
 def run(method: str = "baseline", seed: int | None = 0, path: str | None = None, **recipe: Any) -> RunRecord:
@@ -53,9 +53,13 @@ def test_group_runs_looks_past_what_changes_no_weight() -> None:
 
 
 def test_added_settings_are_the_defaults_of_a_recipe() -> None:
-    recipe = Recipe(dataset="d", model="m", epochs=1, batch=1, lr=0.1).to_dict()
+    recipe = ClassificationRecipe(dataset="d", model="m", epochs=1, batch=1, lr=0.1).to_dict()
     assert {name: recipe[name] for name in ADDED} == ADDED
-    named = {field.name for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING}
+    named = {
+        field.name
+        for field in dataclasses.fields(ClassificationRecipe)
+        if field.default is not dataclasses.MISSING
+    }
     assert ADDED.keys() <= named
 
 

@@ -21,6 +21,7 @@ from ralr_viz.errors import (
     RunLockedError,
     StorageError,
 )
+from ralr_viz.runtime.ranks import PeerError
 from ralr_viz.study import execute
 from ralr_viz.study.attempt import (
     Attempt,
@@ -32,7 +33,6 @@ from ralr_viz.study.attempt import (
 from ralr_viz.study.execute import Children, ExecuteOptions, execute_run, is_taken, record_own_end
 from ralr_viz.study.state import is_locked, run_state
 from ralr_viz.train.lock import lock_folder
-from ralr_viz.train.ranks import PeerError
 
 SAY = "import json, os, signal, sys; directory = sys.argv[1]\n"
 REPLY = "print('noise'); print(json.dumps({'directory': directory, 'status': '%s', 'error': '%s'}));"
@@ -309,7 +309,7 @@ def test_record_own_end_leaves_alone_what_is_no_run_done_or_of_somebody_else(tmp
 WATCHED = textwrap.dedent(
     """
     import pathlib, time
-    from ralr_viz.train.stop import watch_stdin
+    from ralr_viz.runtime.stop import watch_stdin
     from ralr_viz.train.lock import lock_folder
     lock = lock_folder(pathlib.Path(directory))
     def save(number, frame):
@@ -361,7 +361,7 @@ def test_stop_asks_the_child_once_and_kill_ends_a_deaf_one(run_child, tmp_path):
 
 PATIENT = """
 import pathlib, time
-from ralr_viz.train.stop import catch_stop_signals, watch_stdin
+from ralr_viz.runtime.stop import catch_stop_signals, watch_stdin
 watch_stdin()
 with catch_stop_signals() as stop:
     open(directory + '/ready', 'w').close()

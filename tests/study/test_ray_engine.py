@@ -154,7 +154,7 @@ def test_ray_executor_refuses_numbers_out_of_range(needs):
 # Speaks the protocol as a training does, but needs no torch: it is stopped once, then it finishes.
 CHILD = """
 import pathlib, signal, sys, time
-from ralr_viz.train.stop import watch_stdin
+from ralr_viz.runtime.stop import watch_stdin
 from ralr_viz.train.lock import lock_folder
 
 def save(number, frame):

@@ -20,8 +20,7 @@ from ralr_viz.analysis.objective import objective_of
 from ralr_viz.cli.app import main
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import NOUNS
-from ralr_viz.tasks import OwnTask
-from ralr_viz.tasks.own import load_task
+from ralr_viz.tasks.own import OwnTask, load_task
 
 OF_WEIGHTS: dict[str, dict[str, Any]] = {
     "barrier": {"points": 3},
@@ -202,7 +201,7 @@ def test_what_needs_images_refuses_an_own_task_in_one_line(name: str) -> None:
     make, task = TASKS["points"]
     pair = rv.compare({"a": make(), "b": make()}, task=task, device="cpu")
     with pytest.raises(
-        InputError, match="`points` has no images and no classes: of a task of your own take"
+        InputError, match="`points` has no images with one class each: take what needs none"
     ) as told:
         NOUNS[name].load("compute")(pair)
     assert "\n" not in str(told.value)
@@ -299,7 +298,7 @@ def test_why_takes_an_own_task_and_says_what_it_cannot_measure(own_runs: Path, t
     assert {"movement", "sharpness"} <= set(result.diagnostics), result.notes
     assert rv.load_result(tmp_path / "out" / "seed0" / "sharpness").loss_name == "loss of sums"
     told = "\n".join(result.notes)
-    assert "calibration, seed 0 was not measured: `sums` has no images and no classes" in told
+    assert "calibration, seed 0 was not measured: `sums` has no images with one class each" in told
     assert not any("does not say its" in line for line in said)
 
 

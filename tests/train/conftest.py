@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ralr_viz.recipe import Recipe
+from ralr_viz.tasks.classification.task import ImageClassification
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.recipe import Recipe
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def prepare(make_recipe: Callable[..., Recipe], tmp_path: Path) -> Callable[...,
         return prepare_run(make_recipe(**changes), method, seed, tmp_path / folder)
 
     return make
+
+
+@pytest.fixture
+def make_task(make_recipe: Callable[..., Recipe], squares_root: Path) -> Callable[..., ImageClassification]:
+    """``make_task(label_smoothing=0.1)``: the task of four colours."""
+    return lambda **changes: ImageClassification(make_recipe(**changes), squares_root)

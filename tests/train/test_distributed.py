@@ -15,14 +15,15 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.runtime.ranks import ALONE, Place
+from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.schedule import amplification_factors
+from ralr_viz.tasks.classification.evaluate import evaluate
+from ralr_viz.tasks.opening import open_task
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
 from ralr_viz.train.distributed import ProcessRanks
-from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.prepare import prepare_run, read_prepared_run
-from ralr_viz.train.ranks import ALONE, Place
-from ralr_viz.train.runtime import Runtime
-from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.torchrun import join_ranks, read_place
 from ralr_viz.train.training import Training
 
@@ -96,12 +97,12 @@ DRIVER = textwrap.dedent(
         training.train_step = counted
 
     def with_dropout(rank):
-        real = training.build_model
-        def build(*arguments):
-            model = real(*arguments)
+        real = task.build_model
+        def build(*arguments, **named):
+            model = real(*arguments, **named)
             model.linear = torch.nn.Sequential(torch.nn.Dropout(0.5), model.linear)
             return model
-        training.build_model = build
+        task.build_model = build
 
     def stop_in_the_second_epoch(rank):
         with_dropout(rank)
@@ -233,8 +234,8 @@ def assert_same_run(directory, reference):
 def train_in_parts(directory, root, size=2):
     """One replica a rank, each with its own running statistics; gradients averaged over images by hand."""
     recipe, method, seed = read_prepared_run(directory)
-    data = load_dataset("squares", root)
-    batches = Training(recipe, method, seed, data, Runtime(torch.device("cpu"), "fp32"))
+    training = Training(open_task(recipe, root), method, seed, Runtime(torch.device("cpu"), "fp32"))
+    feed = training.feed
     factors = amplification_factors(seed, recipe.epochs)
     torch.manual_seed(seed)
     first = build_model("resnet20", 4)
@@ -246,13 +247,13 @@ def train_in_parts(directory, root, size=2):
         torch.optim.SGD(r.parameters(), recipe.lr, momentum=0.9, nesterov=True, weight_decay=1e-4)
         for r in replicas
     ]
-    n, records = len(batches.labels), []
+    n, records = len(feed.loader.labels), []
     for epoch in range(recipe.epochs):
         lr = recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestone_epochs) * factors[epoch]
-        plan, loss_sum, hits, norms = batches._plan(epoch), 0.0, 0, []
+        plan, loss_sum, hits, norms = feed.plan(seed, epoch), 0.0, 0, []
         before = [p.detach().clone() for p in replicas[0].parameters()]
-        for start in range(0, n, recipe.batch):
-            x, y, target = batches._load_batch(plan, start, min(start + recipe.batch, n))
+        for step in range(plan.steps):
+            ((x, y, target),) = feed.load(plan, step, ALONE)
             means = [torch.zeros_like(p) for p in before]
             cut = math.ceil(len(x) / 2)
             for replica, part in zip(replicas, (slice(cut), slice(cut, None)), strict=True):
@@ -272,8 +273,7 @@ def train_in_parts(directory, root, size=2):
                 optimizer.step()
         after = [p.detach() for p in replicas[0].parameters()]
         moved = math.sqrt(sum(float(((a - b) ** 2).sum()) for a, b in zip(after, before, strict=True)))
-        images, labels = batches.eval_sets["test"]
-        test = evaluate(replicas[0], images, labels, batches.mean, batches.std, batches.runtime)
+        test = training.evaluator(replicas[0])
         records.append(
             {
                 "lr": lr,
@@ -281,8 +281,8 @@ def train_in_parts(directory, root, size=2):
                 "train_acc": 100 * hits / n,
                 "grad_norm": sum(norms) / len(norms),
                 "step_length": moved,
-                "test_loss": test.loss,
-                "test_acc": test.top1,
+                "test_loss": test["test_loss"],
+                "test_acc": test["test_acc"],
             }
         )
     return [r.state_dict() for r in replicas], records

@@ -13,9 +13,9 @@ from ralr_viz.data.split import split_train
 from ralr_viz.errors import CheckpointError, DataError, DivergedError, InputError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.schedule import amplification_factors
-from ralr_viz.train import conclude
+from ralr_viz.tasks.classification import conclude
+from ralr_viz.tasks.classification.evaluate import evaluate
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
-from ralr_viz.train.evaluate import evaluate
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import finished_result, read_prepared_run
 
@@ -259,11 +259,11 @@ def test_diverged_run_does_not_replace_the_checkpoint_before(prepare, squares_ro
     directory = prepare(epochs=3, keep_every=1)
     real, calls = training.train_step, []
 
-    def poisoned(network, optimizer, x, y, totals, *rest):
+    def poisoned(network, optimizer, task, batches, totals, *rest):
         calls.append(1)
-        real(network, optimizer, x, y, totals, *rest)
+        real(network, optimizer, task, batches, totals, *rest)
         if len(calls) == 7:  # in the second epoch
-            totals[0] = torch.nan
+            totals.own[0] = torch.nan
 
     monkeypatch.setattr(training, "train_step", poisoned)
     with pytest.raises(DivergedError, match="epoch 2 at factor 1 .* after epoch 1 is kept"):
@@ -291,10 +291,10 @@ def test_resume_names_a_checkpoint_that_lacks_its_state(prepare, squares_root, m
 def test_train_run_refuses_a_channel_that_never_changes(prepare, squares_root, monkeypatch):
     from dataclasses import replace
 
-    from ralr_viz.train import loop
+    from ralr_viz.tasks.classification import task
 
     flat = replace(load_dataset("squares", squares_root), std=(0.2, 0.0, 0.2))
-    monkeypatch.setattr(loop, "load_dataset", lambda name, root: flat)
+    monkeypatch.setattr(task, "load_dataset", lambda name, root: flat)
     with pytest.raises(DataError, match="a colour channel of `squares` never changes"):
         train_run(prepare(), squares_root, device="cpu")
 
@@ -331,7 +331,8 @@ def test_train_run_learns(prepare, squares_root):
 
 
 def test_resumed_run_keeps_its_precision_on_every_machine_and_says_so(prepare, squares_root, monkeypatch):
-    from ralr_viz.train import runtime, training
+    from ralr_viz.runtime import device
+    from ralr_viz.train import training
 
     directory = prepare(epochs=3, precision="auto")
     used = []
@@ -343,7 +344,7 @@ def test_resumed_run_keeps_its_precision_on_every_machine_and_says_so(prepare, s
 
     monkeypatch.setattr(training, "train_step", lambda *a, **k: used.append(a[5].precision) or step(*a, **k))
     for has_bf16 in (True, False, False):
-        monkeypatch.setattr(runtime, "_has_fast_bf16", lambda device, has=has_bf16: has)
+        monkeypatch.setattr(device, "_has_fast_bf16", lambda where, has=has_bf16: has)
         with pytest.raises(KeyboardInterrupt):
             train_run(directory, squares_root, device="cpu", report=stop_after_an_epoch)
         assert set(used) == {"bf16"}

@@ -16,13 +16,13 @@ from ralr_viz.data.augment import plan_epoch
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import InterruptedRunError
 from ralr_viz.models import build_model
+from ralr_viz.runtime.device import Runtime
 from ralr_viz.schedule.factors import Noise
 from ralr_viz.train import training
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import read_prepared_run
-from ralr_viz.train.runtime import Runtime
-from ralr_viz.train.training import train_step
+from ralr_viz.train.step import Totals, train_step
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 OPTIONS = {
@@ -164,7 +164,7 @@ def test_noise_run_records_its_factors(prepare, squares_root):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_train_step_has_the_loss_of_its_definition(smoothing, mixed):
+def test_train_step_has_the_loss_of_its_definition(make_task, smoothing, mixed):
     model = build_model("resnet20", 4).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
     x, y = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
@@ -175,19 +175,21 @@ def test_train_step_has_the_loss_of_its_definition(smoothing, mixed):
         whole = [float(c == y[row]) for c in range(4)] if target is None else target[row].tolist()
         for c, weight in enumerate(smooth_literally(whole, smoothing)):
             expected += weight * float(norm[row] - logits[row, c])
-    totals = torch.zeros(3)
-    train_step(model, optimizer, x, y, totals, CPU, target, smoothing)
-    assert float(totals[0]) == pytest.approx(expected, rel=1e-4)
-    assert float(totals[1]) == int((logits.argmax(1) == y).sum())  # the image's own label, also where mixed
+    totals = Totals.zero(1, CPU.device)
+    train_step(model, optimizer, make_task(label_smoothing=smoothing), [(x, y, target)], totals, CPU)
+    assert float(totals.own[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(totals.own[1]) == int(
+        (logits.argmax(1) == y).sum()
+    )  # the image's own label, also where mixed
 
 
-def test_train_step_without_options_is_the_plain_one_to_the_bit():
+def test_train_step_without_options_is_the_plain_one_to_the_bit(make_task):
     ends = []
     for plain in (True, False):
         torch.manual_seed(0)
         model = build_model("resnet20", 4).train()
         optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-        x, y, totals = torch.randn(8, 3, 16, 16), torch.arange(8) % 4, torch.zeros(3)
+        x, y, totals = torch.randn(8, 3, 16, 16), torch.arange(8) % 4, Totals.zero(1, CPU.device)
         for _ in range(2):
             if plain:  # as it was written before there were options
                 loss = nn.functional.cross_entropy(model(x).float(), y)
@@ -195,12 +197,12 @@ def test_train_step_without_options_is_the_plain_one_to_the_bit():
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             else:
-                train_step(model, optimizer, x, y, totals, CPU)
+                train_step(model, optimizer, make_task(), [(x, y, None)], totals, CPU)
         ends.append(model.state_dict())
     assert_same(*ends)
 
 
-def test_train_step_on_soft_targets_has_no_operator_that_waits_for_the_device():
+def test_train_step_has_no_operator_that_waits_for_the_device(make_task):
     waits = []
 
     class Recorder(TorchDispatchMode):
@@ -213,8 +215,12 @@ def test_train_step_on_soft_targets_has_no_operator_that_waits_for_the_device():
 
     model = build_model("resnet20", 4).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, fused=True)
-    totals, x, y = torch.zeros(3), torch.randn(8, 3, 16, 16), torch.arange(8) % 4
+    totals, x, y = Totals.zero(1, CPU.device), torch.randn(8, 3, 16, 16), torch.arange(8) % 4
+    task, soft = make_task(label_smoothing=0.1), torch.rand(8, 4).softmax(1)
     with Recorder():
-        train_step(model, optimizer, x, y, totals, CPU, torch.rand(8, 4).softmax(1), 0.1)
-        train_step(model, optimizer, x, y, totals, CPU, None, 0.1)
+        train_step(model, optimizer, task, [(x, y, soft)], totals, CPU)
+        train_step(model, optimizer, task, [(x, y, None), (x, y, soft)], totals, CPU, clip=1.0)
     assert waits == []
+    with Recorder():
+        totals.own[0].item()
+    assert waits == ["_local_scalar_dense"]

@@ -7,10 +7,14 @@ from torch import nn
 from torch.optim import lr_scheduler as lrs
 
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.recipe import METHODS, load_recipe
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.schedule.factors import Noise
 from ralr_viz.train.optim import build_optimizer, build_scheduler, hold_factor, preview_lr
-from ralr_viz.train.recipe import METHODS, load_recipe
+
+
+def optimizer_of(recipe, model):
+    return build_optimizer(recipe, [{"params": list(model.parameters())}], torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["cifar10-resnet110", "cifar100-resnet20-short"])
@@ -57,7 +61,7 @@ def test_other_base_schedules(schedule, last):
 )
 def test_build_optimizer_has_the_recipes_numbers(name, kind):
     recipe = load_recipe("cifar10-resnet20", [f"optimizer={name}"])
-    optimizer = build_optimizer(recipe, nn.Linear(2, 2))
+    optimizer = optimizer_of(recipe, nn.Linear(2, 2))
     assert type(optimizer) is kind
     group = optimizer.param_groups[0]
     assert (group["lr"], group["weight_decay"]) == (0.1, 1e-4)
@@ -68,7 +72,7 @@ def test_build_optimizer_has_the_recipes_numbers(name, kind):
 def test_build_scheduler_refuses_an_unknown_method():
     recipe = load_recipe("cifar10-resnet20")
     with pytest.raises(UnknownNameError, match="unknown method `rarl`: did you mean `ralr`"):
-        build_scheduler(recipe, "rarl", 0, build_optimizer(recipe, nn.Linear(2, 2)))
+        build_scheduler(recipe, "rarl", 0, optimizer_of(recipe, nn.Linear(2, 2)))
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
@@ -76,7 +80,7 @@ def test_hold_factor_goes_on_with_the_base_schedule(make_recipe, factor):
     """Against the base LRs by hand: neither the old factor nor the new one leaks into them."""
     model = nn.Linear(2, 2)
     recipe = make_recipe(epochs=6, milestones=(3, 4), lr=0.8)
-    optimizer = build_optimizer(recipe, model)
+    optimizer = optimizer_of(recipe, model)
     scheduler = build_scheduler(recipe, "ralr", 2, optimizer)  # seed 2 amplifies its first epochs
     assert scheduler.factor > 1
     optimizer.step()
@@ -140,7 +144,7 @@ def test_comparator_schedule_is_torchs_under_every_method(settings, build, metho
     alone = step_epochs(optimizer, build(optimizer))
     base, factor = preview_lr(recipe, method, 3)
     np.testing.assert_array_equal(base, alone[:, 0])
-    ours = build_optimizer(recipe, nn.Linear(2, 2))
+    ours = optimizer_of(recipe, nn.Linear(2, 2))
     used = step_epochs(ours, build_scheduler(recipe, method, 3, ours))
     np.testing.assert_array_equal(used[:, 0], base * factor)
     assert (used[:, 1] == 0.9).all()  # the momentum is not cycled
@@ -176,7 +180,7 @@ def test_noise_is_drawn_in_its_share_of_the_training():
 
 def test_hold_factor_takes_over_a_noisy_schedule(make_recipe):
     recipe = make_recipe(epochs=6, milestones=(3,), lr=0.8)
-    optimizer = build_optimizer(recipe, nn.Linear(2, 2))
+    optimizer = optimizer_of(recipe, nn.Linear(2, 2))
     scheduler = build_scheduler(recipe, "noise", 2, optimizer)
     optimizer.step()
     scheduler.step()

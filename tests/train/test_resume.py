@@ -129,11 +129,11 @@ def drive(squares_root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make_run(tmp_path_factory):
+    from ralr_viz.tasks.classification.recipe import ClassificationRecipe
     from ralr_viz.train.prepare import prepare_run
-    from ralr_viz.train.recipe import Recipe
 
     def make() -> Path:
-        recipe = Recipe(
+        recipe = ClassificationRecipe(
             dataset="squares", model="resnet20", epochs=EPOCHS, batch=16, lr=0.05, momentum=0.9, milestones=(0.5,),
             crop_padding=2, flip=True, validation=0.25, precision="fp32", keep=(4,),
         )  # fmt: skip

@@ -13,8 +13,8 @@ from ralr_viz.analysis.capture import Call, capture
 from ralr_viz.analysis.maps import Shape
 from ralr_viz.analysis.pictures import Pictures
 from ralr_viz.errors import InputError
-from ralr_viz.train.evaluate import eval_mode
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.eval_mode import eval_mode
 
 _MOST_VALUES = 1 << 25
 """Captured values of one network at a time: 128 MiB."""

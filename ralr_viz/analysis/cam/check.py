@@ -24,7 +24,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns.cam import METHOD_NAMES
 from ralr_viz.results.cam import normalise_cam
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 
 PARITY_LIMIT = 1e-5
 """Largest difference of drawn maps, which are in [0, 1], between two fp32 computations."""

@@ -21,7 +21,7 @@ from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns.cam import METHOD
-from ralr_viz.train.runtime import Runtime, resolve_runtime
+from ralr_viz.runtime.device import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
 """Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.barrier import measure_barrier
-from ralr_viz.analysis.objective import classification_objective
+from ralr_viz.analysis.objective import Objective
 from ralr_viz.analysis.sharpness import compute_sharpness
-from ralr_viz.comparison import compare
-from ralr_viz.comparison.augmentation import augment_once
+from ralr_viz.comparison import Comparison
+from ralr_viz.comparison.network import PLAIN, Network
 from ralr_viz.errors import InputError
-from ralr_viz.models import build_model
 from ralr_viz.train.training import Training
 
 RADIUS = 0.2
@@ -26,29 +24,24 @@ BATCH = 500
 
 
 class BranchProbe:
-    """Measures state dicts of one architecture on the same training images, along the same directions.
+    """Measures state dicts of one architecture on the same training samples, along the same directions.
 
     Args:
-        training: Gives architecture, images (of its fixed training sample, evenly spread) and runtime; it is
-            not changed, nor is torch's generator.
+        training: Gives task, network and runtime; it is not changed, nor is torch's generator.
         start: State dict of the checkpoint.
-        images: How many.
+        samples: How many of its fixed training sample, evenly spread.
     """
 
-    def __init__(self, training: Training, start: Mapping[str, Tensor], images: int) -> None:
+    def __init__(self, training: Training, start: Mapping[str, Tensor], samples: int) -> None:
         self.training, self.start = training, start
-        sample, labels = (t.cpu().numpy() for t in training.eval_sets["train"])
-        count = min(images, len(labels))
-        chosen = len(labels) * np.arange(count) // count
-        self.labels, recipe = labels[chosen], training.recipe
-        self.augmented = augment_once(sample[chosen], padding=recipe.crop_padding, flip=recipe.flip)
-        self.mean, self.std = training.mean.tolist(), training.std.tolist()
+        self.batches = training.task.probe(samples, training.runtime)
+        self.count = min(samples, training.evaluator.sizes["train"]) if training.evaluator else samples
 
     @property
     def settings(self) -> dict[str, float]:
         """What the numbers depend on, beside the networks."""
         return {
-            "images": len(self.labels),
+            "images": self.count,
             "radius": RADIUS,
             "directions": DIRECTIONS,
             "points": POINTS,
@@ -57,27 +50,22 @@ class BranchProbe:
 
     def describe(self) -> tuple[str, ...]:
         """How it is measured, a sentence each."""
-        n = f"{len(self.labels):,}"
+        n, what = f"{self.count:,}", self.training.task.samples_name
         return (
             f"Sharpness: mean rise of the loss along ±{DIRECTIONS} common filter-normalised directions, radius "
-            f"{RADIUS:g}, {n} training images in one draw of training's augmentation, BatchNorm by batch.",
+            f"{RADIUS:g}, {n} training {what} in one draw of training's augmentation, BatchNorm by batch.",
             f"Barrier: highest excess of the loss over the straight line's ends at {POINTS} points, the same "
-            "images, BatchNorm statistics recomputed at each.",
+            f"{what}, BatchNorm statistics recomputed at each.",
         )
 
     def sharpness(self, state: Mapping[str, Tensor]) -> float:
         """Average filter-normalised sharpness in nats; NaN where the network's outputs are not finite."""
-        runtime = self.training.runtime
         try:
-            branch = compare(
-                [self._build(state)],
-                images=self.augmented,
-                labels=self.labels,
-                mean=self.mean,
-                std=self.std,
-                device=str(runtime.device),
-                precision=runtime.precision,
-                batch=BATCH,
+            branch = Comparison(
+                (Network("branch", self._build(state), *PLAIN),),
+                self.batches,
+                self.training.runtime,
+                task=self.training.task,
             )
             found = compute_sharpness(branch, radii=(RADIUS,), directions=DIRECTIONS, worst_radii=())
         except InputError:
@@ -88,14 +76,9 @@ class BranchProbe:
         """Barrier in nats between the checkpoint and a network; NaN where a loss is not finite."""
         first, second = self._build(self.start), self._build(state)
         try:
-            objective = classification_objective(
-                first,
-                self.augmented,
-                self.labels,
-                mean=self.mean,
-                std=self.std,
-                runtime=self.training.runtime,
-                batch=BATCH,
+            device = self.training.runtime.device
+            objective = Objective(
+                first, self.training.task, lambda: self.batches.on_device(device), self.training.runtime
             )
             return measure_barrier(objective, first, second, points=POINTS).barrier
         except InputError:
@@ -105,6 +88,6 @@ class BranchProbe:
         """An own, uncompiled network with these weights, on the training's device."""
         training = self.training
         with torch.random.fork_rng():  # making a network draws its first weights
-            model = build_model(training.recipe.model, training.num_classes)
+            model = training.task.build()
         model.load_state_dict(state)
         return training.runtime.place(model).eval()

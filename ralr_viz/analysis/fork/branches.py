@@ -21,7 +21,7 @@ from ralr_viz.analysis.fork.point import ForkPoint
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InterruptedRunError
 from ralr_viz.results.storage import remove_leftovers, storage_error
-from ralr_viz.train.stop import StopSignal
+from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.train.training import EpochStoppedError, Training
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError, RalrVizError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import fork as options
+from ralr_viz.recipe.rules import HIGHEST_FACTOR
 from ralr_viz.results.fork import CURVES, ForkResult
-from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
-from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
-from ralr_viz.train.stop import catch_stop_signals
+from ralr_viz.results.tasks import Score
+from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
+from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.train.training import Training
 
 _COLUMNS = {"train_loss": "train_loss_eval"}
@@ -72,13 +74,14 @@ def compute_fork(
     """
     check(options.SPEC.options, epochs=epochs, repeats=repeats, probe_images=probe_images)
     chosen = _check_factors(factors)
-    point, dataset, device = state if isinstance(state, ForkState) else open_state(state)
+    point, task, device = state if isinstance(state, ForkState) else open_state(state)
     _check_schedule(point, epochs)
     total = 2 * epochs
     runtime = resolve_runtime(
         device, str(point.state["header"]["precision"]), deterministic=deterministic, compile=compile
     )
     configure(runtime)
+    content_hash = task.facts.get("content_hash")
     environment = {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS}
     directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
     recorded = recorded_epochs(directory, point.epoch)[:total]
@@ -90,13 +93,13 @@ def compute_fork(
     if work is not None:
         make_folder(work)
     try:
-        training = Training(point.recipe, point.method, point.seed, dataset, runtime)
+        training = Training(task, point.method, point.seed, runtime)
         with catch_stop_signals() as stop:
             start, base_lr = _look_at_start(training, point, total)
             probe = BranchProbe(training, point.state["model"], probe_images) if probe_images else None
             key = {
                 "checkpoint": point.sha256,
-                "data": dataset.content_hash,
+                "data": content_hash,
                 "environment": environment,
                 "probe": probe.settings if probe else None,
             }
@@ -109,6 +112,8 @@ def compute_fork(
     reproduction = compare_with_run(
         outcomes[branches.index(twin)] if twin else outcomes[0], recorded, directory, environment
     )
+    told: dict[str, Any] = _describe(task.score) if task.score else {}
+    curves: dict[str, Any] = _curves(outcomes, start, total, task.score)
     notes = _notes(branches, outcomes, recorded, twin, point, base_lr)
     return ForkResult(
         run=f"{point.method}, seed {point.seed}, epoch {point.epoch}",
@@ -118,13 +123,16 @@ def compute_fork(
         repeat=np.array([b.repeat for b in branches]),
         status=tuple(outcome.status for outcome in outcomes),
         base_lr=base_lr,
-        **_curves(outcomes, start, total),
+        **curves,
         sharpness=_probed(outcomes, "sharpness", probe),
         barrier=_probed(outcomes, "barrier", probe),
         start_sharpness=start_sharpness,
         probe=probe.describe() if probe else (),
-        images={name: len(labels) for name, (_, labels) in training.eval_sets.items()},
-        dataset=dataset.name,
+        images=dict(training.evaluator.sizes) if training.evaluator else {},
+        loss_unit=task.loss_unit,
+        samples_name=task.samples_name,
+        **told,
+        dataset=point.recipe.dataset,
         reproduction=reproduction.outcome,
         reproduction_note=reproduction.note,
         notes=notes,
@@ -132,10 +140,14 @@ def compute_fork(
             "ralr_viz": __version__,
             "checkpoint": {"sha256": point.sha256, "method": point.method, "seed": point.seed, "epoch": point.epoch},
             "recipe": point.recipe.to_dict(),
-            "data": dataset.content_hash,
+            "data": content_hash,
             "environment": environment,
         },
     )  # fmt: skip
+
+
+def _describe(score: Score) -> dict[str, str]:
+    return {"score_key": score.key, "score_name": score.title, "score_unit": score.unit}
 
 
 def _check_factors(factors: Sequence[float]) -> tuple[float, ...]:
@@ -187,12 +199,16 @@ def _probed(outcomes: Sequence[BranchOutcome], name: str, probe: BranchProbe | N
     return np.array([outcome.probes[name] for outcome in outcomes])
 
 
-def _curves(outcomes: Sequence[BranchOutcome], start: dict[str, float], epochs: int) -> dict[str, np.ndarray]:
-    """The arrays (B, epochs + 1) of a result."""
+def _curves(
+    outcomes: Sequence[BranchOutcome], start: dict[str, float], epochs: int, score: Score | None
+) -> dict[str, np.ndarray]:
+    """The arrays (B, epochs + 1) of a result, in which the score stands as ``acc`` whatever it is."""
+    key = score.key if score else "acc"
+    of_records = _COLUMNS | {f"{split}_acc": f"{split}_{key}" for split in ("val", "test")}
     curves = {name: np.full((len(outcomes), epochs + 1), math.nan) for name in CURVES}
     for i, outcome in enumerate(outcomes):
         for name, values in curves.items():
-            column = _COLUMNS.get(name, name)
+            column = of_records.get(name, name)
             values[i, 0] = start.get(column, math.nan)
             if name != "sum_lr":
                 values[i, 1 : len(outcome.records) + 1] = [r.get(column, math.nan) for r in outcome.records]

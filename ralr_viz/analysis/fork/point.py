@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ralr_viz.data import Dataset, data_root, load_dataset
+from ralr_viz.data import data_root
 from ralr_viz.errors import CheckpointError, DataError, InputError
+from ralr_viz.own_code import names_code
+from ralr_viz.recipe import Recipe, recipe_from_dict
+from ralr_viz.tasks.opening import open_task
+from ralr_viz.tasks.task import Task
 from ralr_viz.train.checkpoint import read_checkpoint, resolve_checkpoint
-from ralr_viz.train.recipe import Recipe, recipe_from_dict
 
 _NEEDED = ("model", "optimizer", "scheduler", "rng")
 
@@ -57,7 +60,9 @@ def read_fork_point(path: Path) -> ForkPoint:
     try:
         recipe = recipe_from_dict(header["recipe"], str(path))
         method, seed, epoch = str(header["method"]), int(header["seed"]), int(header["epoch"])
-    except (KeyError, TypeError, ValueError, AttributeError, InputError):
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
+        if isinstance(error, InputError) and names_code((header.get("recipe") or {}).get("task")):
+            raise
         raise CheckpointError(
             f"`{path}` is not of a training by `ralr-viz train`, so it cannot go on"
         ) from None
@@ -71,12 +76,12 @@ class ForkState(NamedTuple):
 
     Attributes:
         point: The checkpoint.
-        dataset: What it was trained on.
+        task: What it was trained for, with its data.
         device: Where its branches are trained.
     """
 
     point: ForkPoint
-    dataset: Dataset
+    task: Task
     device: str = "auto"
 
 
@@ -91,12 +96,13 @@ def open_state(checkpoint: str | Path, *, root: Path | None = None, device: str 
     Raises:
         CheckpointError: No checkpoint, or one from which training cannot go on.
         DataError: Other data than was trained on, or none.
+        InputError: It was trained by code of the user's own, which is not allowed.
     """
     point = read_fork_point(resolve_checkpoint(checkpoint))
-    dataset = load_dataset(point.recipe.dataset, data_root(root))
-    if point.state["header"].get("content_hash") != dataset.content_hash:
+    task = open_task(point.recipe, data_root(root))
+    if point.state["header"].get("content_hash") != task.facts.get("content_hash"):
         raise DataError(
-            f"`{point.path}` was trained on other images than `{dataset.name}` holds now: a fork needs the same; "
+            f"`{point.path}` was trained on other {task.samples_name} than `{point.recipe.dataset}` holds now: a fork needs the same; "
             "choose the data by --data"
         )
-    return ForkState(point, dataset, device)
+    return ForkState(point, task, device)

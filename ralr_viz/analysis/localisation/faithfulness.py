@@ -18,7 +18,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.interpolation import interpolate_maps
 from ralr_viz.results.localisation import CONTROLS
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Normalised images (b, 3, H, W) float32 to a number of each, (b,)."""

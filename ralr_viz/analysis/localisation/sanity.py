@@ -15,7 +15,7 @@ from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
 
 _FEWEST_STAGES = 3
 

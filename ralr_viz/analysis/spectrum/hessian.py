@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ralr_viz.analysis.objective import Objective
-from ralr_viz.tasks.task import Batch
+from ralr_viz.tasks.batches import Batch
 
 GRAPH_MEMORY = 4 << 30
 """Bytes of graphs that an operator may keep between products."""

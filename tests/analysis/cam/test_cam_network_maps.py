@@ -20,7 +20,7 @@ from ralr_viz.models import build_model
 from ralr_viz.models.densenet import DenseNet
 from ralr_viz.models.wrn import WideResNet
 from ralr_viz.results.cam import normalise_cam
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.2, 0.3)
 NETWORKS = {

@@ -16,7 +16,7 @@ from ralr_viz.analysis.spectrum.hessian import HessianOperator, extreme_eigenpai
 from ralr_viz.comparison import compare
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
-from ralr_viz.train.runtime import resolve_runtime
+from ralr_viz.runtime.device import resolve_runtime
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 

@@ -7,9 +7,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
-from ralr_viz.train.evaluate import eval_mode, evaluate
-from ralr_viz.train.runtime import Runtime, describe_processor, resolve_runtime
-from ralr_viz.train.training import train_step
+from ralr_viz.runtime.device import Runtime, describe_processor, resolve_runtime
+from ralr_viz.tasks.classification.evaluate import evaluate
+from ralr_viz.tasks.eval_mode import eval_mode
 
 CPU = Runtime(torch.device("cpu"), "fp32")
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.4])
@@ -86,46 +86,6 @@ def test_resolve_runtime_asks_for_a_compiler_before_the_work(monkeypatch):
     with pytest.raises(InputError, match="`--compile` needs a C\\+\\+ compiler"):
         resolve_runtime("cpu", "fp32", compile=True)
     resolve_runtime("cpu", "fp32")
-
-
-def test_train_step_has_no_operator_that_waits_for_the_device():
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    waits = []
-
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            name = func.overloadpacket.__name__
-            mask = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-            if name in ("_local_scalar_dense", "nonzero", "masked_select") or mask:
-                waits.append(name)
-            return func(*args, **(kwargs or {}))
-
-    model = build_model("resnet20", 4).train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, fused=True)
-    totals = torch.zeros(3)
-    x, y = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
-    for _ in range(2):  # the second step has momentum
-        with Recorder():
-            train_step(model, optimizer, x, y, totals, CPU)
-    assert waits == []
-    with Recorder():
-        totals[0].item()
-    assert waits == ["_local_scalar_dense"]
-
-
-def test_train_step_adds_loss_hits_and_gradient_norm():
-    model = build_model("resnet20", 4).train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    x, y = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
-    logits = model(x)
-    loss = nn.functional.cross_entropy(logits, y)
-    norm = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))]).norm()
-    totals = torch.ones(3)
-    train_step(model, optimizer, x, y, totals, CPU)
-    expected = [1 + 8 * float(loss.detach()), 1 + int((logits.argmax(1) == y).sum()), 1 + float(norm)]
-    assert totals.tolist() == pytest.approx(expected, rel=1e-4)
-    assert all(p.grad is None for p in model.parameters())
 
 
 def test_forward_pass_stays_on_a_cuda_device():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +13,8 @@ from ralr_viz.data import Dataset, Split
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import count_labelled, find_logits
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.eval_mode import eval_mode
 
 
 @dataclass(frozen=True)
@@ -119,15 +118,3 @@ def evaluate(
 def _to_tensor(values: Tensor | np.ndarray) -> Tensor:
     # copied, since torch warns of read-only memory such as a data store's
     return values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode for the block; each module's own mode comes back, also after an exception."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

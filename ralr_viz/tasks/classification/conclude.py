@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from ralr_viz.data import Dataset, Split
 from ralr_viz.data.split import unused_train
-from ralr_viz.models import build_model
-from ralr_viz.train.evaluate import evaluate
-from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import Runtime
+from ralr_viz.recipe import Recipe
+from ralr_viz.runtime.device import Runtime
+from ralr_viz.tasks.classification.evaluate import evaluate
 
 FinalSets = Mapping[str, tuple[Split, np.ndarray]]
 
@@ -40,8 +39,7 @@ def final_sets(recipe: Recipe, dataset: Dataset, train: np.ndarray, held: np.nda
 
 def score_final(
     model: nn.Module,
-    arch: str,
-    num_classes: int,
+    build: Callable[[], nn.Module],
     sets: FinalSets,
     mean: Tensor,
     std: Tensor,
@@ -51,7 +49,7 @@ def score_final(
 
     Args:
         model: On the runtime's device; left as it is.
-        arch, num_classes: Its architecture, as `build_model` takes it.
+        build: Makes another of its architecture.
         sets: From `final_sets`.
         mean, std: (3,) float32 on the device, in units of [0, 1].
         runtime: Of the training.
@@ -63,7 +61,7 @@ def score_final(
     if not sets:
         return {}
     # a network of its own: a compiled one would be compiled again for fp32
-    network = runtime.place(build_model(arch, num_classes))
+    network = runtime.place(build())
     network.load_state_dict(model.state_dict())
     plain = dataclasses.replace(runtime, precision="fp32", compile=False)
     scores: dict[str, Any] = {"precision": plain.precision}

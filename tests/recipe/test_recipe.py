@@ -8,19 +8,21 @@ from hypothesis import strategies as st
 
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.train.optim import preview_lr
-from ralr_viz.train.recipe import (
+from ralr_viz.recipe import (
     METHODS,
     RECIPE_VERSION,
     Recipe,
     changed_settings,
     load_recipe,
+    recipe_class,
     recipe_from_dict,
     recipe_names,
     recipe_to_toml,
     run_folder,
 )
-from ralr_viz.train.recipe_rules import RULES, SCHEDULES
+from ralr_viz.recipe.rules import SCHEDULES
+from ralr_viz.results.tasks import TASKS
+from ralr_viz.train.optim import preview_lr
 
 LAPTOP = ("-short", "-tiny", "-10k")
 PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n != "digits-resnet20"]
@@ -298,7 +300,8 @@ def test_recipe_with_every_new_setting_round_trips_through_toml():
 
 
 def test_rules_has_every_field():
-    assert list(RULES) == [field.name for field in dataclasses.fields(Recipe)]
+    for recipe in (Recipe, *(recipe_class(name) for name in TASKS)):
+        assert set(recipe.rules) == {field.name for field in dataclasses.fields(recipe)}
 
 
 @pytest.mark.parametrize(

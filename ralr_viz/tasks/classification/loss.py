@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.models.outputs import check_outputs, count_labelled, find_logits, return_logits
-from ralr_viz.tasks.task import Batch, Each, Score, Sums
+from ralr_viz.results.tasks import ACCURACY, CLASSIFICATION
+from ralr_viz.tasks.batches import Batch
+from ralr_viz.tasks.task import Each, Sums
 
 
 class Classification:
@@ -17,8 +19,9 @@ class Classification:
         labels: (n,) of all the samples, by which a network's logits are told from its other outputs.
     """
 
-    name = "classification"
-    score = Score("acc", "accuracy", "%")
+    name = CLASSIFICATION
+    score = ACCURACY
+    loss_unit = "nats"
 
     def __init__(self, labels: np.ndarray) -> None:
         self._labels = labels

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ralr_viz.results.tasks import CLASSIFICATION
+
+_LAST_EVALUATED = 5  # epochs, whose median is reported
+
 
 def to_epoch(value: int | float, epochs: int) -> int:
     """Epochs as they are, or a share of the training in epochs, at least 1."""
@@ -17,16 +21,19 @@ class Settings:
     Epochs in ``milestones`` and ``keep`` are integers (after so many epochs) or fractions of ``epochs``
     (``0.5`` is half of the training), so that ``--set epochs=30`` scales the schedule with it.
 
+    A task may have more; see `ralr_viz.results.tasks`.
+
     Attributes:
         dataset: Name of an ingested dataset.
-        model: Architecture, as `ralr_viz.models.build_model` takes it.
-        epochs: Number of passes over the training images.
-        batch: Images per step.
+        model: Architecture, as the task knows it, or ``package.module:factory`` of your own.
+        epochs: Number of passes over the training samples.
+        batch: Samples per step.
         lr: Base learning rate η₀, the highest that the schedule asks for.
-        optimizer: ``sgd``, ``adam`` or ``adagrad``.
+        task: What is trained for: a name of `ralr_viz.results.tasks`, or ``package.module:Class`` of your own.
+        optimizer: ``sgd``, ``adam``, ``adagrad``, or ``package.module:Class``, such as ``torch.optim:AdamW``, which is
+            given those of ``lr``, ``momentum``, ``nesterov`` and ``weight_decay`` that it takes.
         momentum, nesterov, weight_decay: Of the optimizer; weight decay is the coupled L2 kind, on all
             parameters, so an amplified learning rate amplifies it too.
-        label_smoothing: ε in [0, 1): the loss is against (1 − ε) of the label and ε/C of each of C classes.
         schedule: ``multistep`` (× ``gamma`` after each of ``milestones``), ``cosine`` to 0, ``constant``,
             ``sgdr``, ``cyclical`` or ``onecycle``. All step once an epoch, and of the cyclical ones only the
             learning rate cycles: the momentum stays.
@@ -42,23 +49,19 @@ class Settings:
             ``ralr``, ``scaled`` or ``matched``. All later factors are those of a training with 0.
         noise_pct, noise_range: The method ``noise`` multiplies by 1 + a standard normal number that is drawn
             within ± ``noise_pct``, in the epochs between two fractions of the training.
-        crop_padding: Zero padding of the random crop in pixels; 0 turns it off.
-        flip: Mirror horizontally with probability 0.5.
-        cutout: Side in pixels of a square of the mean colour in each image, cut at the border; 0 for none.
-        mixup: α of the Beta(α, α) from which a batch's mixing weight comes; 0 turns Mixup off.
-        cutmix, cutmix_alpha: Probability that a batch is cut, and α of the pasted share; 0 turns CutMix off.
-            Where images are mixed, or labels smoothed, ``train_loss`` is that of the mixed labels, and
-            ``train_acc`` counts each image's own label; losses in eval mode are the plain ones.
-        validation: Share of the training images held out, stratified; 0 trains on all, as the paper does.
-        subset: Number of training images to keep, stratified, before holding out; 0 keeps all.
+        validation: Share of the training samples held out (of images with classes stratified); 0 trains on all, as
+            the paper does.
+        subset: Number of training samples to keep, likewise, before holding out; 0 keeps all.
         split_seed: Seed of both selections; the same for all training seeds, so that they are comparable.
         drop_last: Leave out the last, smaller batch of an epoch.
+        clip_norm: Largest norm of a step's gradient, which is scaled down to it; 0 for no bound.
         precision: ``auto``, ``fp32`` or ``bf16`` (autocast).
         threads: CPU threads of torch, on which the last bits of a training depend; 0 leaves them to the caller.
         keep: Epochs whose checkpoint is kept; ``keep_every`` keeps each n-th.
-        train_sample: Images of the fixed training sample on which ``train_loss_eval`` is measured.
-        evaluate_test: When the test images are looked at: after each ``epoch``, or once at the ``end``.
-        evaluate_unused: Whether the training images that ``subset`` leaves out are: ``never``, or once at the
+        train_sample: Size of the fixed training sample on which ``train_loss_eval`` is measured.
+        evaluate_every: Epochs between two evaluations; the last five epochs are always evaluated.
+        evaluate_test: When the test samples are looked at: after each ``epoch``, or once at the ``end``.
+        evaluate_unused: Whether the training samples that ``subset`` leaves out are: ``never``, or once at the
             ``end``. What is scored at the end is scored in fp32 and stands in ``result.json`` under ``final``.
     """
 
@@ -67,11 +70,11 @@ class Settings:
     epochs: int
     batch: int
     lr: float
+    task: str = CLASSIFICATION
     optimizer: str = "sgd"
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
-    label_smoothing: float = 0.0
     schedule: str = "multistep"
     milestones: tuple[int | float, ...] = ()
     gamma: float = 0.1
@@ -87,21 +90,17 @@ class Settings:
     amplify_from: float = 0.0
     noise_pct: float = 0.67
     noise_range: tuple[int | float, ...] = (0.0, 1.0)
-    crop_padding: int = 0
-    flip: bool = False
-    cutout: int = 0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    cutmix_alpha: float = 1.0
     validation: float = 0.0
     subset: int = 0
     split_seed: int = 0
     drop_last: bool = False
+    clip_norm: float = 0.0
     precision: str = "auto"
     threads: int = 0
     keep: tuple[int | float, ...] = ()
     keep_every: int = 0
     train_sample: int = 2000
+    evaluate_every: int = 1
     evaluate_test: str = "epoch"
     evaluate_unused: str = "never"
     name: str = ""
@@ -128,3 +127,7 @@ class Settings:
         """Epochs whose checkpoint is kept; 2/3 of the training and its end are what Figure 2 compares."""
         every = range(self.keep_every, self.epochs + 1, self.keep_every) if self.keep_every else ()
         return frozenset(to_epoch(k, self.epochs) for k in self.keep) | frozenset(every)
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether the network is evaluated after so many epochs."""
+        return epoch % self.evaluate_every == 0 or epoch > self.epochs - _LAST_EVALUATED

@@ -16,7 +16,7 @@ from torch import nn
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.train.ranks import ALONE, Ranks
+from ralr_viz.runtime.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)

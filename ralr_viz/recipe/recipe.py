@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.foreign import is_one_line, one_line
-from ralr_viz.results.document import parse_toml
+from ralr_viz.own_code import check_allowed, import_named, names_code
+from ralr_viz.recipe.rules import RULES, Rule, check_recipe
+from ralr_viz.recipe.settings import Settings, to_epoch
+from ralr_viz.recipe.values import coerce_value, parse_value
 from ralr_viz.results.names import NO_EFFECT, UNTRAINED
-from ralr_viz.train.recipe_rules import check_recipe
-from ralr_viz.train.recipe_values import coerce_value, parse_value
-from ralr_viz.train.settings import Settings, to_epoch
+from ralr_viz.results.tasks import CLASSIFICATION, TASKS
 
 METHODS = ("baseline", "ralr", "scaled", "matched", "noise")
 
@@ -32,12 +30,35 @@ _LENGTHS = frozenset({"restart_epochs", "cycle"})
 class Recipe(Settings):
     """One training experiment, without its method and seed: `Settings` that hold together.
 
+    A task with settings of its own has a child of this class: its fields and ``rules`` for them, which may stand in a
+    table of the task's name.
+
     Raises:
         InputError: A setting of another type, outside its range, or at odds with another.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = RULES
+    uses_store: ClassVar[bool] = False
+    """Whether ``dataset`` is one of the imported data sets."""
+
     def __post_init__(self) -> None:
-        check_recipe(self)
+        check_recipe(self, self.rules)
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """The settings that name code of the user's own, which is imported only where he has allowed it."""
+        return {
+            name: value for name in ("task", "model", "optimizer") if names_code(value := getattr(self, name))
+        }
+
+    def check_code(self) -> None:
+        """Refuse a network that cannot be built, and code of the user's own that is not allowed; nothing is imported.
+
+        Raises:
+            InputError: So it is.
+        """
+        for setting, named in self.own_code.items():
+            check_allowed(setting, named)
 
     def key(self, method: str = "ralr") -> str:
         """Eight hex digits that name the training itself.
@@ -69,8 +90,9 @@ class Recipe(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, lists for tuples; the inverse of `recipe_from_dict`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """Plain values, lists for tuples, its texts last; the inverse of `recipe_from_dict`."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return plain | {name: plain.pop(name) for name in ("name", "description")}
 
 
 def recipe_from_dict(values: Mapping[str, Any], source: str) -> Recipe:
@@ -79,43 +101,42 @@ def recipe_from_dict(values: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         InputError: A missing or unknown field, a wrong type or a value outside its range.
     """
-    fields = {f.name: f for f in dataclasses.fields(Recipe)}
+    kind = recipe_class(values.get("task", CLASSIFICATION))
+    values = _flatten(values)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
     for name in values:
         if name not in fields:
             raise UnknownNameError("recipe setting", name, fields, f"(in {source})")
     missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
     if missing:
         raise InputError(f"`{source}` lacks the setting `{missing[0]}`: add it, e.g. from a packaged recipe")
-    return Recipe(**{n: coerce_value(n, v, str(fields[n].type)) for n, v in values.items()})
+    return kind(**{n: coerce_value(n, v, str(fields[n].type)) for n, v in values.items()})
 
 
-def recipe_names() -> tuple[str, ...]:
-    """Names of the packaged recipes."""
-    return tuple(
-        sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
-    )
-
-
-def load_recipe(name: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Packaged recipe by name, or a user's TOML file, with ``key=value`` overrides.
+def recipe_class(task: Any) -> type[Recipe]:
+    """What the recipes of a task are.
 
     Raises:
-        InputError: No such recipe or file, TOML that cannot be read, or a bad setting.
+        UnknownNameError: There is no such task.
+        InputError: It is code of somebody's own that is not allowed or cannot be imported.
     """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise InputError(f"`{path}` is not a file: give a recipe name or a TOML file")
-        text, source, stem = read_toml_text(path), str(path), read_toml_name(path)
-    elif str(name) in recipe_names():
-        text, source, stem = (_folder() / f"{name}.toml").read_text(encoding="utf-8"), f"{name}", str(name)
+    if row := TASKS.get(str(task)):
+        module, _, name = row.recipe.partition(":")
+        found = getattr(importlib.import_module(module), name)
+    elif names_code(task):
+        check_allowed("task", task)
+        found = getattr(import_named(task), "recipe_type", Recipe)
     else:
-        raise UnknownNameError("recipe", str(name), recipe_names(), "(or the path of a .toml file)")
-    try:
-        values = parse_toml(text)
-    except ValueError as error:
-        raise InputError(f"`{source}` is not valid TOML: {one_line(error)}") from None
-    return recipe_from_dict(values | parse_overrides(overrides) | {"name": stem}, source)
+        raise UnknownNameError("task", str(task), TASKS, "(or package.module:Class, of your own)")
+    assert isinstance(found, type) and issubclass(found, Recipe), f"{task}: {found} is no Recipe"
+    return found
+
+
+def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of which those of the task may stand in a table of its name."""
+    table = values.get(str(values.get("task", CLASSIFICATION)))
+    own = table if isinstance(table, dict) else {}
+    return {k: v for k, v in values.items() if v is not table} | own
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -133,20 +154,6 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
             raise InputError(f"`--set {override}`: a recipe is named by its file; choose a folder by --runs")
         values[key.strip()] = parse_value(value.strip())
     return values
-
-
-def run_folder(recipe: Recipe, method: str, seed: int) -> Path:
-    """``<recipe>[-<key8>]/<method>/seed<k>``; the key stands where the packaged recipe was changed."""
-    check_method(method)
-    name, key = recipe.name or "recipe", recipe.key(method)
-    if key != _packaged_key(name, method):
-        name = f"{name}-{key}"
-    return Path(name) / method / f"seed{seed}"
-
-
-@functools.cache
-def _packaged_key(name: str, method: str) -> str | None:
-    return load_recipe(name).key(method) if name in recipe_names() else None
 
 
 def check_method(method: str) -> None:
@@ -174,44 +181,6 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any], method: 
     if old.key(method) == new.key(method):
         return []
     skip = UNTRAINED | NO_EFFECT.get(method, frozenset())
-    names = [f.name for f in dataclasses.fields(Recipe) if f.name not in skip]
-    return [name for name in names if getattr(old, name) != getattr(new, name)]
-
-
-def recipe_to_toml(values: Mapping[str, Any]) -> str:
-    """Flat TOML; JSON's strings, numbers, booleans and lists are TOML's too."""
-    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
-    return "".join(lines).replace(
-        "\x7f", "\\u007f"
-    )  # the one character that JSON allows bare and TOML does not
-
-
-def _folder() -> Any:
-    return resources.files("ralr_viz").joinpath("recipes")
-
-
-def read_toml_name(path: Path) -> str:
-    """Name of a user's TOML file, without its suffix, which names folders and stands in files.
-
-    Raises:
-        InputError: It is no line of text.
-    """
-    if not is_one_line(path.stem):
-        raise InputError(
-            f"`{path}` must have a name of one line of text: rename it, without control characters"
-        )
-    return path.stem
-
-
-def read_toml_text(path: Path, remedy: str = "check its permissions") -> str:
-    """Content of a user's TOML file.
-
-    Raises:
-        InputError: Not UTF-8, or it cannot be read; ``remedy`` ends that message.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"`{path}` is not text in UTF-8 (byte {error.start}): give a TOML file") from None
-    except OSError as error:
-        raise InputError(f"`{path}` cannot be read: {error.strerror}; {remedy}") from None
+    names = dict.fromkeys(f.name for recipe in (old, new) for f in dataclasses.fields(recipe))
+    missing = object()
+    return [n for n in names if n not in skip and getattr(old, n, missing) != getattr(new, n, missing)]

@@ -16,7 +16,7 @@ from ralr_viz.errors import RalrVizError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ralr_viz.train.stop import StopSignal
+    from ralr_viz.runtime.stop import StopSignal
 
 T = TypeVar("T")
 
@@ -59,6 +59,9 @@ class Ranks:
     def shard(self, start: int, stop: int) -> tuple[int, int]:
         """This rank's part of the batch ``start:stop``; the next backward pass is weighted by its share."""
         return start, stop
+
+    def weigh(self, weight: Tensor) -> None:
+        """Together: weight the next backward pass by this share of the sum over the ranks, in the place of `shard`'s."""
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """Together: what to call in training instead of ``model``, whose parameters it shares."""
