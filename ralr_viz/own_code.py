@@ -31,6 +31,11 @@ def allow_code(names: Iterable[str]) -> Iterator[None]:
         _allowed.reset(token)
 
 
+def allowed_code() -> tuple[str, ...]:
+    """What the user has named, for another process that works for him."""
+    return tuple(sorted(_allowed.get()))
+
+
 def names_code(value: object) -> bool:
     """Whether a setting is a name of the user's code and none of ours or torchvision's."""
     return isinstance(value, str) and ":" in value and not value.startswith("torchvision:")

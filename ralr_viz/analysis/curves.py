@@ -13,8 +13,10 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.names import group_runs, name_runs
+from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.records import Source, read_logs
 from ralr_viz.results.run import RunRecord
+from ralr_viz.results.tasks import About
 
 
 def compute_curves(
@@ -46,7 +48,7 @@ def _put_side_by_side(runs: Sequence[RunRecord]) -> CurvesResult:
     if not runs:
         raise InputError("no run was given: name at least one run directory or .csv log")
     epoch = np.unique(np.concatenate([run.epoch for run in runs]))
-    arrays = {name: np.full((len(runs), len(epoch)), np.nan) for name in CURVES}
+    arrays: dict[str, Any] = {name: np.full((len(runs), len(epoch)), np.nan) for name in CURVES}
     for i, run in enumerate(runs):
         columns = np.searchsorted(epoch, run.epoch)
         for name, array in arrays.items():
@@ -67,8 +69,20 @@ def _put_side_by_side(runs: Sequence[RunRecord]) -> CurvesResult:
         group=group_runs(runs),
         notes=tuple(f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes),
         provenance=_provenance(runs),
+        **describe_task(_common_task(runs)),
         **arrays,
     )
+
+
+def _common_task(runs: Sequence[RunRecord]) -> About:
+    """How one speaks of all of them."""
+    first = runs[0]
+    for run in runs:
+        if run.about != first.about:
+            raise InputError(
+                f"`{run.label}` is scored by {run.about.score}, `{first.label}` by {first.about.score}: draw them one by one"
+            )
+    return first.about
 
 
 def _best(epoch: np.ndarray, selecting: dict[str, np.ndarray]) -> tuple[int, str]:

@@ -103,6 +103,7 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
         keyword("data", options.Data, None),
         keyword("dataset", options.DatasetName, None),
         keyword("task", options.Task, None),
+        keyword("allow", options.Allow, None),
         keyword("split", options.Split, inputs.split),
         keyword("limit", limit, None if inputs.limit_on_gpu else inputs.limit),
         keyword("arch", options.Arch, None),
@@ -115,7 +116,7 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
         keyword("precision", precision, inputs.precision),
     ]
     left_out = {"augment"} if not inputs.augment else set()
-    left_out |= {"task"} if not noun.of_any_task else set()
+    left_out |= {"task", "allow"} if not noun.of_any_task else set()
     left_out |= {"batch"} if not inputs.batch else set()
     left_out |= {"split"} if not inputs.split else set()
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
@@ -144,6 +145,7 @@ def _run_parameters(noun: Noun) -> Parameters:
     after = [
         keyword("churn", _CHURN, True),
         keyword("data", options.Data, None),
+        keyword("allow", options.Allow, None),
         keyword("split", options.Split, inputs.split),
         keyword("limit", options.Limit, inputs.limit),
         keyword("batch", options.Batch, inputs.batch),
@@ -169,7 +171,11 @@ _STATE = Annotated[
 
 
 def _state_parameters(noun: Noun) -> Parameters:
-    after = [keyword("data", options.Data, None), keyword("device", options.Device, "auto")]
+    after = [
+        keyword("data", options.Data, None),
+        keyword("allow", options.Allow, None),
+        keyword("device", options.Device, "auto"),
+    ]
     return [keyword("ckpt", _STATE)], after
 
 

@@ -13,6 +13,34 @@ from ralr_viz.errors import InputError
 if TYPE_CHECKING:
     from ralr_viz.tasks.own import OwnTask
 
+_CODE = re.compile(r"(?:[^=]*=)?([\w.]+:\w[\w.]*)")
+
+
+def _allow(context: typer.Context, values: list[str] | None) -> list[str] | None:
+    """Allow the code that the words of an option name, until the command is over."""
+    from ralr_viz.own_code import allow_code, names_code
+
+    found = [match[1] for value in values or () if (match := _CODE.fullmatch(value)) and names_code(match[1])]
+    context.with_resource(allow_code(found))
+    return values
+
+
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="PACKAGE:NAME",
+        help="Code of your own that a recipe or a run names as its task, network or optimizer, and that may be imported; "
+        "repeatable.",
+        callback=_allow,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a recipe setting; repeatable.", callback=_allow
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(

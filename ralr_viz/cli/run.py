@@ -19,6 +19,7 @@ from ralr_viz.cli.train import Compile, Deterministic, execute_all, joined_ranks
 def run(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Prepared run directory.")],
     data: options.Data = None,
+    allow: options.Allow = None,
     deterministic: Deterministic = False,
     compile: Compile = False,
     device: options.Device = "auto",

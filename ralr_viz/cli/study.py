@@ -16,7 +16,7 @@ from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_document, print_json, print_line, print_note
 from ralr_viz.cli.output import describe_command, prepare_out, save_all
 from ralr_viz.cli.study_view import print_plan, watch
-from ralr_viz.cli.train import Compile, Deterministic, Runs, Settings
+from ralr_viz.cli.train import Compile, Deterministic, Runs
 from ralr_viz.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def plan(
         bool, typer.Option("--pilot", help="Measure the speed of each network here, by 20 steps.")
     ] = False,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
@@ -135,7 +136,8 @@ def run(
     ] = None,
     retry_failed: RetryFailed = False,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
@@ -150,13 +152,16 @@ def run(
     """
     from ralr_viz.cli.study_run import check_outcomes, run_study
     from ralr_viz.data import data_root
+    from ralr_viz.own_code import allowed_code
     from ralr_viz.study.execute import ExecuteOptions
     from ralr_viz.study.plan import compute_plan, describe_counts
 
     study, root = _load(name, settings, seeds, only), data_root(data)
     outcomes = run_study(
         lambda: compute_plan(study, runs, root),
-        ExecuteOptions(data=root, device=device, deterministic=deterministic, compile=compile),
+        ExecuteOptions(
+            data=root, device=device, deterministic=deterministic, compile=compile, allow=allowed_code()
+        ),
         engine=engine,
         address=address,
         jobs=jobs,
@@ -178,7 +183,8 @@ def commands(
     name: Name,
     retry_failed: RetryFailed = False,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
@@ -191,6 +197,7 @@ def commands(
     Example: ralr-viz study commands table1 > jobs.txt
     """
     from ralr_viz.data import data_root
+    from ralr_viz.own_code import allowed_code
     from ralr_viz.study.plan import compute_plan, describe_counts, prepare_plan
 
     plan = compute_plan(_load(name, settings, seeds, only), runs, data_root(data))
@@ -199,6 +206,7 @@ def commands(
     passed = ["--data", str(data.resolve())] if data is not None else []
     passed += ["--device", device] if device != "auto" else []
     passed += ["--deterministic"] * deterministic + ["--compile"] * compile
+    passed += [word for named in allowed_code() for word in ("--allow", named)]
     for directory in prepare_plan(plan):
         if directory in wanted_runs:
             print_line(shlex.join(["ralr-viz", "run", str(directory), *passed]))
@@ -213,7 +221,8 @@ def commands(
 def status(
     name: Name,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
@@ -252,7 +261,8 @@ def table(
         ),
     ] = None,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     reference: Annotated[
         list[str] | None,
@@ -291,7 +301,8 @@ def publish(
     name: Name,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the published runs.")],
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
 ) -> None:

@@ -165,14 +165,17 @@ class _LiveTable:
 def _line(event: Event) -> str:
     """``finished runs/x/ralr/seed0: test accuracy 71.20 % (last epoch)``."""
     parts = [event.status] if event.directory is None else [f"{event.status} {event.directory}"]
-    message = event.message or (_accuracy(event.directory) if event.status == "finished" else "")
+    message = event.message or (_score(event.directory) if event.status == "finished" else "")
     return ": ".join([*parts, message] if message else parts)
 
 
-def _accuracy(directory: Path | None) -> str:
+def _score(directory: Path | None) -> str:
+    from ralr_viz.results.run import read_about
     from ralr_viz.study.state import run_state
 
-    result = run_state(directory).result if directory is not None else None
-    last = (result or {}).get("last")
-    value = last.get("test_acc") if isinstance(last, dict) else None
-    return f"test accuracy {value:.2f} % (last epoch)" if isinstance(value, int | float) else ""
+    score = None if directory is None else read_about(directory).score
+    if directory is None or score is None:
+        return ""
+    last = (run_state(directory).result or {}).get("last")
+    value = last.get(f"test_{score.key}") if isinstance(last, dict) else None
+    return f"test {score.title} {score.show(value)} (last epoch)" if isinstance(value, int | float) else ""

@@ -117,7 +117,9 @@ def _running(plan: Plan) -> list[str]:
 
 
 def _progress(entry: PlannedRun) -> str:
-    """Directory, epoch and accuracy of a run that somebody works on."""
+    """Directory, epoch and score of a run that somebody works on."""
+    from ralr_viz.results.columns import speed_of
+    from ralr_viz.results.run import read_about
     from ralr_viz.study.state import last_record
 
     record = last_record(entry.directory)
@@ -125,11 +127,12 @@ def _progress(entry: PlannedRun) -> str:
     if record is None:
         return f"{where}: epoch 1/{entry.cell.recipe.epochs}"
     parts = [f"{record['epoch']}/{entry.cell.recipe.epochs} epochs"]
-    for name, label in (("val_acc", "val"), ("test_acc", "test")):
-        if isinstance(record.get(name), int | float):
-            parts.append(f"{label} {record[name]:.1f} %")
-    if isinstance(record.get("images_per_second"), int | float):
-        parts.append(f"{record['images_per_second']:.0f} images/s")
+    about = read_about(entry.directory)
+    if (score := about.score) is not None:
+        values = {split: record.get(f"{split}_{score.key}") for split in ("val", "test")}
+        parts += [f"{s} {score.show(v, 1)}" for s, v in values.items() if isinstance(v, int | float)]
+    if isinstance(speed := speed_of(record), int | float):
+        parts.append(f"{speed:.0f} {about.samples}/s")
     if entry.seconds is not None:
         parts.append(f"{format_duration(entry.seconds)} left")
     return f"{where}: {', '.join(parts)}"

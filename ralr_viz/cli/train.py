@@ -33,10 +33,6 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Training seed.")]
 Seeds = Annotated[
     str | None, typer.Option("--seeds", metavar="A-B", help="Several seeds instead of --seed: 0-3 or 0,2,5.")
 ]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe setting; repeatable."),
-]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run directories are written.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an unfinished run; starts afresh where there is none.")
@@ -66,7 +62,8 @@ def train(
     method: Method,
     seed: Seed = 0,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
     resume: Resume = False,
@@ -93,7 +90,8 @@ def pair(
     control: Annotated[bool, typer.Option("--control", help="Train the `scaled` control too.")] = False,
     seed: Seed = 0,
     seeds: Seeds = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
+    allow: options.Allow = None,
     runs: Runs = Path("runs"),
     data: options.Data = None,
     resume: Resume = False,

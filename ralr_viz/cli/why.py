@@ -49,6 +49,7 @@ def why(
     arch: options.Arch = None,
     dataset: options.DatasetName = None,
     task: options.Task = None,
+    allow: options.Allow = None,
     data: options.Data = None,
     device: options.Device = "auto",
     style: options.Style = "icml",

@@ -153,7 +153,7 @@ def _draw_loss(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> 
 
 def _draw_accuracy(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> None:
     _draw_runs(panel, result, result.acc, looks, name="acc", width=_wide(result))
-    panel.set_ylabel(f"{_SPLIT_NAMES[result.split]} accuracy (%)")
+    panel.set_ylabel(f"{_SPLIT_NAMES[result.split]} {result.score_label}")
     marked = []
     for i, group in enumerate(result.group):
         at = (result.epoch == result.best_epoch[i]) & np.isfinite(result.acc[i])
@@ -192,7 +192,7 @@ def _draw_gap(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> N
     if _draw_runs(panel, result, result.gap, looks, name="gap", width=_wide(result)):
         _add_kind(panel, f"{_SPLIT_NAMES[result.split]} − training loss", lw=_wide(result))
         panel.axhline(0, color=GREY, lw=0.6, zorder=1.5)
-    panel.set_ylabel("overfitting gap (nats)")
+    panel.set_ylabel(result.in_unit("overfitting gap"))
     if np.isfinite(result.gap).any():
         _mark_diverged(panel, result, result.gap, looks)
 

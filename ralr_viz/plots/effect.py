@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from ralr_viz.plots.fit_text import measure_text, wrap_text
 from ralr_viz.plots.letters import FORMULA
 from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, new_figure
-from ralr_viz.results.effect import LEVEL, OUTCOMES, POWER, EffectResult
+from ralr_viz.results.effect import LEVEL, POWER, EffectResult
 
 _NARROW = 4.5  # inches: below this width the panels stand one above another
 _MOST_TICKS = 6
@@ -105,12 +105,12 @@ def _new_panels(result: EffectResult) -> list[Axes]:
 
 def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
     name = result.outcomes[i]
-    label, unit = OUTCOMES[name]
+    label, unit = result.outcome(name)
     there = np.flatnonzero(result.estimable[i])
     letter = "abcdef"[i]
     panel.set_title(rf"$\mathbf{{({letter})}}$ {label}", gid=FORMULA)
     panel.set_xlabel("lag (epochs)")
-    panel.set_ylabel(f"effect ({unit})")
+    panel.set_ylabel(f"effect ({unit})" if unit else "effect")
     if not there.size:
         panel.text(0.5, 0.5, "too few draws", transform=panel.transAxes, ha="center", color=GREY)
         panel.set(xticks=[], yticks=[])

@@ -77,11 +77,12 @@ def draw_study(result: StudyResult, metric: str = "last") -> Figure:
         if compared:
             _draw_differences(axes[1], result, panel, metric, limits)
             axes[1].set_yticklabels([])
-    grid[-1, 0].set_xlabel("test accuracy (%)")
+    grid[-1, 0].set_xlabel(f"test {result.score_label}")
     if compared:
-        name = f"difference from {name_references(result)} (points)"
+        unit = f" ({result.score_difference_unit})" if result.score_difference_unit else ""
+        name = f"difference from {name_references(result)}{unit}"
         fits = measure_text(name, float(mpl.rcParams["axes.labelsize"])) < 0.27 * page
-        grid[-1, 1].set_xlabel(name if fits else "difference (points)")
+        grid[-1, 1].set_xlabel(name if fits else f"difference{unit}")
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
@@ -203,7 +204,7 @@ def _note(result: StudyResult, metric: str, panels: list[list[Row]], compared: b
     if len(cells) < len(result.labels):
         said.append(f"The first {len(cells)} of {len(result.labels):,} cells.")
     if len(panels) > 1:
-        said.append("The accuracies of each group have a scale of their own.")
+        said.append("The scores of each group have a scale of their own.")
     said += describe_faults(result)
     if compared:
         held = sum(result.survives_holm(cell, metric) for cell in range(len(result.labels)))

@@ -8,20 +8,21 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.fields import Array, Axis, OneOf
+from ralr_viz.results.of_loss import LossResult
 from ralr_viz.results.run import CONSTANT_METHODS
 
 _LAST = 5  # epochs of the median accuracy, as in `result.json`
 
 
 @dataclass(frozen=True, eq=False)
-class CurvesResult(Result):
+class CurvesResult(LossResult):
     """Curves of several runs on one axis of epochs.
 
     All arrays of shape (num_runs, num_epochs) are float64, NaN where a run did not measure (an epoch that it
-    has not reached, a loss that is no longer finite). Losses are in nats, accuracies in per cent.
+    has not reached, a loss that is no longer finite). Losses are in `loss_unit`; what is called ``acc`` is
+    the score of the task, for images accuracy in per cent.
 
     Attributes:
         run: Name of each run, unique, without a path.
@@ -145,19 +146,19 @@ class CurvesResult(Result):
 
     def describe(self) -> list[str]:
         """A line for each run; what was not measured is left out."""
-        return [_describe_row(row, by) for row, by in zip(self.summary(), self.best_by, strict=True)]
+        return [self._describe_row(row, by) for row, by in zip(self.summary(), self.best_by, strict=True)]
 
-
-def _describe_row(row: dict[str, Any], best_by: str) -> str:
-    parts = [
-        (row["last_acc"], f"{row['split']} accuracy {row['last_acc']:.2f} % (last)"),
-        (row["best_acc"], f"{row['best_acc']:.2f} % (lowest {best_by}, epoch {row['best_epoch']})"),
-        (row["median5_acc"], f"{row['median5_acc']:.2f} % (median of the last five)"),
-        (row["gap"], f"overfitting gap {row['gap']:.3f} nats"),
-        (row["final_factor"], f"final factor {row['final_factor']:.2f}"),
-        (row["sum_lr"], f"sum of LR {row['sum_lr']:.3f}"),
-    ]
-    return f"{row['run']}: " + ", ".join(text for value, text in parts if not math.isnan(value))
+    def _describe_row(self, row: dict[str, Any], best_by: str) -> str:
+        show, unit = self.show_score, f" {self.loss_unit}" if self.loss_unit else ""
+        parts = [
+            (row["last_acc"], f"{row['split']} {self.score_name} {show(row['last_acc'])} (last)"),
+            (row["best_acc"], f"{show(row['best_acc'])} (lowest {best_by}, epoch {row['best_epoch']})"),
+            (row["median5_acc"], f"{show(row['median5_acc'])} (median of the last five)"),
+            (row["gap"], f"overfitting gap {row['gap']:.3f}{unit}"),
+            (row["final_factor"], f"final factor {row['final_factor']:.2f}"),
+            (row["sum_lr"], f"sum of LR {row['sum_lr']:.3f}"),
+        ]
+        return f"{row['run']}: " + ", ".join(text for value, text in parts if not math.isnan(value))
 
 
 def _last(values: np.ndarray) -> float:

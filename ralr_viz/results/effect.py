@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.columns import BY_NAME
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Keys, OneOf, Within
+from ralr_viz.results.of_loss import LossResult
 
 LEVEL = 0.95
 """Of the simultaneous bands; 1 − LEVEL is the level of the tests."""
@@ -41,7 +41,7 @@ LAW = {"low": float, "high": float, "probability": float, "draw": str, "interval
 
 
 @dataclass(frozen=True, eq=False)
-class EffectResult(Result):
+class EffectResult(LossResult):
     """Effect of one unit of dose (LR × 2 instead of × 1 for one draw), for m outcomes and L lags.
 
     Arrays of shape (m, L) are float64, NaN where a lag cannot be estimated, unless another type is named.
@@ -106,6 +106,13 @@ class EffectResult(Result):
         """Whether no outcome has FEW_DRAWS draws at the first lag."""
         return int(self.rows[:, 0].max(initial=0)) < FEW_DRAWS
 
+    def outcome(self, name: str) -> Outcome:
+        """How one of the outcomes is written."""
+        found = OUTCOMES[name]
+        if name.endswith("_acc"):
+            return Outcome(found.label.replace("accuracy", self.score_name), self.score_difference_unit)
+        return Outcome(found.label, self.loss_unit if "loss" in name else found.unit)
+
     def summary(self) -> list[dict[str, Any]]:
         """One row for each outcome and lag.
 
@@ -117,8 +124,7 @@ class EffectResult(Result):
         return [
             {
                 "outcome": name,
-                "label": OUTCOMES[name].label,
-                "unit": OUTCOMES[name].unit,
+                **self.outcome(name)._asdict(),
                 "lag": int(lag),
                 "n": int(self.rows[i, j]),
                 "runs": len(self.runs),

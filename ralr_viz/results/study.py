@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from ralr_viz.errors import UnknownNameError
-from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import LARGEST, Array, Axis, OneOf, PlaceOn, Within
+from ralr_viz.results.of_loss import ScoredResult
 
 METRICS = ("last", "median_last5", "best")
-"""Test accuracy in per cent after the last epoch, its median over the last five, and at the epoch of the lowest
+"""Test score (of images, accuracy in per cent) after the last epoch, its median over the last five, and at the epoch of the lowest
 validation loss (training loss where nothing is held out). The best epoch on the test set is none of them."""
 
 NOT_PLANNED = "not run"
@@ -37,7 +37,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class StudyResult(Result):
+class StudyResult(ScoredResult):
     """C cells of a table at S training seeds, in the M metrics of `METRICS`.
 
     Attributes:
@@ -47,10 +47,10 @@ class StudyResult(Result):
         rows, columns: Names of the axes that make the rows and the columns of the table.
         methods: Of each cell, what its runs were trained by.
         seeds: Training seeds.
-        values: (C, S, M) float64, per cent; NaN where a run has none, and where it diverged.
+        values: (C, S, M) float64 scores, for images per cent; NaN where a run has none, and where it diverged.
         states: (C, S) of `STATES`.
         references: (C,) int64 index of the cell that each is compared with; −1 where there is none.
-        paper: (C, 2) float64 mean and standard deviation that the paper prints, per cent; NaN where none.
+        paper: (C, 2) float64 mean and standard deviation that the paper prints, in the score's unit; NaN where none.
         summaries: (C, M, 5) float64, the last axis as `SUMMARY`.
         comparisons: (C, M, 21) float64, the last axis as `COMPARISON`; NaN without a reference and where either
             side has a diverged run: what survived is no sample of what the method does.

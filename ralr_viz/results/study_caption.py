@@ -43,7 +43,9 @@ def describe_reading(result: StudyResult, metric: str) -> list[str]:
     """Which number of a run is taken, and of which runs."""
     n, seeds = len(result.seeds), span_of(result.seeds)
     over = f"{n} training seeds ({seeds})" if n > 1 else f"one training seed ({seeds})"
-    said = [f"Test accuracy (%) {READINGS[metric]}, over {over}."]
+    said = [f"Test {result.score_label} {READINGS[metric]}, over {over}."]
+    if result.score_better == "lower":
+        said.append("Lower is better.")
     finished = int((result.states == "finished").sum())
     planned = int((result.states != NOT_PLANNED).sum())
     if finished < planned:

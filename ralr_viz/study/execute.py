@@ -58,6 +58,7 @@ class ExecuteOptions:
         data: Folder of the ingested data sets; None for the child's own default.
         device: ``--device``; a child whose ``CUDA_VISIBLE_DEVICES`` names one GPU takes ``cuda``.
         deterministic, compile: See `ralr_viz.runtime.device.Runtime`.
+        allow: Code of the user's own that his command names; see `ralr_viz.own_code`.
         environment: Variables set for the child beside those of this process, of which torchrun's are left out.
     """
 
@@ -65,6 +66,7 @@ class ExecuteOptions:
     device: str = "auto"
     deterministic: bool = False
     compile: bool = False
+    allow: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -276,6 +278,7 @@ def _command(directory: Path, options: ExecuteOptions) -> list[str]:
     command += ["--data", str(options.data)] if options.data is not None else []
     command += ["--deterministic"] if options.deterministic else []
     command += ["--compile"] if options.compile else []
+    command += [word for named in options.allow for word in ("--allow", named)]
     return command
 
 

@@ -14,9 +14,13 @@ from ralr_viz.analysis.paired import holm
 from ralr_viz.data.known import KNOWN
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.own_code import names_code
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.document import parse_json
+from ralr_viz.results.of_loss import describe_score
+from ralr_viz.results.run import read_about
 from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
+from ralr_viz.results.tasks import IMAGES, TASKS, About, Score
 from ralr_viz.study.grid import Cell, Study
 from ralr_viz.study.state import RunState, run_state
 from ralr_viz.study.statistics import SeedContrast, contrast, summarise
@@ -48,20 +52,32 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
     c, s, m = len(study.cells), len(study.seeds), len(METRICS)
     values = np.full((c, s, m), np.nan)
     states = np.full((c, s), NOT_PLANNED, dtype="<U8")
-    seen, problems = Conditions(), list[str]()
+    seen, problems, spoken = Conditions(), list[str](), list[About]()
     for i, cell in enumerate(study.cells):
         seen.add_recipe(cell)
         for seed in cell.seeds:
             k = study.seeds.index(seed)
             directory = study.directory(runs, cell, seed)
-            run = _check_run(state_of(directory, cell, seed), cell)
+            about = read_about(directory) if names_code(cell.recipe.task) else TASKS[cell.recipe.task].about
+            run = _check_run(state_of(directory, cell, seed), cell, about)
             states[i, k] = run.status
             if run.message and run.status in ("failed", "finished"):
                 problems.append(f"{cell.name}, seed {seed}: {run.message}")
             if run.status == "finished" and run.result is not None:
-                values[i, k] = _accuracies(run.result)
+                values[i, k] = _scores(run.result, about)
+                spoken.append(about)
                 seen.add_environment(directory)
-    return tabulate(study, values, states, conditions=seen.distinct(), notes=summarise_problems(problems))
+    if len(set(spoken)) > 1:
+        names = " and ".join(sorted({str(about.score) for about in spoken}))
+        raise InputError(f"`{study.name}` has runs that are scored by {names}: make a study of each")
+    return tabulate(
+        study,
+        values,
+        states,
+        conditions=seen.distinct(),
+        notes=summarise_problems(problems),
+        about=spoken[0] if spoken else IMAGES,
+    )
 
 
 def tabulate(
@@ -71,15 +87,17 @@ def tabulate(
     *,
     conditions: Mapping[str, tuple[Any, ...]] | None = None,
     notes: tuple[str, ...] = (),
+    about: About = IMAGES,
 ) -> StudyResult:
     """Summarise and compare the cells of a study.
 
     Args:
         study: The grid, C cells at S seeds.
-        values: (C, S, M) test accuracies in per cent in the order of `METRICS`, NaN where there is none.
+        values: (C, S, M) test scores in the order of `METRICS`, NaN where there is none.
         states: (C, S) of `STATES`.
         conditions: Distinct values of what the runs were trained with.
         notes: What a reader should know, a sentence each.
+        about: How one speaks of the runs.
     """
     references = np.array([-1 if cell.reference is None else cell.reference for cell in study.cells])
     diverged = (states == "diverged").any(axis=1)
@@ -103,6 +121,7 @@ def tabulate(
         conditions=dict(conditions or {}),
         notes=notes,
         provenance={"study": study.name, "ralr_viz": __version__},
+        **describe_score(about),
     )
 
 
@@ -151,29 +170,37 @@ def state_of(directory: Path, cell: Cell, seed: int) -> RunState:
     return run
 
 
-def _check_run(run: RunState, cell: Cell) -> RunState:
-    """A finished run that has no accuracy has failed; one of another length is told."""
+def _check_run(run: RunState, cell: Cell, about: About) -> RunState:
+    """A finished run that has no score has failed; one of another length is told."""
     if run.status != "finished" or run.result is None:
         return run
     epochs = run.result.get("epochs")
-    if not np.isfinite(_accuracies(run.result)).any():
+    if not np.isfinite(_scores(run.result, about)).any():
         return RunState(
-            "failed", run.result, "result.json has no test accuracy: delete it and resume the run"
+            "failed",
+            run.result,
+            f"result.json has no test {about.score.title if about.score else 'score'}: delete it and resume the run",
         )
     if epochs != cell.recipe.epochs:
         return RunState("finished", run.result, f"trained for {epochs} epochs, not {cell.recipe.epochs}")
     return RunState("finished", run.result)
 
 
-def _accuracies(result: Mapping[str, Any]) -> list[float]:
-    """Test accuracies in the order of `METRICS`; NaN where there is none."""
+def _scores(result: Mapping[str, Any], about: About) -> list[float]:
+    """Test scores in the order of `METRICS`; NaN where there is none."""
+    if about.score is None:
+        return [math.nan] * len(METRICS)
     records = [result.get(metric) for metric in METRICS]
-    return [_accuracy(record.get("test_acc")) if isinstance(record, dict) else math.nan for record in records]
+    column = f"test_{about.score.key}"
+    return [
+        _score(record.get(column), about.score) if isinstance(record, dict) else math.nan
+        for record in records
+    ]
 
 
-def _accuracy(value: Any) -> float:
+def _score(value: Any, score: Score) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value <= 100 else math.nan
+    return float(value) if is_number and (score.unit != "%" or 0 <= value <= 100) else math.nan
 
 
 def _summaries(values: np.ndarray) -> np.ndarray:

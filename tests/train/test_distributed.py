@@ -39,6 +39,7 @@ DRIVER = textwrap.dedent(
     from pathlib import Path
     from ralr_viz.cli import app
     from ralr_viz.results import storage
+    from ralr_viz.tasks.classification import task
     from ralr_viz.train import training
     import ralr_viz.train.distributed, ralr_viz.train.loop  # before the fork
     torch.optim.SGD([torch.zeros(1)], lr=0.1)  # and what torch imports at the first optimizer: its compiler

@@ -17,6 +17,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import effect as options
 from ralr_viz.nouns.option import SEED
 from ralr_viz.results.effect import FEW_DRAWS, LEVEL, POWER, EffectResult
+from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.records import Source
 from ralr_viz.results.run import RunRecord
 
@@ -113,6 +114,7 @@ def compute_effect(
     return _collect(
         tuple(outcomes), found, flips, resamples, seed,
         (*left_out, *flips.notes, *notes, *_note_limits(found)), _describe(kept),
+        describe_task(kept[0].about),
     )  # fmt: skip
 
 
@@ -233,14 +235,16 @@ def _collect(
     seed: int,
     notes: tuple[str, ...],
     provenance: dict[str, Any],
+    told: dict[str, Any],
 ) -> EffectResult:
-    columns = {
+    columns: dict[str, Any] = {
         name: np.stack([np.asarray(getattr(one, name)) for one in found]) for name in Inference._fields
     }
     margin = columns["critical"][:, None] * columns["error"]
     law = flips.law
     return EffectResult(
         outcomes=names,
+        **told,
         lag=np.arange(columns["estimate"].shape[1]),
         low=columns["estimate"] - margin,
         high=columns["estimate"] + margin,

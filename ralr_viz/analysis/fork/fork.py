@@ -22,9 +22,11 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import fork as options
 from ralr_viz.recipe.rules import HIGHEST_FACTOR
 from ralr_viz.results.fork import CURVES, ForkResult
+from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.tasks import Score
 from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
 from ralr_viz.runtime.stop import catch_stop_signals
+from ralr_viz.tasks.opening import about_task
 from ralr_viz.train.training import Training
 
 _COLUMNS = {"train_loss": "train_loss_eval"}
@@ -112,7 +114,7 @@ def compute_fork(
     reproduction = compare_with_run(
         outcomes[branches.index(twin)] if twin else outcomes[0], recorded, directory, environment
     )
-    told: dict[str, Any] = _describe(task.score) if task.score else {}
+    told = describe_task(about_task(task))
     curves: dict[str, Any] = _curves(outcomes, start, total, task.score)
     notes = _notes(branches, outcomes, recorded, twin, point, base_lr)
     return ForkResult(
@@ -129,8 +131,7 @@ def compute_fork(
         start_sharpness=start_sharpness,
         probe=probe.describe() if probe else (),
         images=dict(training.evaluator.sizes) if training.evaluator else {},
-        loss_unit=task.loss_unit,
-        samples_name=task.samples_name,
+        score_key=task.score.key if task.score else "acc",
         **told,
         dataset=point.recipe.dataset,
         reproduction=reproduction.outcome,
@@ -144,10 +145,6 @@ def compute_fork(
             "environment": environment,
         },
     )  # fmt: skip
-
-
-def _describe(score: Score) -> dict[str, str]:
-    return {"score_key": score.key, "score_name": score.title, "score_unit": score.unit}
 
 
 def _check_factors(factors: Sequence[float]) -> tuple[float, ...]:
