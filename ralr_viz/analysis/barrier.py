@@ -123,6 +123,10 @@ def compute_barrier(
     """
     _check_points(points)
     pairs, samples = pair_networks(comparison), comparison.samples
+    if len(samples) < 2:
+        raise InputError(
+            f"a barrier's interval is over the samples, of which there is {len(samples)}: take more images or batches"
+        )
     found, has_statistics = [], False
     for i, pair in enumerate(pairs):
         objective = objective_of(comparison, pair.first, comparison.batch or 500)

@@ -112,7 +112,7 @@ class Comparison:
         """
         samples = self.samples
         if isinstance(samples, Batches) and samples.split and self.task is not None:
-            return replace(self, samples=self.task.read(samples.limit, split, self.batch))
+            return replace(self, samples=self.task.read(samples.limit, split))
         if samples.store is None:
             raise InputError(
                 f"images of your own have no `{split}` images beside them: compare the networks on those, too"
@@ -209,7 +209,7 @@ def compare(
     if task is None:
         task = task_of(checkpoints, root)
     if task is not None:
-        samples, scales = task.read(limit, split, batch), [PLAIN] * len(opened)
+        samples, scales = task.read(limit, split), [PLAIN] * len(opened)
     elif files:
         samples, scales = read_files(
             [Path(file) for file in files], opened, root=root, size=image_size, scale=own

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ralr_viz.data import data_root
 from ralr_viz.errors import InputError
+from ralr_viz.nouns import NOUNS
+from ralr_viz.own_code import is_allowed, names_code
 from ralr_viz.recipe import recipe_from_dict
 from ralr_viz.results.tasks import task_name
 from ralr_viz.tasks.opening import open_task
@@ -35,6 +37,13 @@ def task_of(checkpoints: Sequence[Checkpoint], root: Path | None) -> Task | None
                     f"`{checkpoint.path}` has `{name}` = {of(checkpoint.recipe)}, `{first.path}` has {of(first.recipe)}: "
                     "compare networks that were trained for one"
                 )
+    named = task_name(first.recipe)
+    if names_code(named) and not is_allowed(named):
+        takers = ", ".join(noun.command_name for noun in NOUNS.values() if noun.of_any_task)
+        raise InputError(
+            f"`{first.path}` was trained for `{named}`, a task of somebody's own: {takers} take it with --allow {named}, "
+            "what needs images does not"
+        )
     task = open_task(recipe_from_dict(first.recipe or {}, str(first.path)), data_root(root))
     here = task.facts.get("content_hash")
     for checkpoint in checkpoints:

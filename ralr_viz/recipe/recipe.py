@@ -133,10 +133,11 @@ def recipe_class(task: Any) -> type[Recipe]:
 
 
 def _flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of which those of the task may stand in a table of its name."""
+    """Settings of which those of the task may stand in a table of its name; those beside it go before."""
     table = values.get(str(values.get("task", CLASSIFICATION)))
-    own = table if isinstance(table, dict) else {}
-    return {k: v for k, v in values.items() if v is not table} | own
+    if not isinstance(table, dict):
+        return dict(values)
+    return table | {name: value for name, value in values.items() if value is not table}
 
 
 def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:

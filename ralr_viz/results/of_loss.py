@@ -71,7 +71,7 @@ def describe_score(about: About) -> dict[str, Any]:
     """Fields of a `ScoredResult` for the runs of a task."""
     score = about.score
     if score is None:
-        return {"score_name": "score", "score_unit": ""}
+        return {"score_name": "", "score_unit": ""}
     return {"score_name": score.title, "score_unit": score.unit, "score_better": score.better}
 
 

@@ -139,12 +139,12 @@ class BaseTask(ABC):
         found = SumEvaluator(self, {"test": places["test"]}, runtime)(model)
         return {"test": {name.removeprefix("test_"): value for name, value in found.items()}}
 
-    def read(self, limit: int | None, split: str = "test", batch: int | None = None) -> Batches:
-        """Evenly spread samples of a split."""
+    def read(self, limit: int | None, split: str = "test") -> Batches:
+        """Evenly spread samples of a split, in batches as those of training."""
         places = self.split()
         if split not in places:
             raise InputError(f"`{self.name}` has no `{split}` samples: choose {' or '.join(places)}")
-        chosen, step = spread(places[split], limit), batch or _READ_BATCH
+        chosen, step = spread(places[split], limit), self.recipe.batch
         of = "test" if split == "test" else "train"
         made = tuple(self.batch(of, chosen[first : first + step]) for first in range(0, len(chosen), step))
         facts = self.facts

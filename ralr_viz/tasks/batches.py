@@ -13,7 +13,8 @@ from torch import Tensor
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import tensors_in
 from ralr_viz.nouns import NOUNS
-from ralr_viz.results.tasks import Score
+from ralr_viz.results.of_loss import describe_task
+from ralr_viz.results.tasks import About, Score
 
 Batch = Any
 """What a task's loss takes beside the network; only the task looks into it."""
@@ -98,10 +99,7 @@ class Batches:
             "split": self.split,
             "augmentation": self.augmentation,
             "loss_name": f"loss of {self.name}",
-            "loss_unit": self.loss_unit,
-            "samples_name": self.samples_name,
-            "score_name": self.score.title if self.score else "",
-            "score_unit": self.score.unit if self.score else "",
+            **describe_task(About(self.score, self.loss_unit, self.samples_name)),
         }
 
 

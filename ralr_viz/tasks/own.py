@@ -43,12 +43,12 @@ class OwnTask:
     score: Score | None
     loss_unit: str = ""
 
-    def read(self, limit: int | None = None, split: str = "", batch: int | None = None) -> Batches:
+    def read(self, limit: int | None = None, split: str = "") -> Batches:
         """The first batches of the loader, kept, so that every network sees the same.
 
         Args:
             limit: At most so many; None for all.
-            split, batch: Are the loader's.
+            split: Is the loader's.
 
         Raises:
             InputError: There is none, or the loader fails.

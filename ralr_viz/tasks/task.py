@@ -183,13 +183,12 @@ class Task(Criterion, Protocol):
     def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
         """Once, at the end: what stands in ``result.json`` under ``final``; empty for nothing."""
 
-    def read(self, limit: int | None, split: str = "test", batch: int | None = None) -> Batches:
-        """Samples for what looks at a finished network.
+    def read(self, limit: int | None, split: str = "test") -> Batches:
+        """Samples for what looks at a finished network, in batches such as training's.
 
         Args:
             limit: At most so many, evenly spread; None for all.
             split: ``test``, ``val``, or ``train``.
-            batch: Samples a batch; None for what the task takes.
 
         Raises:
             InputError: There are none.

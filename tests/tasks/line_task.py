@@ -37,14 +37,14 @@ class Line(BaseTask):
     def __init__(self, recipe: LineRecipe, root: Path) -> None:
         super().__init__(recipe, root)
         rng = np.random.default_rng(5)
-        self.x = rng.uniform(-1, 1, (80, 2)).astype(np.float32)
-        self.y = (np.sin(3 * self.x[:, 0]) + recipe.noise * rng.normal(size=80)).astype(np.float32)
+        self.x = rng.uniform(-1, 1, (300, 2)).astype(np.float32)
+        self.y = (np.sin(3 * self.x[:, 0]) + recipe.noise * rng.normal(size=300)).astype(np.float32)
 
     def count(self, split: str) -> int:
-        return {"train": 60, "test": 20}[split]
+        return {"train": 240, "test": 60}[split]
 
     def batch(self, split: str, places: np.ndarray) -> tuple[Tensor, Tensor]:
-        rows = places + (60 if split == "test" else 0)
+        rows = places + (240 if split == "test" else 0)
         return torch.from_numpy(self.x[rows]), torch.from_numpy(self.y[rows])
 
     def build(self) -> nn.Module:

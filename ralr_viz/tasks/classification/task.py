@@ -144,12 +144,12 @@ class ImageClassification(Classification):
         sets = final_sets(self.recipe, self.dataset, self.trained, self.held)
         return score_final(model, self.build, sets, *self._scale(runtime.device), runtime)
 
-    def read(self, limit: int | None, split: str = "test", batch: int | None = None) -> Batches:
+    def read(self, limit: int | None, split: str = "test") -> Batches:
         """Normalised images and classes; ``train`` and ``val`` are the recipe's."""
         part = self.dataset.test if split == "test" else self.dataset.train
         chosen = {"test": np.arange(len(part)), "train": self.trained, "val": self.held}[split]
         chosen = spread(chosen, limit)
-        return self._batches(part.images[chosen], part.labels[chosen], batch or _PROBE_BATCH, split, limit)
+        return self._batches(part.images[chosen], part.labels[chosen], _PROBE_BATCH, split, limit)
 
     def augmented(self, batches: Batches, seed: int) -> Batches:
         """Of batches that were normalised already: themselves; see `probe`."""
