@@ -16,8 +16,11 @@ import torch
 
 import ralr_viz as rv
 from ralr_viz.own_code import allow_code
+from ralr_viz.recipe import load_recipe
 from ralr_viz.results.run import load_run
 from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.loop import train_run
+from ralr_viz.train.prepare import prepare_run
 
 RECIPE = """
 task = "line_task:Line"
@@ -70,8 +73,14 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The same, after ``study run``, whose children are told what they may import."""
+    """The same, trained; the last run by ``study run``, whose child is told what it may import."""
     folder = make_folder(tmp_path_factory.mktemp("points"))
+    with pytest.MonkeyPatch.context() as patch, allow_code(ALLOW):
+        patch.chdir(folder)
+        recipe = load_recipe("line.toml")
+        runs = [prepare_run(recipe, m, s, Path("runs")) for m in ("baseline", "ralr") for s in (0, 1)]
+        for run in runs[:-1]:
+            train_run(run, Path("."), device="cpu")
     command = [sys.executable, "-m", "ralr_viz", "study", "run", "points.toml", *ALLOW, "--device", "cpu"]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
