@@ -14,7 +14,7 @@ from ralr_viz.recipe.values import coerce_value, shorten
 
 OPTIMIZERS = ("sgd", "adam", "adagrad")
 _OPTIMIZER = f"one of {', '.join(OPTIMIZERS)}, or package.module:Class"
-SCHEDULES = ("multistep", "cosine", "constant", "sgdr", "cyclical", "onecycle")
+SCHEDULES = ("multistep", "cosine", "constant", "sgdr", "cyclical", "onecycle", "inverse_sqrt")
 PRECISIONS = ("auto", "fp32", "bf16")
 DRAWS = ("uniform", "integer")
 EVALUATE_TEST, EVALUATE_UNUSED = ("epoch", "end"), ("never", "end")
@@ -68,6 +68,7 @@ RULES: dict[str, Rule] = {
     "restart_epochs": OF_ITS_TYPE,
     "restart_factor": within(1, MOST_EPOCHS),
     "cycle": OF_ITS_TYPE,
+    "warmup_steps": within(0, _MOST_IMAGES),
     "lr_floor": (lambda value: 0 < value <= 1, "in (0, 1]"),
     "low": positive(HIGHEST_FACTOR),
     "high": (math.isfinite, "finite"),
@@ -135,6 +136,8 @@ def _check_schedule(r: Settings) -> None:
         if r.schedule == schedule:
             enough = to_epoch(value, r.epochs) >= _SHORTEST_CYCLE
             require(r, enough, name, f"{_SHORTEST_CYCLE} epochs or more of the training's {r.epochs}")
+    warm = r.schedule != "inverse_sqrt" or r.warmup_steps > 0
+    require(r, warm, "warmup_steps", "at least 1 with schedule=inverse_sqrt, whose rate rises until then")
     if r.schedule == "onecycle":
         require(
             r, r.epochs >= _FEWEST_ONECYCLE, "epochs", f"at least {_FEWEST_ONECYCLE} with schedule=onecycle"

@@ -35,7 +35,7 @@ class Settings:
         momentum, nesterov, weight_decay: Of the optimizer; weight decay is the coupled L2 kind, on all
             parameters, so an amplified learning rate amplifies it too.
         schedule: ``multistep`` (× ``gamma`` after each of ``milestones``), ``cosine`` to 0, ``constant``,
-            ``sgdr``, ``cyclical`` or ``onecycle``. All step once an epoch, and of the cyclical ones only the
+            ``sgdr``, ``cyclical``, ``onecycle`` or ``inverse_sqrt``. All but the last step once an epoch, and of the cyclical ones only the
             learning rate cycles: the momentum stays.
         restart_epochs, restart_factor: ``sgdr`` falls along a cosine from ``lr`` to 0 within
             ``restart_epochs`` (epochs, or a fraction of the training) and starts again; each period is
@@ -43,6 +43,9 @@ class Settings:
         cycle, lr_floor: ``cyclical`` rises from ``lr · lr_floor`` to ``lr`` and falls back on straight lines
             within ``cycle`` (epochs, or a fraction), whose last epoch has ``lr · lr_floor``. ``onecycle`` is torch's: from ``lr``/25 up to ``lr`` for
             0.3 of the training, then down along a cosine to 4·10⁻⁶ ``lr``.
+        warmup_steps: Steps in which the rate rises on a straight line to that of ``schedule``; ``inverse_sqrt`` then falls
+            with the inverse root of the steps. Such a rate moves each step; factors are still an epoch's, and LRs in
+            records are means over the epoch's steps.
         low, high, probability, draw: RALR's [low, high], p_r and how the factor is drawn (paper section 4.2).
         interval: Epochs per draw (the paper: 1).
         amplify_from: Share of the training in [0, 1) that is not amplified at its beginning (the paper: 0), by
@@ -82,6 +85,7 @@ class Settings:
     restart_factor: int = 1
     cycle: int | float = 0.25
     lr_floor: float = 0.25
+    warmup_steps: int = 0
     low: float = 1.0
     high: float = 3.0
     probability: float = 0.5
@@ -127,6 +131,11 @@ class Settings:
         """Epochs whose checkpoint is kept; 2/3 of the training and its end are what Figure 2 compares."""
         every = range(self.keep_every, self.epochs + 1, self.keep_every) if self.keep_every else ()
         return frozenset(to_epoch(k, self.epochs) for k in self.keep) | frozenset(every)
+
+    @property
+    def moves_each_step(self) -> bool:
+        """Whether the base learning rate changes within an epoch."""
+        return self.warmup_steps > 0
 
     def evaluates(self, epoch: int) -> bool:
         """Whether the network is evaluated after so many epochs."""

@@ -31,7 +31,7 @@ ADDED = {
     **{"label_smoothing": 0.0, "restart_epochs": 0.25, "restart_factor": 1, "cycle": 0.25, "lr_floor": 0.25},
     **{"amplify_from": 0.0, "noise_pct": 0.67, "noise_range": [0.0, 1.0], "threads": 0},
     **{"cutout": 0, "mixup": 0.0, "cutmix": 0.0, "cutmix_alpha": 1.0},
-    **{"task": "classification", "clip_norm": 0.0, "evaluate_every": 1},
+    **{"task": "classification", "clip_norm": 0.0, "evaluate_every": 1, "warmup_steps": 0},
 }
 """What older recipes, which lack a setting, had for it."""
 _MOST_SETTINGS = 3  # in a name

@@ -117,6 +117,23 @@ class FactorScheduler(LRScheduler):
         Raises:
             InputError: Since the last call a parameter group was added or somebody else changed an LR.
         """
+        self._step_base(*args, **kwargs)
+        self._steps += 1
+        self._draw = self._draw_at(self._steps)
+        self._write_lrs(multiplied=True)
+
+    def step_base(self) -> None:
+        """Steps the base alone, under the same factor: for a base that moves each batch where the factor is an epoch's.
+
+        Of the n batches of an epoch call it after all but the last, after which `step` moves both.
+
+        Raises:
+            InputError: As `step`.
+        """
+        self._step_base()
+        self._write_lrs(multiplied=True)
+
+    def _step_base(self, *args: Any, **kwargs: Any) -> None:
         self._check_lrs_untouched()
         self._write_lrs(multiplied=False)
         try:
@@ -124,10 +141,7 @@ class FactorScheduler(LRScheduler):
         except BaseException:
             self._write_lrs(multiplied=True)
             raise
-        self._steps += 1
-        self._draw = self._draw_at(self._steps)
         self._clean = _read_lrs(self.optimizer)
-        self._write_lrs(multiplied=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The state as numbers, strings and lists, with the base's own ``state_dict()`` under ``"base"``.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     CosineAnnealingWarmRestarts,
     CyclicLR,
+    LambdaLR,
     LRScheduler,
     MultiStepLR,
     OneCycleLR,
@@ -61,15 +63,22 @@ def build_optimizer(
     return torch.optim.Adagrad(groups, **options)
 
 
-def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LRScheduler:
+def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int = 1) -> LRScheduler:
     """The recipe's schedule before any method multiplies it, to be stepped once an epoch.
 
     Only the learning rate is scheduled: where torch would cycle the momentum too, it does not here.
+
+    Args:
+        recipe: Says which. One with ``warmup_steps`` is stepped once a batch.
+        optimizer: Whose rates it sets.
+        steps: Batches of an epoch.
 
     References:
         Loshchilov & Hutter, SGDR (2017); Smith, Cyclical learning rates (2017); Smith & Topin,
         Super-convergence (2018).
     """
+    if recipe.moves_each_step:
+        return LambdaLR(optimizer, _warm(recipe, steps))
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     match recipe.schedule:
         case "multistep":
@@ -97,8 +106,22 @@ def build_base_scheduler(recipe: Recipe, optimizer: torch.optim.Optimizer) -> LR
             return ConstantLR(optimizer, factor=1.0)
 
 
+def _warm(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """Share of the highest rate after so many batches.
+
+    References:
+        Vaswani et al., Attention is all you need (2017), section 5.3, for ``inverse_sqrt``.
+    """
+    length = recipe.warmup_steps
+    if recipe.schedule == "inverse_sqrt":
+        return lambda done: min((done + 1) / length, math.sqrt(length / (done + 1)))
+    base, _ = preview_lr(replace(recipe, warmup_steps=0), "baseline", 0)
+    shares = base / recipe.lr
+    return lambda done: min((done + 1) / length, 1.0) * shares[min(done // steps, len(shares) - 1)]
+
+
 def build_scheduler(
-    recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer
+    recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer, steps: int = 1
 ) -> FactorScheduler:
     """Base schedule and method: RALR, constants in its place for the controls, or noise.
 
@@ -110,14 +133,20 @@ def build_scheduler(
         warnings.filterwarnings(
             "ignore", ".* draws at each `step`", UserWarning
         )  # our loop steps once an epoch
-        return _build(recipe, method, seed, optimizer)
+        return _build(recipe, method, seed, optimizer, steps)
 
 
-def _build(recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer) -> FactorScheduler:
-    base, first = build_base_scheduler(recipe, optimizer), recipe.first_amplified
+def _build(
+    recipe: Recipe, method: str, seed: int, optimizer: torch.optim.Optimizer, steps: int
+) -> FactorScheduler:
+    base, first = build_base_scheduler(recipe, optimizer, steps), recipe.first_amplified
     law = recipe.low, recipe.high, recipe.probability
     if method == "ralr":
         return RALR(base, *law, seed, recipe.interval, recipe.draw, amplify_from=first)
+    if method == "matched" and recipe.moves_each_step:
+        raise InputError(
+            f"`warmup_steps` = {recipe.warmup_steps}: the rate moves each step, for which `matched` is not defined; take scaled"
+        )
     if method == "matched":
         decays = recipe.milestone_epochs if recipe.schedule == "multistep" else ()
         pieces = {epoch for epoch in decays if epoch < recipe.epochs}
@@ -160,7 +189,15 @@ def preview_lr(recipe: Recipe, method: str, seed: int) -> tuple[np.ndarray, np.n
 
     Returns:
         float64 arrays (epochs,), (epochs,); the LR in use is their product.
+
+    Raises:
+        InputError: The base LR moves each step: how many an epoch has is the data's business.
     """
+    if recipe.moves_each_step:
+        raise InputError(
+            f"`warmup_steps` = {recipe.warmup_steps}: the rate moves each step, and how many an epoch has is not known before "
+            "the data are read: train, and look at the records by curves"
+        )
     rate = nn.Parameter(torch.zeros(1))
     plain = replace(recipe, optimizer="sgd") if names_code(recipe.optimizer) else recipe  # of the same rates
     optimizer = build_optimizer(plain, [{"params": [rate]}], rate.device)

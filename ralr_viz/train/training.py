@@ -96,8 +96,9 @@ class Training:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.initial = self.weights()
         self.optimizer = build_optimizer(recipe, task.parameter_groups(self.model), runtime.device)
-        self.scheduler = build_scheduler(recipe, method, seed, self.optimizer)
+        self.scheduler = build_scheduler(recipe, method, seed, self.optimizer, self.steps)
         self.epoch = 0
+        self.base_lrs: list[float] = []  # of the epoch's steps, where they differ
         self.partial: dict[str, Any] | None = None
 
     def next_epoch(self, stop: StopSignal, report: Report | None = None) -> dict[str, Any]:
@@ -208,6 +209,10 @@ class Training:
             train_step(
                 self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm
             )
+            if self.recipe.moves_each_step:
+                self.base_lrs.append(self.scheduler.base_lr[0])
+                if done < steps:
+                    self.scheduler.step_base()
             look = done % LOOK_EVERY == 0 or done == steps
             if self.ranks.stopped(stop, look=look) and done < steps:
                 self._stop(epoch, done, spent + time.perf_counter() - begin, before, totals)
@@ -247,14 +252,18 @@ class Training:
         own = totals.values.cpu()
         others = self.ranks.of_others(own)
         partial = {"step": done, "seconds": seconds, "before": before.cpu(), "totals": whole.values.cpu()}
+        if self.recipe.moves_each_step:
+            partial["base_lrs"] = self.base_lrs
         raise EpochStoppedError(partial | ({"parts": [own, *others]} if others else {}))
 
     def _take_up_epoch(self, plan: Plan) -> tuple[int, float, Tensor, Totals]:
         """Steps and seconds that the epoch has already, the weights before it and its totals so far."""
         device, partial = self.runtime.device, self.partial
+        self.base_lrs = []
         if partial is None:
             return 0, 0.0, self.weights(), Totals.zero(len(self.task.counted), device)
         self.partial = None
+        self.base_lrs = list(partial.get("base_lrs", ()))
         rank, parts, step = self.ranks.rank, partial.get("parts", ()), int(partial["step"])
         if len(parts) == self.ranks.size:  # each goes on with its own, so that the sum is the same to the bit
             totals = Totals.load(parts[rank], plan.shown(step) / self.ranks.size, device)
@@ -271,14 +280,24 @@ class Training:
         weights = self.weights()
         return {
             "epoch": epoch + 1,
-            "base_lr": self.scheduler.base_lr[0],
-            "factor": self.scheduler.factor,
-            "lr": float(self.scheduler.get_last_lr()[0]),
+            **self._rates(),
             **trained,
             "distance_from_init": float((weights - self.initial).norm()),
             "weight_norm": float(weights.norm()),
             **(self.evaluate() if self.recipe.evaluates(epoch + 1) else self._unmeasured()),
         }
+
+    def _rates(self) -> dict[str, float]:
+        """Learning rates of the epoch, of those that move within it the means over its steps."""
+        factor, base, lr = (
+            self.scheduler.factor,
+            self.scheduler.base_lr[0],
+            float(self.scheduler.get_last_lr()[0]),
+        )
+        if self.recipe.moves_each_step:
+            base = math.fsum(self.base_lrs) / len(self.base_lrs)
+            lr = base * factor
+        return {"base_lr": base, "factor": factor, "lr": lr}
 
     def _unmeasured(self) -> dict[str, float | None]:
         return dict.fromkeys(evaluated_columns(self.task.score))

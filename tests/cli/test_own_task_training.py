@@ -80,7 +80,7 @@ def trained(tmp_path_factory):
         recipe = load_recipe("line.toml")
         runs = [prepare_run(recipe, m, s, Path("runs")) for m in ("baseline", "ralr") for s in (0, 1)]
         for run in runs[:-1]:
-            train_run(run, Path("."), device="cpu")
+            train_run(run, Path(), device="cpu")
     command = [sys.executable, "-m", "ralr_viz", "study", "run", "points.toml", *ALLOW, "--device", "cpu"]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +12,14 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.data.augment import plan_epoch
 from ralr_viz.data.split import split_train
-from ralr_viz.errors import CheckpointError, DataError, DivergedError, InputError, RalrVizError
+from ralr_viz.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    InputError,
+    InterruptedRunError,
+    RalrVizError,
+)
 from ralr_viz.models import build_model
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.tasks.classification import conclude
@@ -350,3 +359,32 @@ def test_resumed_run_keeps_its_precision_on_every_machine_and_says_so(prepare, s
         assert set(used) == {"bf16"}
         assert read_checkpoint(directory / "checkpoints" / "last.pt")["header"]["precision"] == "bf16"
         assert json.loads((directory / "env.json").read_text())["precision"] == "bf16"
+
+
+def test_warm_run_stopped_within_the_rise_goes_on_to_the_bit(prepare, squares_root, monkeypatch):
+    from ralr_viz.train import training
+
+    given = {"warmup_steps": 8, "schedule": "inverse_sqrt", "epochs": 3}
+    whole, stopped = prepare("ralr", folder="whole", **given), prepare("ralr", folder="stopped", **given)
+    train_run(whole, squares_root, device="cpu")
+    real, steps = training.train_step, []
+
+    def interrupted(*arguments, **named):
+        real(*arguments, **named)
+        steps.append(1)
+        if len(steps) == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", interrupted)
+        with pytest.raises(InterruptedRunError):
+            train_run(stopped, squares_root, device="cpu")
+    train_run(stopped, squares_root, device="cpu")
+    assert_same(weights_of(stopped), weights_of(whole))
+    for one, other in zip(read_metrics(stopped), read_metrics(whole), strict=True):
+        assert {k: one[k] for k in ("base_lr", "lr", "factor", "train_loss")} == {
+            k: other[k] for k in ("base_lr", "lr", "factor", "train_loss")
+        }
+        assert one["lr"] == one["base_lr"] * one["factor"]
+    rising = [min((s + 1) / 8, (8 / (s + 1)) ** 0.5) for s in range(5)]
+    assert read_metrics(whole)[0]["base_lr"] == pytest.approx(0.05 * sum(rising) / 5)

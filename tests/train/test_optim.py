@@ -189,3 +189,33 @@ def test_hold_factor_takes_over_a_noisy_schedule(make_recipe):
     for _ in range(2):
         held.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.16)
+
+
+@pytest.mark.parametrize("schedule", ["inverse_sqrt", "constant", "multistep"])
+def test_warm_rate_moves_each_step_under_the_factor_of_its_epoch(make_recipe, schedule):
+    steps, epochs = 5, 6
+    recipe = make_recipe(
+        epochs=epochs, milestones=(4,), schedule=schedule, warmup_steps=8, lr=0.4, low=2.0, high=3.0
+    )
+    model = nn.Linear(2, 2)
+    groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": 0.8}]
+    optimizer = build_optimizer(recipe, groups, torch.device("cpu"))
+    scheduler = build_scheduler(recipe, "ralr", 3, optimizer, steps)
+    used = []
+    for step in range(epochs * steps):
+        used.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step() if step % steps == steps - 1 else scheduler.step_base()
+    factors = np.repeat(amplification_factors(3, epochs, low=2.0, high=3.0), steps)
+    assert len(set(factors)) > 1
+    done = np.arange(1, epochs * steps + 1)
+    base = np.minimum(done / 8, 1.0)
+    if schedule == "inverse_sqrt":
+        base = np.minimum(done / 8, np.sqrt(8 / done))
+    if schedule == "multistep":
+        base[4 * steps :] *= recipe.gamma
+    np.testing.assert_allclose(used, (factors * base)[:, None] * [0.4, 0.8], rtol=1e-12)
+    with pytest.raises(InputError, match="for which `matched` is not defined"):
+        build_scheduler(recipe, "matched", 3, optimizer, steps)
+    with pytest.raises(InputError, match="not known before the data are read"):
+        preview_lr(recipe, "ralr", 3)
