@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ralr_viz.errors import CheckpointError, StorageError, UnknownNameError
 from ralr_viz.foreign import describe_error
@@ -61,6 +61,16 @@ def load_backbone(model: nn.Module, arch: str, source: str, *, download: bool = 
         InputError: The classifier is not known.
         StorageError: What was downloaded cannot be written.
     """
+    taken, weights = read_backbone(model, arch, source, download=download)
+    own = model.state_dict()
+    model.load_state_dict(taken | {name: own[name] for name in own if name not in taken})
+    return weights
+
+
+def read_backbone(
+    model: nn.Module, arch: str, source: str, *, download: bool = False
+) -> tuple[dict[str, Tensor], Weights]:
+    """What `load_backbone` would load, by the names of the network, which is only read and may be on ``meta``."""
     head = find_classifier_layer(model, arch)
     path, mean, std = locate_weights(arch, source, download=download)
     data = read_checkpoint_bytes(path)
@@ -70,15 +80,10 @@ def load_backbone(model: nn.Module, arch: str, source: str, *, download: bool = 
         taken = adapt_state_dict(content["model"], model, arch, leave=leave)
     except CheckpointError as error:
         raise CheckpointError(f"`{path}`: {error}") from None
-    model.load_state_dict(taken | {name: model.state_dict()[name] for name in leave})
     header = content.get("header") or {}
-    return Weights(
-        source,
-        path,
-        hashlib.sha256(data).hexdigest(),
-        _three(path, header.get("mean"), "mean") or mean,
-        _three(path, header.get("std"), "std") or std,
-    )
+    mean = _three(path, header.get("mean"), "mean") or mean
+    std = _three(path, header.get("std"), "std") or std
+    return taken, Weights(source, path, hashlib.sha256(data).hexdigest(), mean, std)
 
 
 def locate_weights(
