@@ -19,9 +19,9 @@ from timing import make_parser, measure, print_machine, print_table, run, stopwa
 from torch import Tensor
 
 from ralr_viz.models import build_model
+from ralr_viz.models.checkpoint_file import pack_checkpoint, pack_weights, parse_checkpoint
+from ralr_viz.models.digest import MARK, is_whole
 from ralr_viz.train.checkpoint import load_checkpoint
-from ralr_viz.train.checkpoint_file import pack_checkpoint, pack_weights, parse_checkpoint
-from ralr_viz.train.digest import MARK, is_whole
 
 LOAD, READ, CHECK, SHA = "load_checkpoint", "read and parse", "check the digest", "SHA-256"
 TARGET = 10.0

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from ralr_viz.comparison.comparison import Comparison, compare
 from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.models.checkpoint_file import parse_checkpoint, read_checkpoint_bytes
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.records import Source, read_records
 from ralr_viz.results.run import RunRecord
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint, saved_epochs
-from ralr_viz.train.checkpoint_file import parse_checkpoint, read_checkpoint_bytes
 
 State = Mapping[str, Any]
 """Name of a parameter → tensor or array."""

@@ -14,6 +14,11 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
 
 _CLASSIFIERS = ("linear", "fc", "classifier")
 
+# Stage and block of each of EfficientNet-Lite0's 16 blocks.
+_LITE0_BLOCKS = tuple(
+    f"{stage}.{block}" for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1), 1) for block in range(blocks)
+)
+
 # Tried key by key, for keys that the network does not have. Only layouts of the same computation: kuangliu's
 # DenseNets, say, put the new channels first, so that equal shapes there mean another network.
 _LAYOUTS: tuple[tuple[tuple[str, str], ...], ...] = (
@@ -21,6 +26,20 @@ _LAYOUTS: tuple[tuple[tuple[str, str], ...], ...] = (
     ((r"^block(\d)\.layer\.", r"layer\1."), (r"\.convShortcut\.", ".shortcut.")),
     # DenseNets of andreasveit (bearpaw's have our names)
     ((r"^block(\d)\.layer\.", r"dense\1."), (r"^bn1\.", "bn.")),
+    # EfficientNet-Lite0 of lukemelas's package, which pads as ours does; of timm's two, which have the same names, one
+    # does and one does not, so that theirs are not here
+    (
+        *((rf"^_blocks\.{n}\.", f"layer{name}.") for n, name in enumerate(_LITE0_BLOCKS)),
+        (r"^_conv_stem\.", "stem_conv."),
+        (r"^_bn0\.", "stem_bn."),
+        (r"^_conv_head\.", "head_conv."),
+        (r"^_bn1\.", "head_bn."),
+        (r"^_fc\.", "linear."),
+        (r"\._(expand|depthwise|project)_conv\.", r".\1_conv."),
+        (r"\._bn0\.", ".expand_bn."),
+        (r"\._bn1\.", ".depthwise_bn."),
+        (r"\._bn2\.", ".project_bn."),
+    ),
     # torchvision's published DenseNets
     ((r"\.(denselayer\d+\.(?:norm|conv))\.([12])\.", r".\1\2."),),
 )

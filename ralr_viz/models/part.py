@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ralr_viz.errors import CheckpointError
 from ralr_viz.foreign import one_line
@@ -28,12 +28,12 @@ _LONGEST_KEY = 80
 _NAMED = 4  # entries that are named of those left out
 
 
-def take_part(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor] | None:
+def take_part(state_dict: Mapping[str, Any], expected: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """The entries below the one prefix that hold a network whole, without the prefix.
 
     Args:
         state_dict: As for `adapt_state_dict`.
-        model: The network; it is only read.
+        expected: State dict of the network.
 
     Returns:
         None where no prefix holds it. What is beside it is named in a warning.
@@ -47,7 +47,9 @@ def take_part(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tens
     tensors = {
         key: value for key, value in entries.items() if isinstance(key, str) and isinstance(value, Tensor)
     }
-    parts = {prefix: part for prefix in _prefixes(tensors, model) if (part := _below(prefix, tensors, model))}
+    parts = {
+        prefix: part for prefix in _prefixes(tensors, expected) if (part := _below(prefix, tensors, expected))
+    }
     if not parts:
         return None
     raw = [prefix for prefix in parts if not _is_average(prefix)]
@@ -93,17 +95,16 @@ def _is_average(name: str) -> bool:
     return any(word in ("ema", "swa", "averaged", "average", "avg") for word in words)
 
 
-def _prefixes(tensors: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+def _prefixes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
     """What may stand before the names of the network: what does before its first one."""
-    first = next(iter(model.state_dict()), "")
+    first = next(iter(expected), "")
     return [
         key.removesuffix(first) for key in tensors if first and (key == first or key.endswith("." + first))
     ]
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def _below(prefix: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The entries below a prefix, if they hold the network whole and nothing more of its modules; else none."""
-    expected = model.state_dict()
     own = {name.partition(".")[0] for name in expected}
     taken: dict[str, Tensor] = {}
     for key, tensor in tensors.items():

@@ -10,6 +10,7 @@ from torch import nn
 
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.models.densenet import DenseNet
+from ralr_viz.models.efficientnet_lite import EfficientNetLite0
 from ralr_viz.models.resnet import ResNet
 from ralr_viz.models.wrn import WideResNet
 from ralr_viz.own_code import call_named
@@ -22,6 +23,7 @@ _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
     "resnet110": partial(ResNet, 110),
     "wrn-28-10": partial(WideResNet, 28, 10),
     "densenet-bc-100-12": partial(DenseNet, 100, 12),
+    "efficientnet_lite0": EfficientNetLite0,
 }
 
 # Auxiliary classifiers make the training output a tuple, which no loop here wants; the explicit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,9 @@ _OWN_NETWORK = "pass the network it was made for as `--arch package.module:facto
 Shape = tuple[int, ...]
 
 
-def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str) -> dict[str, Tensor]:
+def adapt_state_dict(
+    state_dict: Mapping[str, Any], model: nn.Module, arch: str, *, leave: Collection[str] = ()
+) -> dict[str, Tensor]:
     """Renames a published state dict so that ``model.load_state_dict(..., strict=True)`` takes it.
 
     Leading ``module.``, ``_orig_mod.``, ``model.`` and ``net.`` are removed; ``linear``, ``fc`` and
@@ -39,9 +41,10 @@ def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str)
             ``model_state_dict``, ``model``, ``net`` or ``weights``; what lies beside these is ignored.
         model: The network to load them into; it is only read.
         arch: Its name, for messages.
+        leave: Names of the network that are not wanted, such as those of its classifier: of them nothing is checked.
 
     Returns:
-        The tensors of ``state_dict``, not copied, under exactly the names of ``model.state_dict()``.
+        The tensors of ``state_dict``, not copied, under exactly the names of ``model.state_dict()`` but ``leave``.
 
     Raises:
         CheckpointError: If there is no state dict, an entry is no dense real tensor, two entries mean the
@@ -50,23 +53,28 @@ def adapt_state_dict(state_dict: Mapping[str, Any], model: nn.Module, arch: str)
             that hold the whole network.
     """
     try:
-        adapted = _adapt_whole(state_dict, model, arch)
+        adapted = _adapt_whole(state_dict, model, arch, leave)
     except CheckpointError:
-        part = take_part(state_dict, model)
+        part = take_part(state_dict, {k: v for k, v in model.state_dict().items() if k not in leave})
         if part is None:
             raise
-        adapted = _adapt_whole(part, model, arch)
+        adapted = _adapt_whole(part, model, arch, leave)
     warn_of_averages(state_dict)
     return adapted
 
 
-def _adapt_whole(state_dict: Mapping[str, Any], model: nn.Module, arch: str) -> dict[str, Tensor]:
+def _adapt_whole(
+    state_dict: Mapping[str, Any], model: nn.Module, arch: str, leave: Collection[str]
+) -> dict[str, Tensor]:
     tensors = find_tensors(state_dict)
-    expected: dict[str, Tensor] = model.state_dict()
+    names = model.state_dict().keys()
+    expected: dict[str, Tensor] = {k: v for k, v in model.state_dict().items() if k not in leave}
     adapted: dict[str, Tensor] = {}
     origin: dict[str, str] = {}  # as the file names it
     for key, tensor in tensors.items():
-        name = translate(key, expected)
+        name = translate(key, names)
+        if name in leave:
+            continue
         if name in origin:
             twins = f"{quote(origin[name])} and {quote(key)}"
             raise CheckpointError(f"{twins} in the checkpoint both mean `{name}` of `{arch}`: remove one")

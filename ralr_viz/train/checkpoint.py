@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
 from ralr_viz.models import adapt_state_dict, build_model
-from ralr_viz.models.outputs import return_logits
-from ralr_viz.models.registry import is_user_factory
-from ralr_viz.results.storage import write_bytes
-from ralr_viz.results.tasks import classifies
-from ralr_viz.train.checkpoint_file import (
+from ralr_viz.models.checkpoint_file import (
     FORMAT_VERSION,
     pack_weights,
     parse_checkpoint,
     read_checkpoint_bytes,
 )
+from ralr_viz.models.outputs import return_logits
+from ralr_viz.models.registry import is_user_factory
+from ralr_viz.results.storage import write_bytes
+from ralr_viz.results.tasks import classifies
 
 _SUFFIXES = (".pt", ".safetensors")
 # What a header may say; a damaged one must not make us allocate or print without end.

@@ -22,6 +22,7 @@ from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError
 from ralr_viz.foreign import one_line
+from ralr_viz.models.checkpoint_file import FORMAT_VERSION, pack_checkpoint
 from ralr_viz.recipe import changed_settings, recipe_to_toml
 from ralr_viz.results.columns import SELECTING, evaluated_columns, speed_column, speed_of
 from ralr_viz.results.document import parse_json
@@ -29,7 +30,6 @@ from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
 from ralr_viz.results.tasks import IMAGES, About
 from ralr_viz.train.checkpoint import read_checkpoint
-from ralr_viz.train.checkpoint_file import FORMAT_VERSION, pack_checkpoint
 from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.record import clean_record
 from ralr_viz.train.watch import LoopWatch, describe_dataset, method_of

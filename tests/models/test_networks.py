@@ -20,6 +20,7 @@ PARAMETERS = {
     "resnet110": (1_727_962, 1_733_812),
     "wrn-28-10": (36_479_194, 36_536_884),
     "densenet-bc-100-12": (769_162, 800_032),
+    "efficientnet_lite0": (3_383_818, 3_499_108),
 }
 
 # The module whose output `pool` averages.
@@ -65,7 +66,9 @@ def test_build_model_has_the_published_number_of_parameters(arch: str) -> None:
         assert sum(p.numel() for p in model.parameters()) == expected
 
 
-@pytest.mark.parametrize("arch", ["resnet20", "resnet110", "wrn-28-10", "densenet-bc-100-12"])
+@pytest.mark.parametrize(
+    "arch", ["resnet20", "resnet110", "wrn-28-10", "densenet-bc-100-12", "efficientnet_lite0"]
+)
 @pytest.mark.parametrize("size", [32, 64])
 def test_forward_runs_on_cuda_without_mixing_devices_or_synchronising(arch: str, size: int) -> None:
     # A fake tensor raises on a device mix, on `.item()` and on shapes that depend on values.

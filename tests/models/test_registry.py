@@ -16,7 +16,7 @@ from ralr_viz.models import build_model, model_names
 def test_model_names_are_in_the_order_of_their_families() -> None:
     assert model_names() == (
         *("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"),
-        *("wrn-28-10", "densenet-bc-100-12"),
+        *("wrn-28-10", "densenet-bc-100-12", "efficientnet_lite0"),
     )
 
 

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ralr_viz.analysis.fork.point import ForkPoint
 from ralr_viz.errors import DivergedError
+from ralr_viz.models.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.results.storage import write_bytes
 from ralr_viz.runtime.stop import StopSignal
-from ralr_viz.train.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.train.optim import hold_factor
 from ralr_viz.train.training import Training
 

@@ -1,6 +1,6 @@
 """The bytes of a checkpoint file: ours made of tensors, and ours or anybody's read without executing anything.
 
-Ours carry a digest of themselves (`ralr_viz.train.digest`): a ``.pt`` at its end, as the comment of the archive that
+Ours carry a digest of themselves (`ralr_viz.models.digest`): a ``.pt`` at its end, as the comment of the archive that
 it is, and a ``.safetensors`` in its metadata. What has none, as others' files and those of earlier versions, is
 taken as it is.
 """
@@ -23,8 +23,8 @@ import torch
 
 from ralr_viz.errors import CheckpointError
 from ralr_viz.foreign import one_line
+from ralr_viz.models.digest import MARK, PLACE, find_in_archive, is_whole, seal, seal_archive
 from ralr_viz.results.document import check_unpacked_size, parse_json
-from ralr_viz.train.digest import MARK, PLACE, find_in_archive, is_whole, seal, seal_archive
 
 FORMAT_VERSION = 1
 METADATA_KEY = "ralr_viz"

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ralr_viz.errors import CheckpointError
+from ralr_viz.models.checkpoint_file import pack_checkpoint, pack_weights, parse_checkpoint
+from ralr_viz.models.digest import MARK, PLACE, compute_digest, is_whole, seal
 from ralr_viz.train.checkpoint import export_checkpoint, load_checkpoint, read_checkpoint
-from ralr_viz.train.checkpoint_file import pack_checkpoint, pack_weights, parse_checkpoint
-from ralr_viz.train.digest import MARK, PLACE, compute_digest, is_whole, seal
 from ralr_viz.train.run import RunWriter
 
 WEIGHTS = {"linear.weight": torch.arange(40.0).reshape(4, 10), "linear.bias": torch.linspace(-1, 1, 4)}

@@ -1,0 +1,1 @@
+"""Detection of objects by SSD: its networks, priors, loss and what it finds."""
