@@ -13,6 +13,7 @@ from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import barrier as options
 from ralr_viz.results.barrier import BarrierResult, line_gap
@@ -93,6 +94,7 @@ def measure_barrier(
     return Interpolation(alphas, np.stack(losses), np.stack(correct) if correct else None, distance)
 
 
+@in_its_precision
 def compute_barrier(
     comparison: Comparison,
     *,

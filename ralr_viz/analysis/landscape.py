@@ -13,6 +13,7 @@ from ralr_viz.analysis.directions import random_direction
 from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.analysis.sharpness import even_batch
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import landscape as options
@@ -24,6 +25,7 @@ _MARGIN = 0.15
 """Of the plane around a path, on each side, as a share of its extent."""
 
 
+@in_its_precision
 def compute_landscape(
     comparison: Comparison,
     *,

@@ -12,6 +12,7 @@ from torch import Tensor
 from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import Network
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import noise_scale as options
@@ -27,6 +28,7 @@ class Squares(NamedTuple):
     loss: float
 
 
+@in_its_precision
 def compute_noise_scale(
     comparison: Comparison,
     *,

@@ -64,7 +64,7 @@ class Objective:
         """
         self.task, self.runtime, self._batches, self._weight = task, runtime, batches, total_weight
         self.model = runtime.place(copy.deepcopy(plain_network(model))).eval().requires_grad_(True)
-        if runtime.precision != "fp32":  # the forward pass alone: losses are summed as they are
+        if runtime.precision == "bf16":  # the forward pass alone: losses are summed as they are
             self.model.forward = _in_autocast(self.model.forward, runtime)
         named = dict(self.model.named_parameters())
         self.names, self.parameters = tuple(named), list(named.values())

@@ -13,6 +13,7 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, che
 from ralr_viz.analysis.stages import common_stages, find_stages
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import similarity as options
@@ -25,6 +26,7 @@ Key = str | int
 """Tells networks apart, however often one is named."""
 
 
+@in_its_precision
 def compute_similarity(
     comparison: Comparison,
     *,

@@ -11,7 +11,7 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.study.plan import Rate
 from ralr_viz.train.recipe import Recipe
-from ralr_viz.train.runtime import configure, resolve_runtime
+from ralr_viz.train.runtime import Runtime, configured, resolve_runtime
 from ralr_viz.train.stop import StopSignal
 from ralr_viz.train.training import EpochStoppedError, Training
 
@@ -52,7 +52,11 @@ def measure_rate(
     runtime = resolve_runtime(
         device, recipe.precision, deterministic=deterministic, compile=compile, threads=recipe.threads
     )
-    configure(runtime)
+    with configured(runtime):
+        return _measure(recipe, data_root, runtime)
+
+
+def _measure(recipe: Recipe, data_root: Path, runtime: Runtime) -> Rate:
     training = Training(recipe, "baseline", 0, load_dataset(recipe.dataset, data_root), runtime)
     buffer = io.BytesIO()
     torch.save({"model": training.model.state_dict(), "optimizer": training.optimizer.state_dict()}, buffer)

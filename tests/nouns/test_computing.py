@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,17 @@ OF_NETWORKS = [
 ]
 
 
+ROUNDING: set[tuple[str, str]] = set()
+"""How products and convolutions were rounded in the forward passes of `Small`."""
+
+
 class Small(nn.Sequential):
     """A network with BatchNorm, a map and a linear head."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        ROUNDING.add(tuple(switch.fp32_precision for switch in switches))
+        return super().forward(x)
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -47,6 +57,15 @@ class Small(nn.Sequential):
             nn.Flatten(),
             nn.Linear(6, 3),
         )
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """TF32 wherever torch can have it, by its new switches, on which the old ones may not be read."""
+    torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+    ROUNDING.clear()
+    yield
+    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -71,8 +90,9 @@ def pair(networks: list[Small]) -> Comparison:
     )
 
 
+@pytest.mark.usefixtures("tf32")
 @pytest.mark.parametrize("noun", OF_NETWORKS, ids=lambda noun: noun.name)
-def test_computing_reaches_its_end_and_leaves_the_networks_alone(noun, networks, pair) -> None:
+def test_computing_is_exact_reaches_its_end_and_leaves_all_as_it_was(noun, networks, pair) -> None:
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in networks]
     steps: dict[str, list[tuple[int, int]]] = {}
 
@@ -82,6 +102,8 @@ def test_computing_reaches_its_end_and_leaves_the_networks_alone(noun, networks,
     subject = (pair, pair) if noun.name == "collapse" else (pair,)  # whose training images are no data set's
     result = noun.load("compute")(*subject, **SMALL.get(noun.name, {}), progress=progress)
     assert result.kind == noun.name
+    assert {("ieee", "ieee")} == ROUNDING
+    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "tf32"
     assert steps
     for what, of_what in steps.items():
         assert of_what[-1][0] == of_what[-1][1], what

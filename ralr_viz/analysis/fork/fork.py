@@ -21,7 +21,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import fork as options
 from ralr_viz.results.fork import CURVES, ForkResult
 from ralr_viz.train.recipe_rules import HIGHEST_FACTOR
-from ralr_viz.train.runtime import configure, describe_environment, resolve_runtime
+from ralr_viz.train.runtime import configured, describe_environment, resolve_runtime
 from ralr_viz.train.stop import catch_stop_signals
 from ralr_viz.train.training import Training
 
@@ -78,7 +78,6 @@ def compute_fork(
     runtime = resolve_runtime(
         device, str(point.state["header"]["precision"]), deterministic=deterministic, compile=compile
     )
-    configure(runtime)
     environment = {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS}
     directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
     recorded = recorded_epochs(directory, point.epoch)[:total]
@@ -90,8 +89,8 @@ def compute_fork(
     if work is not None:
         make_folder(work)
     try:
-        training = Training(point.recipe, point.method, point.seed, dataset, runtime)
-        with catch_stop_signals() as stop:
+        with configured(runtime), catch_stop_signals() as stop:
+            training = Training(point.recipe, point.method, point.seed, dataset, runtime)
             start, base_lr = _look_at_start(training, point, total)
             probe = BranchProbe(training, point.state["model"], probe_images) if probe_images else None
             key = {
@@ -100,6 +99,8 @@ def compute_fork(
                 "environment": environment,
                 "probe": probe.settings if probe else None,
             }
+            if "products" in runtime.key:
+                key["products"] = runtime.key["products"]
             outcomes = train_all(training, point, branches, probe, work, key, stop, progress)
             start_sharpness = probe.sharpness(point.state["model"]) if probe else math.nan
     except torch.OutOfMemoryError:

@@ -18,6 +18,7 @@ from ralr_viz.analysis.spectrum.hessian import (
     run_lanczos,
 )
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import spectrum as options
@@ -27,6 +28,7 @@ from ralr_viz.results.spectrum import SpectrumResult
 from ralr_viz.train.checkpoint import Checkpoint
 
 
+@in_its_precision
 def compute_spectrum(
     comparison: Comparison,
     *,
@@ -55,7 +57,7 @@ def compute_spectrum(
     Args:
         comparison: Classifiers on labelled images that they see alike; below some thousand images the largest
             eigenvalue depends on which they are. The batch (128 where it says none) changes memory and
-            rounding. In ``fp32``: autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
+            rounding. In ``fp32``: autocast's rounding, or TF32's, would drown small eigenvalues, so ``bf16`` and ``tf32`` are refused.
         learning_rates: In use at each, for η·λ_max, NaN where not known; left out, what the runs' records say.
         probes: T ≥ 1 of the trace.
         density_probes: 1 to ``probes`` of the density.
@@ -90,8 +92,10 @@ def compute_spectrum(
     )
     if probes < density_probes:
         raise InputError(f"`probes` = {probes} must be at least the {density_probes} of the density")
-    if comparison.runtime.precision == "bf16":
-        raise InputError("`precision` = bf16 is too coarse for second derivatives: use fp32")
+    if comparison.runtime.precision != "fp32":
+        raise InputError(
+            f"`precision` = {comparison.runtime.precision} is too coarse for second derivatives: use fp32"
+        )
     batch = comparison.batch or 128
     # each search: its vectors, its restarts of at most as many, and the product of the residual
     each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
