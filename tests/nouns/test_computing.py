@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import nn
 
 from ralr_viz.comparison import Comparison, compare
 from ralr_viz.nouns import NOUNS
+from ralr_viz.results.bundle import Result
+from ralr_viz.train.runtime import resolve_runtime
 
 SMALL: dict[str, dict[str, Any]] = {
     "sharpness": {"directions": 2, "worst_starts": 1, "worst_steps": 1},
@@ -74,7 +77,7 @@ def networks() -> list[Small]:
 
 
 @pytest.fixture
-def pair(networks: list[Small]) -> Comparison:
+def pair(device: str, networks: list[Small]) -> Comparison:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (48, 12, 12, 3), dtype=np.uint8)
     boxes = np.tile(np.array([2, 2, 8, 8], dtype=np.int16), (48, 1))
@@ -86,8 +89,25 @@ def pair(networks: list[Small]) -> Comparison:
         boxes=boxes,
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
-        device="cpu",
+        device=device,
     )
+
+
+NOT_CONTINUOUS = {
+    "embedding": "t-SNE multiplies any rounding",
+    "spectrum": "residuals are rounding alone",
+}
+"""Why a noun's arrays are not those of the CPU to `TOLERANCE`."""
+TOLERANCE = 1e-3
+"""Largest difference, in shares of an array's largest magnitude: fp32 sums in another order, as resamples grow it."""
+
+
+def assert_same_numbers(result: Result, expected: Result) -> None:
+    for field in dataclasses.fields(result):
+        ours, theirs = getattr(result, field.name), getattr(expected, field.name)
+        if isinstance(theirs, np.ndarray) and theirs.dtype.kind == "f" and theirs.size:
+            largest = np.abs(np.nan_to_num(theirs, posinf=0, neginf=0)).max()
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * largest, err_msg=field.name)
 
 
 @pytest.mark.usefixtures("tf32")
@@ -104,6 +124,9 @@ def test_computing_is_exact_reaches_its_end_and_leaves_all_as_it_was(noun, netwo
     assert result.kind == noun.name
     assert {("ieee", "ieee")} == ROUNDING
     assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "tf32"
+    if pair.runtime.device.type != "cpu" and noun.name not in NOT_CONTINUOUS:
+        on_cpu = [dataclasses.replace(c, runtime=resolve_runtime("cpu", "fp32")) for c in subject]
+        assert_same_numbers(result, noun.load("compute")(*on_cpu, **SMALL.get(noun.name, {})))
     assert steps
     for what, of_what in steps.items():
         assert of_what[-1][0] == of_what[-1][1], what

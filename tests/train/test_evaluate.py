@@ -88,7 +88,7 @@ def test_resolve_runtime_asks_for_a_compiler_before_the_work(monkeypatch):
     resolve_runtime("cpu", "fp32")
 
 
-def test_train_step_has_no_operator_that_waits_for_the_device():
+def test_train_step_has_no_operator_that_waits_for_the_device(device, waiting_is_an_error):
     from torch.utils._python_dispatch import TorchDispatchMode
 
     waits = []
@@ -101,13 +101,14 @@ def test_train_step_has_no_operator_that_waits_for_the_device():
                 waits.append(name)
             return func(*args, **(kwargs or {}))
 
-    model = build_model("resnet20", 4).train()
+    runtime = Runtime(torch.device(device), "fp32")
+    model = runtime.place(build_model("resnet20", 4)).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, fused=True)
-    totals = torch.zeros(3)
-    x, y = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
+    with torch.device(device):
+        totals, x, y = torch.zeros(3), torch.randn(8, 3, 16, 16), torch.arange(8) % 4
     for _ in range(2):  # the second step has momentum
-        with Recorder():
-            train_step(model, optimizer, x, y, totals, CPU)
+        with Recorder(), waiting_is_an_error():
+            train_step(model, optimizer, x, y, totals, runtime)
     assert waits == []
     with Recorder():
         totals[0].item()
