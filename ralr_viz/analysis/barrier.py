@@ -17,6 +17,7 @@ from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import barrier as options
 from ralr_viz.results.barrier import BarrierResult, line_gap
+from ralr_viz.tasks.exact import exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def measure_barrier(
             correct.append(columns[1])
         if progress is not None:
             progress(done, points)
-    squares = [((ends[1][name] - ends[0][name]).double() ** 2).sum() for name in objective.names]
+    squares = [(exact(ends[1][name] - ends[0][name]) ** 2).sum() for name in objective.names]
     distance = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     return Interpolation(alphas, np.stack(losses), np.stack(correct) if correct else None, distance)
 

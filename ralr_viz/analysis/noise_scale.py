@@ -18,6 +18,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import noise_scale as options
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.noise_scale import NoiseScaleResult
+from ralr_viz.tasks.exact import exact
 
 
 class Squares(NamedTuple):
@@ -156,7 +157,7 @@ def measure_squares(
 
 def _square(parts: Sequence[Tensor]) -> float:
     """Σ g² over all parameters, summed in float64: the estimates are small differences of such sums."""
-    return float(torch.stack([part.double().square().sum() for part in parts]).sum())
+    return float(torch.stack([exact(part).square().sum() for part in parts]).sum())
 
 
 def _count_draws(n: int, small: int, big: int, draws: int | None) -> int:

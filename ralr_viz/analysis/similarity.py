@@ -19,6 +19,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import similarity as options
 from ralr_viz.nouns.option import SEED
 from ralr_viz.results.similarity import SimilarityResult
+from ralr_viz.tasks.exact import exact
 from ralr_viz.train.evaluate import eval_mode
 from ralr_viz.train.runtime import Runtime
 
@@ -156,8 +157,7 @@ def kernel(features: Tensor) -> Tensor:
 
     The mean is taken off first, which HSIC does not see and which keeps digits.
     """
-    flat = features.flatten(1)
-    flat = flat.double() if flat.device.type != "mps" else flat.float()
+    flat = exact(features.flatten(1))
     flat = flat - flat.mean(0)
     return (flat @ flat.T).fill_diagonal_(0)
 

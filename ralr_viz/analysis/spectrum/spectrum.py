@@ -25,6 +25,7 @@ from ralr_viz.nouns import spectrum as options
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.run import load_run
 from ralr_viz.results.spectrum import SpectrumResult
+from ralr_viz.tasks.exact import exact
 from ralr_viz.train.checkpoint import Checkpoint
 
 
@@ -161,7 +162,7 @@ def _measure(
     quadratic = list(n * lanczos.diagonal[:, 0])
     for j in range(density_probes, probes):  # one at a time: all at once would need their graphs together
         v = vectors[:, j : j + 1]
-        quadratic.append((v.double() * operator(v).double()).sum().item())
+        quadratic.append((exact(v) * exact(operator(v))).sum().item())
         tick()
     spread = [lanczos.ritz(k) for k in range(density_probes)]
 
@@ -177,11 +178,11 @@ def _measure(
         lambda v: norms * multiply(norms * v), norms[:, 0] * top.vector, largest=True, **options
     )
     loss, parts = objective.gradient()
-    gradient = torch.cat([g.flatten() for g in parts]).double()
+    gradient = exact(torch.cat([g.flatten() for g in parts]))
     length = gradient.norm().item()
 
     def overlap(vector: Tensor) -> float:
-        return abs(float(gradient @ vector.double())) / length if length > 0 else np.nan
+        return abs(float(gradient @ exact(vector))) / length if length > 0 else np.nan
 
     return {
         "num_parameters": np.int64(n),
