@@ -26,12 +26,17 @@ _GENERAL = (_TORCH, _OF_CUDA, _OF_CPU)
 
 
 @contextmanager
-def fp32_products(*, tf32: bool = False) -> Iterator[None]:
+def fp32_products(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
     """For the block, products and convolutions of fp32 numbers are IEEE's, on CUDA TF32 where asked for.
 
-    All of torch's switches are afterwards as they were, whether somebody has set the old or the new ones.
+    All of torch's switches are afterwards as they were, whether somebody has set the old or the new ones. On CUDA
+    the old one of cuDNN may not be read in the block, which `torch.backends.cudnn.flags` does.
+
+    Args:
+        device: Where the products are; cuDNN's switches are left alone elsewhere.
+        tf32: Whether they are TF32 there.
     """
-    before = _set(tf32)
+    before = _set(tf32, cudnn=device.type == "cuda")
     try:
         yield
     finally:
@@ -41,7 +46,7 @@ def fp32_products(*, tf32: bool = False) -> Iterator[None]:
 def set_fp32_products(*, tf32: bool = False) -> None:
     """The same for the rest of the process."""
     _OF_CUDA.allow_tf32 = tf32  # so that it agrees with the new ones, and may be read
-    _set(tf32)
+    _set(tf32, cudnn=True)
 
 
 def rounds_to_tf32() -> bool:
@@ -49,7 +54,7 @@ def rounds_to_tf32() -> bool:
     return bool(_MATMUL[0].fp32_precision == "tf32")
 
 
-def _set(tf32: bool) -> tuple[list[tuple[Any, str]], str]:
+def _set(tf32: bool, *, cudnn: bool) -> tuple[list[tuple[Any, str]], str]:
     """Set all; what `_restore` needs."""
     before = []
 
@@ -65,9 +70,12 @@ def _set(tf32: bool) -> tuple[list[tuple[Any, str]], str]:
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     _MATMUL[1].fp32_precision = "ieee"  # which the old one has changed, too
     wanted = "tf32" if tf32 else "ieee"
-    _OF_CUDA.fp32_precision, _OF_CPU.fp32_precision = wanted, "ieee"
+    _OF_CPU.fp32_precision, special = "ieee", [(switch, "ieee") for switch in _ON_CPU]
+    _OF_CUDA.fp32_precision = wanted if cudnn else dict(before)[_OF_CUDA]
+    if cudnn:
+        special += [(switch, wanted) for switch in _ON_CUDA]
     # untouched where they follow: cuDNN's own default, once it is overwritten, cannot be set again
-    for switch, value in [(s, wanted) for s in _ON_CUDA] + [(s, "ieee") for s in _ON_CPU]:
+    for switch, value in special:
         if switch.fp32_precision != value:
             change(switch, value)
     return before, old

@@ -67,7 +67,7 @@ class Runtime:
 
         Nothing else is changed, and torch's switches are afterwards as they were.
         """
-        return fp32_products(tf32=self.precision == "tf32")
+        return fp32_products(self.device, tf32=self.precision == "tf32")
 
     def autocast(self) -> torch.autocast:
         """Context of a forward pass."""

@@ -36,9 +36,9 @@ def multiply(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("product", [convolve, multiply])
 def test_fp32_products_are_exact_and_tf32_is_not(device: str, product: Callable[..., torch.Tensor]) -> None:
     x = torch.full((1, 1), JUST_ABOVE_ONE, device=device)
-    with fp32_products():
+    with fp32_products(x.device):
         assert (product(x) == JUST_ABOVE_ONE).all()
-    with fp32_products(tf32=True):  # of which the CPU has none
+    with fp32_products(x.device, tf32=True):  # of which the CPU has none
         exact = bool((product(x) == JUST_ABOVE_ONE).all())
     assert exact == (device == "cpu")
 

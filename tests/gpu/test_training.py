@@ -22,6 +22,10 @@ SETTINGS = {"epochs": 3, "keep_every": 1, "train_sample": 20, "subset": 48, "bat
 """Two steps an epoch."""
 
 
+ROUNDING: set[str] = set()
+"""How the trainings rounded convolutions of fp32 numbers."""
+
+
 class StoppedError(Exception):
     """What a report raises after an epoch, in the place of a power cut."""
 
@@ -39,6 +43,7 @@ def train(
         directory = prepare_run(recipe, method, 2, tmp_path / name, resume=True)
 
         def report(step: Any) -> None:
+            ROUNDING.add(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
             if step.record is not None and step.epoch == stop_after:
                 raise StoppedError
 
@@ -71,11 +76,13 @@ def test_two_trainings_have_the_same_bits_and_a_resumed_one_too(
     device: str, train: Callable[..., Path], precision: str
 ) -> None:
     settings = {"precision": precision}
+    ROUNDING.clear()
     whole, again = (train(name, "ralr", settings=settings) for name in ("whole", "again"))
     assert same(whole, again)
     stopped = train("stopped", "ralr", stop_after=1, settings=settings)
     assert not (stopped / "result.json").exists()
     assert same(train("stopped", "ralr", settings=settings), whole)
+    assert {"ieee"} == ROUNDING  # also what is left in fp32 beside bf16
     known = json.loads((whole / "env.json").read_text())
     assert (known["precision"], known["deterministic"]) == (precision, device == "cuda")
 

@@ -44,7 +44,8 @@ class Small(nn.Sequential):
     """A network with BatchNorm, a map and a linear head."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        switches = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        library: Any = torch.backends.cudnn if x.is_cuda else torch.backends.mkldnn
+        switches = torch.backends.cuda.matmul, library.conv
         ROUNDING.add(tuple(switch.fp32_precision for switch in switches))
         return super().forward(x)
 

@@ -17,7 +17,7 @@ from ralr_viz.train.arithmetic import fp32_products, rounds_to_tf32, set_fp32_pr
 from ralr_viz.train.runtime import Runtime, configure, configured, resolve_runtime
 
 BACKENDS = torch.backends
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SPECIAL = {
     "matrices on CUDA": BACKENDS.cuda.matmul,
     "convolutions on CUDA": BACKENDS.cudnn.conv,
@@ -107,12 +107,16 @@ def test_fp32_products_leaves_cudnn_its_default() -> None:
 import torch
 from ralr_viz.train.arithmetic import fp32_products
 for tf32 in (False, True):
-    with fp32_products(tf32=tf32):
+    with fp32_products(torch.device("cuda"), tf32=tf32):
         pass
 conv = torch.backends.cudnn.conv
 assert conv.fp32_precision == "tf32"
 torch.backends.cudnn.fp32_precision = "ieee"
 assert conv.fp32_precision == "ieee"
+torch.backends.cudnn.fp32_precision = "none"
+with fp32_products(torch.device("cpu")):
+    with torch.backends.cudnn.flags(enabled=False):  # as second derivatives of an LSTM need it; it reads the old switch
+        pass
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
@@ -120,18 +124,18 @@ assert conv.fp32_precision == "ieee"
 @pytest.mark.parametrize("tf32", [False, True])
 def test_fp32_products_sets_all_and_puts_them_back(state: str, tf32: bool) -> None:
     before, wanted = snapshot(), "tf32" if tf32 else "ieee"
-    with fp32_products(tf32=tf32):
+    with fp32_products(CUDA, tf32=tf32):
         assert read_new() == {name: wanted if "CUDA" in name else "ieee" for name in SPECIAL}
         assert rounds_to_tf32() == tf32
         convolve_and_multiply()
         assert torch.get_float32_matmul_precision() == (
             "high" if tf32 else "highest"
         )  # torch.compile reads it
-        with fp32_products(tf32=not tf32):
+        with fp32_products(CUDA, tf32=not tf32):
             assert rounds_to_tf32() != tf32
         assert rounds_to_tf32() == tf32
     assert snapshot() == before
-    with pytest.raises(ZeroDivisionError), fp32_products(tf32=tf32):
+    with pytest.raises(ZeroDivisionError), fp32_products(CUDA, tf32=tf32):
         1 / 0  # noqa: B018
     assert snapshot() == before
 
@@ -148,9 +152,13 @@ def test_set_fp32_products_leaves_the_old_switches_readable(state: str, tf32: bo
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", False), ("bf16", False), ("tf32", True)])
 def test_runtime_computes_what_it_says(state: str, precision: str, expected: bool) -> None:
     before = snapshot()
-    with Runtime(CPU, precision).arithmetic():
-        assert rounds_to_tf32() == expected
-    assert snapshot() == before
+    for device in (CPU, CUDA):
+        with Runtime(device, precision).arithmetic():
+            assert rounds_to_tf32() == expected
+            place = "convolutions on CUDA" if device is CUDA else "convolutions"
+            assert read_new()[place] == ("tf32" if expected and device is CUDA else "ieee")
+            convolve_and_multiply()
+        assert snapshot() == before
 
 
 def test_configured_puts_back_what_configure_leaves() -> None:
@@ -182,8 +190,7 @@ def test_tf32_is_asked_for_where_it_is() -> None:
 
 
 def test_key_of_what_is_kept_tells_precisions_apart() -> None:
-    cuda = torch.device("cuda")
-    keys = [Runtime(device, name).key for device in (CPU, cuda) for name in ("fp32", "tf32", "bf16")]
+    keys = [Runtime(device, name).key for device in (CPU, CUDA) for name in ("fp32", "tf32", "bf16")]
     before = [
         {"device": device, "precision": name} for device in ("cpu", "cuda") for name in ("fp32", "bf16")
     ]

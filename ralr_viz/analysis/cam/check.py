@@ -95,7 +95,7 @@ def verify_cam(
         RalrVizError: As `explain`.
     """
     model = plain_network(model)
-    with fp32_products():
+    with fp32_products(resolve_runtime(device, "fp32").device):
         cam = explain(
             model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
             device=device, precision=precision, progress=progress,

@@ -144,7 +144,7 @@ def explain(
         axes = check_layer(model, probe, layer)
         by = METHODS[method]
         step = partial(package_step, model, layer, by, masked=batch, axes=axes)
-        with fp32_products():
+        with fp32_products(runtime.device):
             *columns, logits = pictures.run(step, by.batch(batch), progress)
     notes = [f"{by.name} at layer `{layer}`: {reason}"] if reason else []
     notes += by.notes(logits)

@@ -207,7 +207,7 @@ def test_verify_cam_computes_without_tf32(
     seen = set()
 
     def look(*args: object, **options: object) -> object:
-        seen.add((torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+        seen.add((torch.backends.mkldnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
         return find_cam_head(*args, **options)
 
     for module in (cam_check, network_maps):
