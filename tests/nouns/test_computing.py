@@ -44,9 +44,7 @@ class Small(nn.Sequential):
     """A network with BatchNorm, a map and a linear head."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        library: Any = torch.backends.cudnn if x.is_cuda else torch.backends.mkldnn
-        switches = torch.backends.cuda.matmul, library.conv
-        ROUNDING.add(tuple(switch.fp32_precision for switch in switches))
+        ROUNDING.add(tuple(switch.fp32_precision for switch in switches(x.device.type)))
         return super().forward(x)
 
     def __init__(self, seed: int) -> None:
@@ -63,13 +61,22 @@ class Small(nn.Sequential):
         )
 
 
+def switches(on: str) -> list[Any]:
+    """What decides how products and convolutions of fp32 numbers are rounded there."""
+    backends: Any = torch.backends
+    return [backends.cuda.matmul, (backends.cudnn if on == "cuda" else backends.mkldnn).conv]
+
+
 @pytest.fixture
-def tf32() -> Iterator[None]:
+def rounded(device: str) -> Iterator[None]:
     """TF32 wherever torch can have it, by its new switches, on which the old ones may not be read."""
-    torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+    before = [(switch, switch.fp32_precision) for switch in switches(device)]
+    for switch, _ in before:
+        switch.fp32_precision = "tf32"
     ROUNDING.clear()
     yield
-    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
+    for switch, value in before:
+        switch.fp32_precision = value
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ def assert_same_numbers(result: Result, expected: Result) -> None:
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * largest, err_msg=field.name)
 
 
-@pytest.mark.usefixtures("tf32")
+@pytest.mark.usefixtures("rounded")
 @pytest.mark.parametrize("noun", OF_NETWORKS, ids=lambda noun: noun.name)
 def test_computing_is_exact_reaches_its_end_and_leaves_all_as_it_was(noun, networks, pair) -> None:
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in networks]
@@ -124,7 +131,7 @@ def test_computing_is_exact_reaches_its_end_and_leaves_all_as_it_was(noun, netwo
     result = noun.load("compute")(*subject, **SMALL.get(noun.name, {}), progress=progress)
     assert result.kind == noun.name
     assert {("ieee", "ieee")} == ROUNDING
-    assert torch.backends.cuda.matmul.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "tf32"
+    assert [switch.fp32_precision for switch in switches(pair.runtime.device.type)] == ["tf32", "tf32"]
     if pair.runtime.device.type != "cpu" and noun.name not in NOT_CONTINUOUS:
         on_cpu = [dataclasses.replace(c, runtime=resolve_runtime("cpu", "fp32")) for c in subject]
         assert_same_numbers(result, noun.load("compute")(*on_cpu, **SMALL.get(noun.name, {})))
