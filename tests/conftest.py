@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,47 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a test runs: the CPU, always; and, of ``-m gpu``, CUDA."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    if request.param == "cuda":  # read when the first product is made, and deterministic ones need it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def as_torch_has_it(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A training leaves torch deterministic, which the next test on CUDA has not asked for."""
+    yield
+    if request.node.get_closest_marker("gpu"):
+        import torch
+
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def waiting_is_an_error(device: str) -> Callable[[], AbstractContextManager[None]]:
+    """``with waiting_is_an_error():`` what makes the host wait for a CUDA device raises; on the CPU nothing does."""
+
+    @contextmanager
+    def forbid() -> Iterator[None]:
+        import torch
+
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            if device == "cuda":
+                torch.cuda.set_sync_debug_mode("default")
+
+    return forbid
 
 
 COLOURS = {"blue": (40, 40, 220), "green": (40, 200, 40), "red": (220, 40, 40), "white": (230, 230, 230)}

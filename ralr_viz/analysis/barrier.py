@@ -13,9 +13,11 @@ from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import barrier as options
 from ralr_viz.results.barrier import BarrierResult, line_gap
+from ralr_viz.tasks.exact import exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +90,12 @@ def measure_barrier(
             correct.append(columns[1])
         if progress is not None:
             progress(done, points)
-    squares = [((ends[1][name] - ends[0][name]).double() ** 2).sum() for name in objective.names]
+    squares = [(exact(ends[1][name] - ends[0][name]) ** 2).sum() for name in objective.names]
     distance = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
     return Interpolation(alphas, np.stack(losses), np.stack(correct) if correct else None, distance)
 
 
+@in_its_precision
 def compute_barrier(
     comparison: Comparison,
     *,

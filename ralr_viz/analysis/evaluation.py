@@ -7,11 +7,12 @@ import math
 import torch
 
 from ralr_viz.comparison import Comparison
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
-from ralr_viz.runtime.device import configure
 from ralr_viz.tasks.classification.evaluate import Evaluation, evaluate
 
 
+@in_its_precision
 def evaluate_networks(comparison: Comparison) -> tuple[Evaluation, ...]:
     """Loss (nats), top-1 and top-5 accuracy (per cent) of each network.
 
@@ -26,7 +27,6 @@ def evaluate_networks(comparison: Comparison) -> tuple[Evaluation, ...]:
 
 def _evaluate(comparison: Comparison, i: int) -> Evaluation:
     runtime, network, samples = comparison.runtime, comparison.networks[i], comparison.samples
-    configure(runtime)
     mean, std = (
         torch.tensor(values, dtype=torch.float32, device=runtime.device)
         for values in (network.mean, network.std)

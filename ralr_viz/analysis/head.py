@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import Call, capture, copy_detached
 from ralr_viz.models.outputs import find_logits
+from ralr_viz.runtime.arithmetic import rounds_to_tf32
 from ralr_viz.tasks.eval_mode import eval_mode
 
 
@@ -150,7 +151,7 @@ def rounding_tolerance(dtype: torch.dtype, device: torch.device, *, product: boo
         product: It is a matrix product, which CUDA may compute in TF32 (10 bits of mantissa).
     """
     eps = torch.finfo(dtype).eps
-    if product and device.type == "cuda" and dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32:
+    if product and device.type == "cuda" and dtype == torch.float32 and rounds_to_tf32():
         eps = 2.0**-10
     return eps**0.75
 

@@ -13,17 +13,20 @@ from ralr_viz.analysis.directions import random_direction
 from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.analysis.sharpness import even_batch
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import landscape as options
 from ralr_viz.nouns.option import BATCHNORM, SEED
 from ralr_viz.results.landscape import LandscapeResult
+from ralr_viz.tasks.exact import exact
 
 _WALKS = 200
 _MARGIN = 0.15
 """Of the plane around a path, on each side, as a share of its extent."""
 
 
+@in_its_precision
 def compute_landscape(
     comparison: Comparison,
     *,
@@ -170,7 +173,7 @@ def _along_run(
 ) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray, str]:
     """Path, its own losses, and the surface in its plane."""
     flat = [
-        torch.cat([p.detach().flatten().double().cpu() for p in comparison.build(i).parameters()])
+        torch.cat([exact(p.detach()).flatten().cpu() for p in comparison.build(i).parameters()])
         for i in range(len(comparison))
     ]
     if len({len(f) for f in flat}) > 1:

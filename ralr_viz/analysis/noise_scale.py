@@ -12,11 +12,13 @@ from torch import Tensor
 from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.network import Network
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import noise_scale as options
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.noise_scale import NoiseScaleResult
+from ralr_viz.tasks.exact import exact
 
 
 class Squares(NamedTuple):
@@ -27,6 +29,7 @@ class Squares(NamedTuple):
     loss: float
 
 
+@in_its_precision
 def compute_noise_scale(
     comparison: Comparison,
     *,
@@ -154,7 +157,7 @@ def measure_squares(
 
 def _square(parts: Sequence[Tensor]) -> float:
     """Σ g² over all parameters, summed in float64: the estimates are small differences of such sums."""
-    return float(torch.stack([part.double().square().sum() for part in parts]).sum())
+    return float(torch.stack([exact(part).square().sum() for part in parts]).sum())
 
 
 def _count_draws(n: int, small: int, big: int, draws: int | None) -> int:

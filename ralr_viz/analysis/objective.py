@@ -21,6 +21,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.batches import Batch, count_samples
 from ralr_viz.tasks.classification.loss import Classification
+from ralr_viz.tasks.exact import exact
 from ralr_viz.tasks.task import Criterion
 
 Weights = Sequence[Tensor]
@@ -64,7 +65,7 @@ class Objective:
         """
         self.task, self.runtime, self._batches, self._weight = task, runtime, batches, total_weight
         self.model = runtime.place(copy.deepcopy(plain_network(model))).eval().requires_grad_(True)
-        if runtime.precision != "fp32":  # the forward pass alone: losses are summed as they are
+        if runtime.precision == "bf16":  # the forward pass alone: losses are summed as they are
             self.model.forward = _in_autocast(self.model.forward, runtime)
         named = dict(self.model.named_parameters())
         self.names, self.parameters = tuple(named), list(named.values())
@@ -95,7 +96,7 @@ class Objective:
 
     def gradient(self) -> tuple[float, list[Tensor]]:
         """Mean loss and its gradient, a tensor for each parameter, as `evaluate` sees it."""
-        total = torch.zeros((), dtype=torch.float64, device=self.runtime.device)
+        total = exact(torch.zeros((), device=self.runtime.device))
         gradient = [torch.zeros_like(p) for p in self.parameters]
         whole_weight = self.total_weight
         for batch in self.batches():
@@ -103,7 +104,7 @@ class Objective:
             parts = torch.autograd.grad(loss / whole_weight, self.parameters, materialize_grads=True)
             for whole, part in zip(gradient, parts, strict=True):
                 whole += part
-            total += loss.detach()
+            total += exact(loss.detach())
         return (total / whole_weight).item(), gradient
 
     @contextlib.contextmanager
@@ -147,7 +148,7 @@ class Objective:
     @torch.no_grad()
     def evaluate(self) -> tuple[float, float]:
         """Mean loss and score (of images, accuracy in per cent; NaN where there is none) as the network is."""
-        total = torch.zeros(3, dtype=torch.float64, device=self.runtime.device)
+        total = exact(torch.zeros(3, device=self.runtime.device))
         for batch in self.batches():
             total += torch.stack([*self.task.evaluate(self.model, batch)])
         loss, score, weight = total.tolist()
@@ -224,7 +225,7 @@ def classification_objective(
     targets = check_targets(labels, len(images))
     if targets.min() < 0:
         raise InputError("the loss needs the class of every image: leave out those without a label")
-    pictures = Pictures.on_device(images, targets, mean, std, runtime)
+    pictures = Pictures.on_device(images, targets, mean, std, runtime, passes=2)  # or many more
     double = next((p.dtype for p in model.parameters()), None) == torch.float64
 
     def batches() -> Iterator[Batch]:

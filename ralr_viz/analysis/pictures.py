@@ -17,6 +17,9 @@ from ralr_viz.runtime.device import Runtime
 Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 """Normalised images (b, 3, H, W) and targets (b,) to columns of b rows each."""
 
+RESIDENT_BYTES = 1 << 30
+"""Images that may stay on a device as uint8: CIFAR's take 0.2 GB."""
+
 PROBE_IMAGES = 8
 """Images on which the structure of a network is found out."""
 
@@ -30,6 +33,7 @@ class Pictures:
         targets: (n,) int64 classes, −1 where none is given.
         mean, std: (3,) float32 on the device, in units of [0, 1].
         runtime: Where the batches go.
+        resident: All images on the device, where they were to stay there.
     """
 
     images: np.ndarray
@@ -37,6 +41,7 @@ class Pictures:
     mean: Tensor
     std: Tensor
     runtime: Runtime
+    resident: Tensor | None = None
 
     @classmethod
     def on_device(
@@ -46,8 +51,15 @@ class Pictures:
         mean: Sequence[float],
         std: Sequence[float],
         runtime: Runtime,
+        *,
+        passes: int = 1,
     ) -> Pictures:
         """Images and targets that were checked, with ``mean`` and ``std`` checked and moved.
+
+        Args:
+            images, targets, mean, std, runtime: See `Pictures`.
+            passes: How often all images will be gone through: for more than one they stay on the device, where it is
+                not the host and they are at most RESIDENT_BYTES.
 
         Raises:
             InputError: ``mean`` or ``std`` is not three numbers, or a std is not positive.
@@ -56,13 +68,14 @@ class Pictures:
             torch.tensor(values, dtype=torch.float32, device=runtime.device)
             for values in check_scale(mean, std)
         )
-        return cls(images, targets, means, stds, runtime)
+        stay = passes > 1 and runtime.device.type != "cpu" and images.nbytes <= RESIDENT_BYTES
+        return cls(images, targets, means, stds, runtime, _upload(images, runtime.device) if stay else None)
 
     def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Normalised images (b, 3, H, W) and targets (b,) on the device."""
-        # a copy of the batch: a read-only memory map cannot become a tensor
-        x = torch.from_numpy(np.array(self.images[start:stop])).to(self.runtime.device)
-        target = torch.from_numpy(self.targets[start:stop]).to(self.runtime.device)
+        device, resident = self.runtime.device, self.resident
+        x = _upload(self.images[start:stop], device) if resident is None else resident[start:stop]
+        target = _upload(self.targets[start:stop], device)
         x = normalise_batch(x, self.mean, self.std)
         return x.contiguous(memory_format=self.runtime.memory_format), target
 
@@ -75,6 +88,15 @@ class Pictures:
                 progress(min(start + batch, len(self.images)))
         # the one place that waits for the device
         return [torch.cat(column).cpu().numpy() for column in zip(*rows, strict=True)]
+
+
+def _upload(values: np.ndarray, device: torch.device) -> Tensor:
+    # a copy of the batch: a read-only memory map cannot become a tensor
+    tensor = torch.from_numpy(np.array(values))
+    if device.type != "cuda":
+        return tensor.to(device)
+    # from pinned memory, so that the host may read the next batch meanwhile
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def check_images(images: np.ndarray, batch: int) -> None:

@@ -48,9 +48,7 @@ def cache_folder(comparison: Comparison, network: Network) -> Path | None:
         "indices": hashlib.sha256(samples.indices.astype("<i8").tobytes()).hexdigest(),
         "mean": network.mean,
         "std": network.std,
-        "device": comparison.runtime.device.type,
-        "precision": comparison.runtime.precision,
-    }
+    } | comparison.runtime.key
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     return cache_root() / "predictions" / key
 

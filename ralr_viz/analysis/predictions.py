@@ -19,6 +19,7 @@ from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
 from ralr_viz.analysis.prediction_cache import cache_folder, keep_predictions, read_predictions
 from ralr_viz.comparison import Comparison, Network, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.results.predictions import PredictionsResult
@@ -28,6 +29,7 @@ _LARGEST_FEATURE = 1e15
 """Distances and covariances square features and sum them over units and images."""
 
 
+@in_its_precision
 def compute_predictions(
     comparison: Comparison, progress: Progress | None = None
 ) -> tuple[PredictionsResult, ...]:

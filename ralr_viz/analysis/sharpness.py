@@ -13,6 +13,7 @@ from torch import Tensor
 from ralr_viz.analysis.directions import filter_norms, normalise_filters, random_direction, step
 from ralr_viz.analysis.objective import Objective, Weights, objective_of
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import sharpness as options
@@ -29,6 +30,7 @@ class _Found(NamedTuple):
     worst_accuracies: np.ndarray
 
 
+@in_its_precision
 def compute_sharpness(
     comparison: Comparison,
     *,

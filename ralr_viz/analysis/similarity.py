@@ -13,6 +13,7 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, che
 from ralr_viz.analysis.stages import common_stages, find_stages
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import similarity as options
@@ -20,11 +21,13 @@ from ralr_viz.nouns.option import SEED
 from ralr_viz.results.similarity import SimilarityResult
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.eval_mode import eval_mode
+from ralr_viz.tasks.exact import exact
 
 Key = str | int
 """Tells networks apart, however often one is named."""
 
 
+@in_its_precision
 def compute_similarity(
     comparison: Comparison,
     *,
@@ -154,8 +157,7 @@ def kernel(features: Tensor) -> Tensor:
 
     The mean is taken off first, which HSIC does not see and which keeps digits.
     """
-    flat = features.flatten(1)
-    flat = flat.double() if flat.device.type != "mps" else flat.float()
+    flat = exact(features.flatten(1))
     flat = flat - flat.mean(0)
     return (flat @ flat.T).fill_diagonal_(0)
 

@@ -18,7 +18,7 @@ def evaluate(
     std: options.Std = None,
     batch: options.Batch = 500,
     device: options.Device = "auto",
-    precision: options.Precision = "auto",
+    precision: options.Precision = "fp32",
     as_json: options.Json = False,
 ) -> None:
     """Loss, top-1 and top-5 accuracy (per cent) of a checkpoint, ours or other people's.
@@ -52,6 +52,8 @@ def evaluate(
             "top5": result.top5,
             "n": result.n,
             "images_per_second": result.images_per_second,
+            "device": compared.runtime.device.type,
+            "precision": compared.runtime.precision,
         }
         print_json(numbers, indent=None)
         return

@@ -50,7 +50,9 @@ Data = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16 (autocast).")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="auto, fp32 or bf16 (autocast); analyses on CUDA also tf32.")
+]
 Checkpoints = Annotated[
     list[str],
     typer.Option(

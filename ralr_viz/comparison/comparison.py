@@ -182,7 +182,7 @@ def compare(
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
         arch, num_classes, image_size: For checkpoint files that do not say theirs.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``fp32``, ``bf16`` or ``auto``.
+        precision: ``fp32``, IEEE's on every device, ``bf16``, ``auto`` or, on CUDA, ``tf32``.
         batch: Images a forward pass; left out, what each analysis takes.
 
     Raises:

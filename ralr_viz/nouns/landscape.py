@@ -18,5 +18,5 @@ SPEC = Spec(
     Example: ralr-viz landscape --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """,
     (EPOCHS, RADIUS, POINTS, LINE, BATCHNORM, replace(SEED, help="Of directions and augmentation.")),
-    Inputs(split="train", limit=500, precision="auto", augment=True),
+    Inputs(split="train", limit=500, augment=True),
 )

@@ -25,6 +25,6 @@ SPEC = Spec(
         limit_on_gpu=4096,
         batch=128,
         auto_precision="fp32",
-        precision_help="fp32; auto means the same, bf16 is too coarse.",
+        precision_help="fp32; auto means the same, bf16 and tf32 are too coarse.",
     ),
 )

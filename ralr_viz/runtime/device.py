@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,10 @@ from torch import nn
 
 from ralr_viz._version import __version__
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.runtime.arithmetic import fp32_products, set_fp32_products
 from ralr_viz.runtime.ranks import ALONE, Ranks
+
+_PRECISIONS = ("auto", "fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Runtime:
 
     Attributes:
         device: CPU, CUDA or MPS.
-        precision: ``fp32``, or ``bf16`` for autocast.
+        precision: ``fp32``, IEEE's on every device; ``tf32``, the same with products in TF32; or ``bf16`` for
+            autocast.
         deterministic: CUDA kernels restricted to deterministic ones; the CPU's are.
         compile: Whether the training step's network goes through `torch.compile`.
         threads: CPU threads of torch; 0 leaves them as they are.
@@ -42,9 +47,27 @@ class Runtime:
         """channels_last where the convolutions are faster with it (MPS's are not)."""
         return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
+    @property
+    def key(self) -> dict[str, str]:
+        """What tells kept results apart: kind of device, precision and, on CUDA, that fp32 is IEEE's.
+
+        Before it was set there, convolutions were in TF32 and kept without that mark.
+        """
+        marked = self.device.type == "cuda" and self.precision == "fp32"
+        return {"device": self.device.type, "precision": self.precision} | (
+            {"products": "ieee"} if marked else {}
+        )
+
     def place(self, model: nn.Module) -> nn.Module:
         """The model itself, moved to the device and its memory format."""
         return model.to(self.device).to(memory_format=self.memory_format)
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """Context of an analysis, forward and backward: products of fp32 numbers are what `precision` says.
+
+        Nothing else is changed, and torch's switches are afterwards as they were.
+        """
+        return fp32_products(self.device, tf32=self.precision == "tf32")
 
     def autocast(self) -> torch.autocast:
         """Context of a forward pass."""
@@ -65,8 +88,13 @@ def resolve_runtime(
         InputError: The device is not there, or an unknown name.
     """
     where = _resolve_device(device)
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UnknownNameError("precision", precision, ("auto", "fp32", "bf16"))
+    if precision not in _PRECISIONS:
+        raise UnknownNameError("precision", precision, _PRECISIONS)
+    if precision == "tf32" and not (where.type == "cuda" and _has_ampere(where)):
+        raise InputError(
+            f"`--precision tf32` needs a CUDA device of compute capability 8.0 or more, not {where.type}: "
+            "take fp32 or auto"
+        )
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(where) else "fp32"
     if compile and where.type == "cpu" and not any(map(shutil.which, _compilers())):
@@ -77,12 +105,33 @@ def resolve_runtime(
 
 
 def configure(runtime: Runtime) -> None:
-    """Set torch's global switches; the only place that does."""
+    """Set torch's global switches for a training that has the process for itself."""
+    set_fp32_products(tf32=runtime.precision == "tf32")
+    _set_kernels(runtime)
+
+
+@contextmanager
+def configured(runtime: Runtime) -> Iterator[None]:
+    """`configure` for a training within somebody else's process: afterwards all switches are as they were."""
+    cudnn, threads = torch.backends.cudnn, torch.get_num_threads()
+    choice = cudnn.benchmark, cudnn.deterministic
+    strict, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with runtime.arithmetic():
+        _set_kernels(runtime)
+        try:
+            yield
+        finally:
+            cudnn.benchmark, cudnn.deterministic = choice
+            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            torch.set_num_threads(threads)
+
+
+def _set_kernels(runtime: Runtime) -> None:
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    tf32 = not runtime.deterministic
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not runtime.deterministic
     torch.backends.cudnn.deterministic = runtime.deterministic
     if runtime.deterministic and runtime.device.type == "cuda":
@@ -181,7 +230,7 @@ def _compilers() -> list[str]:
 
 def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return _has_ampere(device)
     if device.type == "cpu":
         # Without these instructions bf16 is emulated and slower than fp32.
         return any(
@@ -189,3 +238,8 @@ def _has_fast_bf16(device: torch.device) -> bool:
             for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         )
     return False
+
+
+def _has_ampere(device: torch.device) -> bool:
+    """Whether a CUDA device has bf16 and TF32."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -54,6 +54,7 @@ class FactorScheduler(LRScheduler):
                     f"multiply; {name} must be outermost, use one"
                 )
         self.base_scheduler = base_scheduler
+        _warn_of_captured_floats(self.optimizer, name)
         self._steps = 0
         self._draw = self._draw_at(0)
         self._clean = _read_lrs(self.optimizer)
@@ -237,6 +238,19 @@ def warn_of_batches(base_scheduler: LRScheduler, interval: int, name: str) -> No
                 "pass interval=len(loader), so that it draws once an epoch as in the paper",
                 UserWarning,
                 stacklevel=3,
+            )
+            return
+
+
+def _warn_of_captured_floats(optimizer: Optimizer, name: str) -> None:
+    """Warn where a step may be captured with a number for an LR, of which the graph knows no other."""
+    for i, group in enumerate(optimizer.param_groups):
+        if group.get("capturable") and not isinstance(group["lr"], Tensor):
+            warnings.warn(
+                f"`lr` of parameter group {i} is a number and its optimizer `capturable`: a step captured in a CUDA graph "
+                f"keeps it, and {name} changes nothing; pass lr=torch.tensor({group['lr']:g})",
+                UserWarning,
+                stacklevel=4,
             )
             return
 

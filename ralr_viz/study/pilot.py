@@ -10,7 +10,7 @@ import torch
 
 from ralr_viz.recipe import Recipe
 from ralr_viz.results.columns import speed_of
-from ralr_viz.runtime.device import configure, resolve_runtime
+from ralr_viz.runtime.device import Runtime, configured, resolve_runtime
 from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.study.plan import Rate
 from ralr_viz.tasks.opening import open_task
@@ -53,7 +53,11 @@ def measure_rate(
     runtime = resolve_runtime(
         device, recipe.precision, deterministic=deterministic, compile=compile, threads=recipe.threads
     )
-    configure(runtime)
+    with configured(runtime):
+        return _measure(recipe, data_root, runtime)
+
+
+def _measure(recipe: Recipe, data_root: Path, runtime: Runtime) -> Rate:
     training = Training(open_task(recipe, data_root), "baseline", 0, runtime)
     where = f"{runtime.device}, {runtime.precision}, {torch.get_num_threads()} threads"
     if training.steps < 3:  # too few to stop among them: an epoch, with its warming up

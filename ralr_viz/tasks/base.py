@@ -21,6 +21,7 @@ from ralr_viz.runtime.ranks import Ranks
 from ralr_viz.tasks.batches import Batch, Batches, count_samples, place
 from ralr_viz.tasks.batching import check_batches, count_steps, spread
 from ralr_viz.tasks.eval_mode import eval_mode
+from ralr_viz.tasks.exact import exact
 from ralr_viz.tasks.task import Each, Part, Sums
 
 _READ_BATCH = 500
@@ -69,7 +70,7 @@ class BaseTask(ABC):
     def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
         """Σ loss, Σ score and Σ weight; here without a score."""
         loss, weight = self.loss(model, batch)
-        return Sums(loss.double(), torch.full_like(loss, torch.nan, dtype=torch.float64), weight.double())
+        return Sums(exact(loss), torch.full_like(exact(loss), torch.nan), exact(weight))
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -97,7 +98,7 @@ class BaseTask(ABC):
     def each(self, model: nn.Module, batch: Batch) -> Each:
         """Of the batch as a whole."""
         loss, weight = self.loss(model, batch)
-        return Each(loss.double().reshape(1) / weight, weight.double().reshape(1), None)
+        return Each(exact(loss).reshape(1) / weight, exact(weight).reshape(1), None)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """All in one."""

@@ -18,6 +18,7 @@ from ralr_viz.models.outputs import tensors_in
 from ralr_viz.own_code import call_named
 from ralr_viz.results.tasks import Score
 from ralr_viz.tasks.batches import Batch, Batches, count_samples
+from ralr_viz.tasks.exact import exact
 from ralr_viz.tasks.task import Each, Sums
 
 Measured = Tensor | float | tuple[Tensor | float, Tensor | float]
@@ -98,19 +99,19 @@ class OwnTask:
     def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
         """Σ loss, Σ score and Σ weight; a score with a weight of its own counts by that."""
         loss, weight = self._sum("loss", self.measure_loss, model, batch)
-        loss, weight = loss.double(), weight.double()
+        loss, weight = exact(loss), exact(weight)
         score = torch.full_like(loss, math.nan)
         if self.measure_score is not None:
             total, of = self._sum("score", self.measure_score, model, batch)
-            score = total.double() * (weight / of.double())
+            score = exact(total) * (weight / exact(of))
         return Sums(loss, score, weight)
 
     @torch.no_grad()
     def each(self, model: nn.Module, batch: Batch) -> Each:
         """Of the batch as a whole, since its samples are not known."""
         loss, weight = self._sum("loss", self.measure_loss, model, batch)
-        weight = weight.double().reshape(1)
-        return Each(loss.double().reshape(1) / weight, weight, None)
+        weight = exact(weight).reshape(1)
+        return Each(exact(loss).reshape(1) / weight, weight, None)
 
     def _sum(self, what: str, measure: Measure, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         try:

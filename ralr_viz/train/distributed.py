@@ -57,7 +57,9 @@ class ProcessRanks(Ranks):
         devices = [torch.device(self.device)] if self.backend == "nccl" else None
         # newer versions of torch rename `broadcast_buffers`, which all have
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
-            network = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+            network = DistributedDataParallel(
+                model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
         network.register_comm_hook(self, _reduce_to_batch_mean)
         return network
 
@@ -137,8 +139,10 @@ def join_group(place: Place, device: str) -> Iterator[Ranks]:
     cuda = where.startswith("cuda")
     if cuda:
         torch.cuda.set_device(where)
+    # named, so that NCCL connects now, where it can fail in one line, and not in the first step
+    named = torch.device(where) if cuda else None
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_TIMEOUT)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=_TIMEOUT, device_id=named)
     except (RuntimeError, ValueError) as error:
         raise RalrVizError(
             f"rank {place.rank} of {place.size} does not find the others ({_first_line(error)}): "

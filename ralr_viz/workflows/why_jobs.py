@@ -22,6 +22,7 @@ from ralr_viz.results.document import parse_json
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.run import METRICS
 from ralr_viz.results.storage import write_json
+from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint
 from ralr_viz.workflows.output import Say, save_output
 from ralr_viz.workflows.subjects import Ears, run_noun
@@ -75,6 +76,11 @@ class Job:
         """What of an argument decides the numbers."""
         if name in ("ckpt", "run", "null"):
             return [_content(str(v)) for v in value]
+        if (
+            name == "device"
+        ):  # `auto` is another on another machine; on the CPU the key says what it always did
+            found = resolve_runtime(value, "fp32")
+            return value if found.device.type == "cpu" else found.key
         return value.fingerprint(self.arguments.get("limit")) if name == "task" else value
 
 
@@ -202,7 +208,12 @@ def _plan_seed(
         arguments = {"ckpt": pairs, **where, **limit}
         jobs.append(Job(title, "barrier", f"{folder}/amplified", seed, arguments, note=note))
     if i == 0:
-        jobs.append(Job("landscape", "landscape", folder, seed, {"ckpt": ends, **where}, per_arm=False))
+        arguments = {
+            "ckpt": ends,
+            "precision": "fp32",
+            **where,
+        }  # said, because it was auto under the key without
+        jobs.append(Job("landscape", "landscape", folder, seed, arguments, per_arm=False))
     return jobs
 
 

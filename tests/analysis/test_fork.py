@@ -86,7 +86,9 @@ def folder_hash(folder: Path) -> str:
 
 
 def test_factor_one_is_the_resumed_baseline_bit_for_bit(trained, squares_root):
+    torch.backends.cudnn.benchmark = False
     result = compute_fork(f"{trained['baseline']}@2", squares_root, factors=(1,), epochs=1)
+    assert not torch.backends.cudnn.benchmark  # which the training has had on
     assert result.reproduction == "reproduced"
     assert "epochs 3 to 4 and the weights of 2 of them" in result.reproduction_note
     assert len(result.factor) == 1 and "replays it" in result.notes[0]  # the recorded branch is this one

@@ -33,9 +33,9 @@ def _images(n: int = 20) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8), rng.integers(0, 3, n)
 
 
-def _objective(model: nn.Module, *, batch: int = 10, n: int = 20) -> Objective:
+def _objective(model: nn.Module, *, batch: int = 10, n: int = 20, device: str = "cpu") -> Objective:
     images, labels = _images(n)
-    runtime = resolve_runtime("cpu", "fp32")
+    runtime = resolve_runtime(device, "fp32")
     return classification_objective(model, images, labels, mean=MEAN, std=STD, runtime=runtime, batch=batch)
 
 
@@ -44,14 +44,14 @@ def _inputs(n: int = 20) -> torch.Tensor:
     return ((x - torch.tensor(MEAN)) / torch.tensor(STD)).permute(0, 3, 1, 2)
 
 
-def test_objective_is_the_mean_loss_whatever_the_batch():
+def test_objective_is_the_mean_loss_whatever_the_batch(device):
     model = _network().eval()
     labels = torch.from_numpy(_images()[1])
     with torch.no_grad():
         logits = model(_inputs())
     expected = nn.functional.cross_entropy(logits, labels).item()
     for batch in (1, 7, 20, 500):
-        loss, accuracy = _objective(model, batch=batch).evaluate()
+        loss, accuracy = _objective(model, batch=batch, device=device).evaluate()
         assert loss == pytest.approx(expected, abs=1e-6)
         assert accuracy == pytest.approx(100 * (logits.argmax(1) == labels).float().mean().item())
 

@@ -6,15 +6,15 @@ import torch
 from ralr_viz.models import build_model
 from ralr_viz.train.checkpoint import load_checkpoint
 
-KEYS = ["loss", "top1", "top5", "n", "images_per_second"]
+KEYS = ["loss", "top1", "top5", "n", "images_per_second", "device", "precision"]
 
 
 @pytest.fixture
 def evaluate(cli, squares_root):
-    """``evaluate("--ckpt", path)``: the numbers, in fp32 so that they may be compared."""
+    """``evaluate("--ckpt", path)``: the numbers, in eval's own fp32 so that they may be compared."""
 
     def run(*arguments):
-        where = ["--data", squares_root, "--device", "cpu", "--precision", "fp32", "--json"]
+        where = ["--data", squares_root, "--device", "cpu", "--json"]
         return json.loads(cli("eval", *arguments, *where).succeeded().out)
 
     return run
@@ -28,6 +28,7 @@ def test_json_has_the_documented_keys_and_the_trainings_numbers(evaluate, baseli
     numbers = evaluate("--ckpt", baseline)
     assert list(numbers) == KEYS
     assert numbers["n"] == 24
+    assert (numbers["device"], numbers["precision"]) == ("cpu", "fp32")  # also where bf16 would be faster
     last = json.loads((baseline / "result.json").read_text())["last"]
     assert numbers["top1"] == last["test_acc"]
     assert numbers["loss"] == pytest.approx(last["test_loss"], rel=1e-5)

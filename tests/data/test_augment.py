@@ -26,10 +26,11 @@ def crop_literally(image: np.ndarray, top: int, left: int, flip: bool, padding: 
     height=st.integers(1, 9),
     width=st.integers(1, 9),
 )
-def test_crop_batch_equals_a_literal_crop(padding, flip, seed, height, width):
+def test_crop_batch_equals_a_literal_crop(device, padding, flip, seed, height, width):
     images = torch.randint(0, 256, (13, height, width, 3), dtype=torch.uint8)
     plan = plan_epoch(seed, 3, 13, padding=padding, flip=flip)
-    got = crop_batch(pad_images(images, padding), plan, 4, 11, padding).numpy()
+    padded = pad_images(images.to(device), padding)
+    got = crop_batch(padded, plan.to(torch.device(device)), 4, 11, padding).cpu().numpy()
     for i, position in enumerate(range(4, 11)):
         source = images[plan.order[position]].numpy()
         expected = crop_literally(
@@ -115,11 +116,14 @@ def test_augmentation_has_no_operator_that_waits_for_the_device():
 
 
 @pytest.mark.parametrize("options", [{}, {"cutout": 3}, {"mixup": 1.0}, {"cutmix": 0.5, "cutout": 3}])
-def test_loading_a_batch_has_no_operator_that_waits_for_the_device(options):
-    images, labels = torch.zeros(20, 8, 8, 3, dtype=torch.uint8), torch.arange(20) % 5
-    plan = plan_epoch(0, 0, 20, padding=2, flip=True, size=(8, 8), batch=10, **options)
-    loader = BatchLoader(pad_images(images, 2), labels, torch.zeros(3), torch.ones(3), 5, 2)
-    with Recorder() as recorder:
+def test_loading_a_batch_has_no_operator_that_waits_for_the_device(device, waiting_is_an_error, options):
+    plan = plan_epoch(0, 0, 20, padding=2, flip=True, size=(8, 8), batch=10, **options).to(
+        torch.device(device)
+    )
+    with torch.device(device):
+        images, labels = torch.zeros(20, 8, 8, 3, dtype=torch.uint8), torch.arange(20) % 5
+        loader = BatchLoader(pad_images(images, 2), labels, torch.zeros(3), torch.ones(3), 5, 2)
+    with Recorder() as recorder, waiting_is_an_error():
         loader.load(plan, 0, 10)
     assert recorder.waits == []
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ralr_viz.data import load_dataset
-from ralr_viz.errors import InputError
+from ralr_viz.errors import InputError, RalrVizError
 from ralr_viz.models import build_model
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import ALONE, Place
@@ -476,6 +476,26 @@ def test_join_ranks_refuses_a_device_that_ranks_would_share(monkeypatch):
         join_ranks(),
     ):
         pass
+
+
+def test_join_ranks_names_its_device_to_nccl(monkeypatch):
+    seen = []
+
+    def refuse(backend, **options):
+        seen.append((backend, options.get("device_id")))
+        raise RuntimeError("not here")
+
+    for name, text in (("RANK", "1"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("MASTER_PORT", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda where: None)
+    monkeypatch.setattr(torch.distributed, "init_process_group", refuse)
+    for device in ("cuda", "cpu"):
+        with pytest.raises(RalrVizError, match="does not find the others"), join_ranks(device):
+            pass
+    assert seen == [("cpu:gloo,cuda:nccl", torch.device("cuda:1")), ("gloo", None)]
 
 
 def test_resume_in_another_number_of_processes_is_said(launched, squares_root, tmp_path):

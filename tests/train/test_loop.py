@@ -87,13 +87,13 @@ def test_train_run_equals_a_literal_loop(prepare, squares_root):
     assert apart < 0.01 * moved
 
 
-def test_arms_are_bit_identical_until_the_first_amplified_epoch(prepare, squares_root):
+def test_arms_are_bit_identical_until_the_first_amplified_epoch(device, prepare, squares_root):
     factors = amplification_factors(0, 4)  # 1, 1, 2.65, 2.64
     assert factors[:2].tolist() == [1, 1]
     assert factors[2] > 1
     arms = {m: prepare(m, epochs=4, keep_every=1) for m in ("baseline", "ralr")}
     for directory in arms.values():
-        train_run(directory, squares_root, device="cpu")
+        train_run(directory, squares_root, device=device, deterministic=device == "cuda")
     for epoch in (1, 2):
         assert_same(*(weights_of(d, f"epoch_{epoch:04d}") for d in arms.values()))
     after = [weights_of(d, "epoch_0003")["conv1.weight"] for d in arms.values()]

@@ -16,6 +16,7 @@ from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, che
 from ralr_viz.analysis.stages import common_stages
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import activations as options
 from ralr_viz.nouns import check
@@ -25,6 +26,7 @@ GROUPS = 20
 """Groups of images for the jackknife."""
 
 
+@in_its_precision
 def compute_activations(
     comparison: Comparison,
     *,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +23,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns.cam import METHOD_NAMES
 from ralr_viz.results.cam import normalise_cam
+from ralr_viz.runtime.arithmetic import fp32_products
 from ralr_viz.runtime.device import resolve_runtime
 
 PARITY_LIMIT = 1e-5
@@ -50,13 +50,13 @@ class CamCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether parity keeps to PARITY_LIMIT; bf16's rounding is reported, not judged."""
+        """Whether parity keeps to PARITY_LIMIT; rounding to bf16 or TF32 is reported, not judged."""
         return self.precision != "fp32" or self.parity <= PARITY_LIMIT  # NaN does not pass
 
     def __str__(self) -> str:
         n, method, layer = len(self.cam.raw), METHOD_NAMES[self.cam.method], self.cam.layer
         peer = "Grad-CAM" if self.cam.method == "cam" else method
-        limit = f"limit {PARITY_LIMIT:g}" if self.precision == "fp32" else "no limit in bf16"
+        limit = f"limit {PARITY_LIMIT:g}" if self.precision == "fp32" else f"no limit in {self.precision}"
         identity = "not in closed form, so there is no identity to check"
         if self.identity is not None:
             identity = f"mean(CAM) + b = logit within {self.identity:.1e} (relative)"
@@ -84,8 +84,8 @@ def verify_cam(
 
     The package runs by itself: its own class on the same network, layer and images, then its own scaling and
     resizing. A closed form whose map no module returns (its final ReLU is a function, say) is compared with
-    the package on that map, pooled and classified once more. TF32 is off for both, so the maps are those of
-    `explain` to the bit on the CPU, and to TF32's rounding on CUDA.
+    the package on that map, pooled and classified once more. The package runs in fp32, the maps as `explain`
+    computes them.
 
     Args:
         model, images, mean, std, targets, method, layer, batch, device, precision, progress: As for
@@ -95,7 +95,7 @@ def verify_cam(
         RalrVizError: As `explain`.
     """
     model = plain_network(model)
-    with _without_tf32():
+    with fp32_products(resolve_runtime(device, "fp32").device):
         cam = explain(
             model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
             device=device, precision=precision, progress=progress,
@@ -157,14 +157,3 @@ class _SpeltOut(nn.Module):
         features = self.map(self.head.feature_map(calls).requires_grad_())
         weight, bias = self.head.classifier(self.model)
         return nn.functional.linear(features.mean((2, 3)), weight, bias)
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    allowed = matmul.allow_tf32, cudnn.allow_tf32
-    try:
-        matmul.allow_tf32 = cudnn.allow_tf32 = False
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = allowed

@@ -12,6 +12,7 @@ from ralr_viz.analysis.cam.methods import METHODS
 from ralr_viz.analysis.cam.network_maps import Cam, explain
 from ralr_viz.analysis.pictures import check_targets
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError, RalrVizError
 from ralr_viz.nouns import cam as options
 from ralr_viz.nouns import check
@@ -21,6 +22,7 @@ _BATCH = 256
 """Images a forward pass where the comparison does not say."""
 
 
+@in_its_precision
 def compute_cam(
     comparison: Comparison,
     *,

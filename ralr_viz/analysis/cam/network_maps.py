@@ -21,6 +21,7 @@ from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns.cam import METHOD
+from ralr_viz.runtime.arithmetic import fp32_products
 from ralr_viz.runtime.device import Runtime, resolve_runtime
 
 _SMALL_MAP = 7
@@ -126,7 +127,7 @@ def explain(
     model = plain_network(model).to(runtime.device)
     pictures = Pictures.on_device(images, check_targets(targets, len(images)), mean, std, runtime)
     probe, _ = pictures.load(0, PROBE_IMAGES)
-    with classifying(model, probe, pictures.targets):
+    with runtime.arithmetic(), classifying(model, probe, pictures.targets):
         reason = ""
         if method == "cam":
             found = _closed_form(model, probe, pictures, layer, batch, progress)
@@ -143,7 +144,8 @@ def explain(
         axes = check_layer(model, probe, layer)
         by = METHODS[method]
         step = partial(package_step, model, layer, by, masked=batch, axes=axes)
-        *columns, logits = pictures.run(step, by.batch(batch), progress)
+        with fp32_products(runtime.device):
+            *columns, logits = pictures.run(step, by.batch(batch), progress)
     notes = [f"{by.name} at layer `{layer}`: {reason}"] if reason else []
     notes += by.notes(logits)
     if runtime.precision != "fp32":

@@ -24,7 +24,7 @@ from ralr_viz.recipe.rules import HIGHEST_FACTOR
 from ralr_viz.results.fork import CURVES, ForkResult
 from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.tasks import Score
-from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
+from ralr_viz.runtime.device import configured, describe_environment, resolve_runtime
 from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.tasks.opening import about_task
 from ralr_viz.train.training import Training
@@ -82,7 +82,6 @@ def compute_fork(
     runtime = resolve_runtime(
         device, str(point.state["header"]["precision"]), deterministic=deterministic, compile=compile
     )
-    configure(runtime)
     content_hash = task.facts.get("content_hash")
     environment = {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS}
     directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
@@ -95,8 +94,8 @@ def compute_fork(
     if work is not None:
         make_folder(work)
     try:
-        training = Training(task, point.method, point.seed, runtime)
-        with catch_stop_signals() as stop:
+        with configured(runtime), catch_stop_signals() as stop:
+            training = Training(task, point.method, point.seed, runtime)
             start, base_lr = _look_at_start(training, point, total)
             probe = BranchProbe(training, point.state["model"], probe_images) if probe_images else None
             key = {
@@ -105,6 +104,8 @@ def compute_fork(
                 "environment": environment,
                 "probe": probe.settings if probe else None,
             }
+            if "products" in runtime.key:
+                key["products"] = runtime.key["products"]
             outcomes = train_all(training, point, branches, probe, work, key, stop, progress)
             start_sharpness = probe.sharpness(point.state["model"]) if probe else math.nan
     except torch.OutOfMemoryError:

@@ -9,6 +9,7 @@ from ralr_viz.analysis.localisation.sanity import randomise_cascade
 from ralr_viz.analysis.localisation.scores import check_maps, find_proper_boxes, score_maps
 from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.comparison import Comparison, Progress, Samples
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import localisation as options
@@ -16,6 +17,7 @@ from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.localisation import LocalisationResult
 
 
+@in_its_precision
 def compute_localisation(
     comparison: Comparison,
     *,

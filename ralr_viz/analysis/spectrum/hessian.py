@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ralr_viz.analysis.objective import Objective
 from ralr_viz.tasks.batches import Batch
+from ralr_viz.tasks.exact import exact
 
 GRAPH_MEMORY = 4 << 30
 """Bytes of graphs that an operator may keep between products."""
@@ -211,8 +212,8 @@ def extreme_eigenpair(
     n = len(start)
 
     def multiply(v: np.ndarray) -> np.ndarray:
-        vector = torch.from_numpy(np.asarray(v, dtype=np.float64).reshape(-1)).to(start)
-        return apply(vector[:, None])[:, 0].double().cpu().numpy()
+        vector = torch.from_numpy(np.asarray(v, dtype=np.float64).reshape(-1)).to(start.dtype).to(start)
+        return exact(apply(vector[:, None])[:, 0]).cpu().numpy()
 
     found = start / start.norm()
     if n > 2:
@@ -221,18 +222,18 @@ def extreme_eigenpair(
                 LinearOperator((n, n), matvec=multiply, dtype=np.float64),
                 k=1,
                 which="LA" if largest else "SA",
-                v0=found.double().cpu().numpy(),
+                v0=exact(found).cpu().numpy(),
                 ncv=min(max(basis, 3), n),
                 maxiter=1 + restarts,
                 tol=tolerance,
             )
-            found = torch.from_numpy(vectors[:, 0]).to(start)
+            found = torch.from_numpy(vectors[:, 0]).to(start.dtype).to(start)
         except (ArpackNoConvergence, ArpackError):
             pass
     found = found / found.norm()
     product = apply(found[:, None])[:, 0]
-    value = (found.double() @ product.double()).item()
-    return EigenPair(value, found, (product - value * found).double().norm().item())
+    value = (exact(found) @ exact(product)).item()
+    return EigenPair(value, found, exact(product - value * found).norm().item())
 
 
 def rademacher(size: int, count: int, seed: int) -> np.ndarray:

@@ -18,15 +18,18 @@ from ralr_viz.analysis.spectrum.hessian import (
     run_lanczos,
 )
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import spectrum as options
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.run import load_run
 from ralr_viz.results.spectrum import SpectrumResult
+from ralr_viz.tasks.exact import exact
 from ralr_viz.train.checkpoint import Checkpoint
 
 
+@in_its_precision
 def compute_spectrum(
     comparison: Comparison,
     *,
@@ -55,7 +58,7 @@ def compute_spectrum(
     Args:
         comparison: Classifiers on labelled images that they see alike; below some thousand images the largest
             eigenvalue depends on which they are. The batch (128 where it says none) changes memory and
-            rounding. In ``fp32``: autocast's rounding would drown small eigenvalues, so ``bf16`` is refused.
+            rounding. In ``fp32``: autocast's rounding, or TF32's, would drown small eigenvalues, so ``bf16`` and ``tf32`` are refused.
         learning_rates: In use at each, for η·λ_max, NaN where not known; left out, what the runs' records say.
         probes: T ≥ 1 of the trace.
         density_probes: 1 to ``probes`` of the density.
@@ -90,8 +93,10 @@ def compute_spectrum(
     )
     if probes < density_probes:
         raise InputError(f"`probes` = {probes} must be at least the {density_probes} of the density")
-    if comparison.runtime.precision == "bf16":
-        raise InputError("`precision` = bf16 is too coarse for second derivatives: use fp32")
+    if comparison.runtime.precision != "fp32":
+        raise InputError(
+            f"`precision` = {comparison.runtime.precision} is too coarse for second derivatives: use fp32"
+        )
     batch = comparison.batch or 128
     # each search: its vectors, its restarts of at most as many, and the product of the residual
     each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
@@ -157,7 +162,7 @@ def _measure(
     quadratic = list(n * lanczos.diagonal[:, 0])
     for j in range(density_probes, probes):  # one at a time: all at once would need their graphs together
         v = vectors[:, j : j + 1]
-        quadratic.append((v.double() * operator(v).double()).sum().item())
+        quadratic.append((exact(v) * exact(operator(v))).sum().item())
         tick()
     spread = [lanczos.ritz(k) for k in range(density_probes)]
 
@@ -173,11 +178,11 @@ def _measure(
         lambda v: norms * multiply(norms * v), norms[:, 0] * top.vector, largest=True, **options
     )
     loss, parts = objective.gradient()
-    gradient = torch.cat([g.flatten() for g in parts]).double()
+    gradient = exact(torch.cat([g.flatten() for g in parts]))
     length = gradient.norm().item()
 
     def overlap(vector: Tensor) -> float:
-        return abs(float(gradient @ vector.double())) / length if length > 0 else np.nan
+        return abs(float(gradient @ exact(vector))) / length if length > 0 else np.nan
 
     return {
         "num_parameters": np.int64(n),

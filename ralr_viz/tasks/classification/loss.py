@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ralr_viz.models.outputs import check_outputs, count_labelled, find_logits, return_logits
 from ralr_viz.results.tasks import ACCURACY, CLASSIFICATION
 from ralr_viz.tasks.batches import Batch
+from ralr_viz.tasks.exact import exact
 from ralr_viz.tasks.task import Each, Sums
 
 
@@ -43,7 +44,8 @@ class Classification:
     def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
         """Summed cross-entropy, 100 for each image that is right, and the number of images."""
         x, y = batch
-        logits = find_logits(model(x)).double()
+        logits = exact(find_logits(model(x)))
+        y = y.to(logits.device)
         right = (logits.argmax(1) == y).sum().double()
         loss = nn.functional.cross_entropy(logits, y, reduction="sum")
         return Sums(loss, 100 * right, right.new_tensor(len(y)))
@@ -52,6 +54,7 @@ class Classification:
     def each(self, model: nn.Module, batch: Batch) -> Each:
         """Cross-entropy of each image, and whether its class is predicted."""
         x, y = batch
-        logits = find_logits(model(x)).double()
+        logits = exact(find_logits(model(x)))
+        y = y.to(logits.device)
         losses = nn.functional.cross_entropy(logits, y, reduction="none")
         return Each(losses, torch.ones_like(losses), logits.argmax(1) == y)

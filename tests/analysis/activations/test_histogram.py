@@ -22,12 +22,14 @@ numbers = st.one_of(
 batches = st.lists(st.lists(numbers, min_size=1, max_size=12), min_size=1, max_size=6)
 
 
-def fill(batches: list[list[float]], groups: int = 1, half: int = 8) -> StreamingHistogram:
+def fill(
+    batches: list[list[float]], groups: int = 1, half: int = 8, device: torch.device = CPU
+) -> StreamingHistogram:
     """A histogram of one value an image, image i of a batch in group i mod ``groups``."""
-    histogram = StreamingHistogram(groups, CPU, half=half)
+    histogram = StreamingHistogram(groups, device, half=half)
     for batch in batches:
-        values = torch.tensor(batch, dtype=torch.float32)[:, None]
-        histogram.add(values, torch.arange(len(values)) % groups)
+        values = torch.tensor(batch, dtype=torch.float32, device=device)[:, None]
+        histogram.add(values, torch.arange(len(values), device=device) % groups)
     return histogram
 
 
@@ -37,9 +39,9 @@ def expected(values: np.ndarray, histogram: StreamingHistogram) -> np.ndarray:
 
 
 @settings(deadline=None)
-@given(batches)
-def test_streaming_histogram_equals_numpy_on_its_final_edges(batches: list[list[float]]) -> None:
-    histogram = fill(batches)
+@given(batches=batches)
+def test_streaming_histogram_equals_numpy_on_its_final_edges(device: str, batches: list[list[float]]) -> None:
+    histogram = fill(batches, device=torch.device(device))
     values = np.concatenate(batches)
     np.testing.assert_array_equal(histogram.counts[0], expected(values, histogram))
     assert histogram.counts.sum() == np.count_nonzero(values)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam import check as cam_check
+from ralr_viz.analysis.cam import network_maps
 from ralr_viz.analysis.cam.check import PARITY_LIMIT, CamCheck, verify_cam
 from ralr_viz.analysis.cam.network_maps import Cam, explain
 from ralr_viz.analysis.head import find_cam_head
@@ -174,21 +175,19 @@ def snapshot(model: nn.Module) -> list[object]:
         [(len(m._forward_hooks), m.training) for m in model.modules()],
         [(p.requires_grad, id(p.grad), p.grad.tolist()) for p in model.parameters()],
         [v.tolist() for v in model.state_dict().values()],
-        (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+        (torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision),
     ]
 
 
-@pytest.fixture(params=[True, False])
-def tf32(request: pytest.FixtureRequest) -> Iterator[None]:
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = request.param
+@pytest.fixture(params=["tf32", "ieee"])
+def rounding(request: pytest.FixtureRequest) -> Iterator[None]:
+    torch.backends.fp32_precision = request.param
     yield
-    matmul.allow_tf32, cudnn.allow_tf32 = before
+    torch.backends.fp32_precision = "none"
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
-def test_verify_cam_leaves_no_trace(images: np.ndarray, method: str, tf32: None) -> None:
+def test_verify_cam_leaves_no_trace(images: np.ndarray, method: str, rounding: None) -> None:
     model = FunctionalEnd()
     model(torch.randn(2, 3, 24, 32))["logits"].sum().backward()
     model.norm.eval()
@@ -203,14 +202,15 @@ def test_verify_cam_leaves_no_trace(images: np.ndarray, method: str, tf32: None)
 
 
 def test_verify_cam_computes_without_tf32(
-    model: nn.Module, images: np.ndarray, tf32: None, monkeypatch: pytest.MonkeyPatch
+    model: nn.Module, images: np.ndarray, rounding: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
+    seen = set()
 
-    def look(*args: object, **options: object) -> Cam:
-        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
-        return explain(*args, **options)
+    def look(*args: object, **options: object) -> object:
+        seen.add((torch.backends.mkldnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision))
+        return find_cam_head(*args, **options)
 
-    monkeypatch.setattr(cam_check, "explain", look)
+    for module in (cam_check, network_maps):
+        monkeypatch.setattr(module, "find_cam_head", look)
     verify_cam(model, images, **SCALE)
-    assert seen == [(False, False)]
+    assert seen == {("ieee", "ieee")}

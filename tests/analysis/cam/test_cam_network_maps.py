@@ -73,10 +73,13 @@ def peer(model: nn.Module, layer: str, x: Tensor, targets: np.ndarray) -> np.nda
     return cam(input_tensor=x, targets=[ClassifierOutputTarget(int(c)) for c in targets])
 
 
-def test_explain_satisfies_the_identity_and_the_definition(trained: nn.Module, images: np.ndarray) -> None:
+def test_explain_satisfies_the_identity_and_the_definition(
+    device: str, trained: nn.Module, images: np.ndarray
+) -> None:
     targets = np.arange(12) % 7
-    cam = explain(trained, images, mean=MEAN, std=STD, targets=targets)
+    cam = explain(trained, images, mean=MEAN, std=STD, targets=targets, device=device)
     assert (cam.method, cam.layer) == ("cam", trained.layer_of_the_map)
+    trained.cpu()
     with torch.no_grad():
         logits = trained.eval()(normalised(images)).numpy()
     bias = trained.linear.bias.detach().numpy()[targets]

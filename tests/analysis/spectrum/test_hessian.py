@@ -46,8 +46,10 @@ def inputs(n: int = 70) -> tuple[torch.Tensor, torch.Tensor]:
     return x.double(), torch.from_numpy(images(n)[1])
 
 
-def operator(model: nn.Module, *, batch: int = 32, n: int = 70, **options) -> HessianOperator:
-    runtime = resolve_runtime("cpu", "fp32")
+def operator(
+    model: nn.Module, *, batch: int = 32, n: int = 70, device: str = "cpu", **options
+) -> HessianOperator:
+    runtime = resolve_runtime(device, "fp32")
     objective = classification_objective(model, *images(n), mean=MEAN, std=STD, runtime=runtime, batch=batch)
     return HessianOperator(objective, **options)
 
@@ -67,13 +69,13 @@ def dense(model: nn.Module, n: int = 70) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("graph_memory", [0, 100_000, 1 << 30])
-def test_product_is_of_the_dense_hessian_with_batches_of_32_32_6(graph_memory):
+def test_product_is_of_the_dense_hessian_with_batches_of_32_32_6(device, graph_memory):
     model = network()
-    apply = operator(model, graph_memory=graph_memory)
+    apply = operator(model, graph_memory=graph_memory, device=device)
     vectors = torch.randn(apply.size, 3, dtype=torch.float64)
-    expected = dense(model) @ vectors
-    assert torch.allclose(apply(vectors), expected, atol=1e-12)
-    assert torch.allclose(apply(vectors[:, :1]), expected[:, :1], atol=1e-12)  # from the kept graphs
+    expected, given = dense(model) @ vectors, vectors.to(device)
+    assert torch.allclose(apply(given).cpu(), expected, atol=1e-12)
+    assert torch.allclose(apply(given[:, :1]).cpu(), expected[:, :1], atol=1e-12)  # from the kept graphs
     assert apply.count == 4
     kept = len(apply._graphs)
     assert kept == {0: 0, 1 << 30: 3}.get(graph_memory, kept) and (graph_memory != 100_000 or kept in (1, 2))
