@@ -4,8 +4,8 @@ from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.data.doctor import Check, doctor
 from ralr_viz.data.download import download_dataset
 from ralr_viz.data.images import read_image_files
-from ralr_viz.data.ingest import Progress
 from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset
+from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import data_root
 
 __all__ = [

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from ralr_viz.data.archive import MAX_TOTAL_BYTES
 from ralr_viz.data.dataset import Dataset
-from ralr_viz.data.ingest import Progress, write_errors
 from ralr_viz.data.known import KNOWN, Download
 from ralr_viz.data.registry import DIGITS, check_absent, import_dataset, load_dataset
+from ralr_viz.data.spool import Progress
+from ralr_viz.data.workspace import write_errors
 from ralr_viz.errors import DataError, UnknownNameError
 from ralr_viz.results.storage import name_file, sync_directory, sync_file
 

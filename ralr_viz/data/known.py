@@ -16,12 +16,15 @@ class Download:
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """What a dataset of this name must be; ``mean`` and ``std`` of the train images to four digits."""
+    """What a dataset of this name must be; ``mean`` and ``std`` of the train images to four digits.
+
+    ``image_size`` is None of photographs.
+    """
 
     name: str
     class_ids: tuple[str, ...] | None
     num_classes: int
-    image_size: int
+    image_size: int | None
     n_train: int
     n_test: int
     boxes: bool = False

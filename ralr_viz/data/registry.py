@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from ralr_viz.data.archive import Source, open_source
 from ralr_viz.data.cifar import has_cifar_batches, read_cifar
 from ralr_viz.data.class_folder import has_class_folders, read_class_folders
 from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.digits import read_digits
 from ralr_viz.data.images import worker_count
-from ralr_viz.data.ingest import Intake, Progress, check_replaceable, write_store
+from ralr_viz.data.ingest import Intake, Say, check_replaceable, write_store
 from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.spool import Images, Progress
 from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store, stored_names
 from ralr_viz.data.tiny_imagenet import has_tiny_imagenet_layout, read_tiny_imagenet
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 DIGITS = "digits"
 _SIZE_RANGE = (8, 1024)
+_CAP_RANGE = (8, 8192)
 
 
 def load_dataset(name: str, root: Path) -> Dataset:
@@ -50,9 +50,11 @@ def import_dataset(
     root: Path,
     *,
     size: int | None = None,
+    cap: int | None = None,
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Dataset:
     """Read a folder, zip or tar into the store ``root/name``, whole or not at all.
 
@@ -65,10 +67,13 @@ def import_dataset(
         name: ``[a-z0-9][a-z0-9._-]*``.
         source: Folder or archive; one enclosing folder is seen through.
         root: The data root.
-        size: Scale and crop the images of class folders to this many pixels; only under a name of your own.
+        size: Scale and crop the images of class folders to this many pixels; only under a name of your own. Left out,
+            images of unequal shape keep theirs.
+        cap: Scale longer sides of photographs down to this many pixels; left out, to `CAP`.
         force: Replace a store of that name.
         workers: Decoding threads; see `decode_stream`. The store does not depend on it.
         progress: Called as ``progress(done, total, what)``.
+        say: Told what disk photographs take, before it is taken.
 
     Raises:
         InputError: A name or option that is not allowed.
@@ -81,14 +86,13 @@ def import_dataset(
     check_absent(name, root, force)
     if name == DIGITS:
         raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
-    if size is not None:
-        _check_size_option(name, size)
+    _check_size_options(name, size, cap)
     with open_source(source) as opened:
-        intake = _read_layout(name, opened, size, workers)
+        intake = _read_layout(name, opened, size, cap, workers)
         if name in KNOWN:
             _check_classes(KNOWN[name], opened, intake)
             intake = replace(intake, images=_check_image_size(KNOWN[name], opened, intake.images))
-        folder = write_store(intake, root, name, force=force, progress=progress)
+        folder = write_store(intake, root, name, force=force, progress=progress, say=say)
     return read_store(folder)
 
 
@@ -115,7 +119,8 @@ def how_to_get(name: str) -> str:
 class DatasetRow:
     """One line of ``ralr-viz data list``: a known dataset or a store in the root.
 
-    ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it.
+    ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it. ``image_size`` is None
+    of photographs, ``side_range`` their shortest and longest side.
     """
 
     name: str
@@ -126,6 +131,7 @@ class DatasetRow:
     image_size: int | None
     boxes: bool | None
     note: str
+    side_range: tuple[int, int] | None = None
 
 
 def list_datasets(root: Path) -> list[DatasetRow]:
@@ -142,8 +148,8 @@ def _stored_row(name: str, root: Path) -> DatasetRow:
     except DataError as error:
         return DatasetRow(name, True, None, None, None, None, None, str(error))
     return DatasetRow(
-        name, True, len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size,
-        dataset.train.boxes is not None, "",
+        name, True, len(dataset.train), len(dataset.test), dataset.num_classes,
+        None if dataset.has_photographs else dataset.image_size, dataset.has_boxes, "", dataset.side_range,
     )  # fmt: skip
 
 
@@ -155,13 +161,14 @@ def _absent_row(name: str) -> DatasetRow:
     )  # fmt: skip
 
 
-def _read_layout(name: str, source: Source, size: int | None, workers: int | None) -> Intake:
+def _read_layout(name: str, source: Source, size: int | None, cap: int | None, workers: int | None) -> Intake:
     if has_class_folders(source) and not has_tiny_imagenet_layout(source):
-        return read_class_folders(source, size=size, workers=workers)
-    if size is not None:
-        raise InputError(
-            f"size = {size}: `{source.label}` has images of one size; --size is for class folders"
-        )
+        return read_class_folders(source, size=size, cap=cap, workers=workers)
+    for option, value in (("size", size), ("cap", cap)):
+        if value is not None:
+            raise InputError(
+                f"{option} = {value}: `{source.label}` has images of one size; --{option} is for class folders"
+            )
     if has_tiny_imagenet_layout(source):
         known = KNOWN.get(name)
         return read_tiny_imagenet(source, subset=known.class_ids if known else None, workers=workers)
@@ -186,23 +193,25 @@ def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
     raise DataError(f"`{source.label}` {problem}: import it under a name of your own")
 
 
-def _check_image_size(
-    known: KnownDataset, source: Source, images: Iterator[np.ndarray]
-) -> Iterator[np.ndarray]:
+def _check_image_size(known: KnownDataset, source: Source, images: Iterator[Images]) -> Iterator[Images]:
     for chunk in images:
-        if chunk.shape[1] != known.image_size:
-            raise DataError(
-                f"`{source.label}` has images of {chunk.shape[1]} pixels a side, `{known.name}` has "
-                f"{known.image_size}: import it under a name of your own"
-            )
+        for height, width in {image.shape[:2] for image in chunk}:
+            if (height, width) != (known.image_size, known.image_size):
+                shape = f"{width} pixels a side" if height == width else f"{width}×{height} pixels"
+                raise DataError(
+                    f"`{source.label}` has images of {shape}, `{known.name}` has "
+                    f"{known.image_size}: import it under a name of your own"
+                )
         yield chunk
 
 
-def _check_size_option(name: str, size: int) -> None:
-    low, high = _SIZE_RANGE
-    if not low <= size <= high:
-        raise InputError(f"size = {size}: images are stored with {low} to {high} pixels a side")
-    if name in KNOWN:
+def _check_size_options(name: str, size: int | None, cap: int | None) -> None:
+    if size is not None and cap is not None:
+        raise InputError(f"size = {size} and cap = {cap}: squares of one size need no cap; give one of them")
+    for option, value, (low, high) in (("size", size, _SIZE_RANGE), ("cap", cap, _CAP_RANGE)):
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{option} = {value}: images are stored with {low} to {high} pixels a side")
+    if name in KNOWN and size is not None:
         raise InputError(
             f"size = {size}: dataset `{name}` has {KNOWN[name].image_size} pixels a side by definition; "
             f"resize under a name of your own"
