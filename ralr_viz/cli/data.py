@@ -78,8 +78,12 @@ def doctor_command(
 def import_command(
     name: Annotated[str, typer.Argument(help="A known name (cifar10, …) or one of your own.")],
     source: Annotated[
-        Path,
-        typer.Option("--from", metavar="PATH", help="Folder, zip or tar: official files or class folders."),
+        list[Path],
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Folder, zip or tar: official files or class folders; repeatable, for parts of one data set.",
+        ),
     ],
     data: Data = None,
     size: Annotated[
@@ -112,18 +116,25 @@ def import_command(
 
 @app.command("download")
 def download_command(
-    name: Annotated[str, typer.Argument(help="cifar10, cifar100, tiny-imagenet or tiny-imagenet-50.")],
+    name: Annotated[str, typer.Argument(help="A known name, as `ralr-viz data list` has them.")],
     data: Data = None,
     force: Force = False,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download the official archive, check its MD5 and import it."""
+    """Download the official archives, check their MD5 and import them."""
     from ralr_viz.data import data_root, download_dataset
 
     with show_progress(quiet) as progress:
-        dataset = download_dataset(name, data_root(data), force=force, workers=workers, progress=progress)
+        dataset = download_dataset(
+            name,
+            data_root(data),
+            force=force,
+            workers=workers,
+            progress=progress,
+            say=None if quiet else print_note,
+        )
     _print_dataset(dataset, as_json)
 
 

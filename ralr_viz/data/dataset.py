@@ -49,6 +49,9 @@ class PhotographSplit(Split):
         for name, value in (("photographs", photographs), ("labels", labels), ("regions", regions)):
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        return f"PhotographSplit({len(self):,} images)"
+
     @property
     def images(self) -> np.ndarray:
         """None of one shape.

@@ -27,6 +27,8 @@ EXTENSIONS = (
     ".pgm",
 )
 MAX_PIXELS = 2**26
+CAP = 640
+"""Longest side that photographs are stored with: the shorter one of a 4:3 picture stays above 448 pixels."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 

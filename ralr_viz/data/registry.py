@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ralr_viz.data.archive import Source, open_source
-from ralr_viz.data.cifar import has_cifar_batches, read_cifar
-from ralr_viz.data.class_folder import has_class_folders, read_class_folders
+from ralr_viz.data.archive import Source
 from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.digits import read_digits
 from ralr_viz.data.images import worker_count
 from ralr_viz.data.ingest import Intake, Say, check_replaceable, write_store
 from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.layouts import read_layout
+from ralr_viz.data.official import Reading
+from ralr_viz.data.sources import open_sources
 from ralr_viz.data.spool import Images, Progress
 from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store, stored_names
-from ralr_viz.data.tiny_imagenet import has_tiny_imagenet_layout, read_tiny_imagenet
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 DIGITS = "digits"
@@ -46,7 +47,7 @@ def load_dataset(name: str, root: Path) -> Dataset:
 
 def import_dataset(
     name: str,
-    source: Path,
+    sources: Path | Sequence[Path],
     root: Path,
     *,
     size: int | None = None,
@@ -56,16 +57,17 @@ def import_dataset(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Dataset:
-    """Read a folder, zip or tar into the store ``root/name``, whole or not at all.
+    """Read folders, zips or tars into the store ``root/name``, whole or not at all.
 
-    The layout is recognised by its files: the official CIFAR python version, the official Tiny-ImageNet, or
-    class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A
+    The layout is recognised by its files: the official CIFAR python version, Tiny-ImageNet, CUB-200-2011, Stanford Cars
+    and Stanford Dogs, or class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that
+    Pillow reads. A
     known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
     archive.
 
     Args:
         name: ``[a-z0-9][a-z0-9._-]*``.
-        source: Folder or archive; one enclosing folder is seen through.
+        sources: Folder or archive, whose enclosing folders are seen through; or several that belong together.
         root: The data root.
         size: Scale and crop the images of class folders to this many pixels; only under a name of your own. Left out,
             images of unequal shape keep theirs.
@@ -87,11 +89,13 @@ def import_dataset(
     if name == DIGITS:
         raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
     _check_size_options(name, size, cap)
-    with open_source(source) as opened:
-        intake = _read_layout(name, opened, size, cap, workers)
+    paths = [Path(sources)] if isinstance(sources, str | os.PathLike) else list(sources)
+    with open_sources(paths) as opened:
+        intake = read_layout(name, opened, size, Reading(cap, workers, progress))
         if name in KNOWN:
             _check_classes(KNOWN[name], opened, intake)
-            intake = replace(intake, images=_check_image_size(KNOWN[name], opened, intake.images))
+            if (side := KNOWN[name].image_size) is not None:
+                intake = replace(intake, images=_check_image_size(name, side, opened, intake.images))
         folder = write_store(intake, root, name, force=force, progress=progress, say=say)
     return read_store(folder)
 
@@ -112,6 +116,8 @@ def how_to_get(name: str) -> str:
     """What to do about a known dataset that is not in the root."""
     if name == DIGITS:
         return "built at first use"
+    if name in KNOWN and KNOWN[name].by_hand:
+        return f"{KNOWN[name].by_hand} of `ralr-viz data import {name}`"
     return f"run `ralr-viz data download {name}` or `ralr-viz data import {name} --from PATH`"
 
 
@@ -161,25 +167,6 @@ def _absent_row(name: str) -> DatasetRow:
     )  # fmt: skip
 
 
-def _read_layout(name: str, source: Source, size: int | None, cap: int | None, workers: int | None) -> Intake:
-    if has_class_folders(source) and not has_tiny_imagenet_layout(source):
-        return read_class_folders(source, size=size, cap=cap, workers=workers)
-    for option, value in (("size", size), ("cap", cap)):
-        if value is not None:
-            raise InputError(
-                f"{option} = {value}: `{source.label}` has images of one size; --{option} is for class folders"
-            )
-    if has_tiny_imagenet_layout(source):
-        known = KNOWN.get(name)
-        return read_tiny_imagenet(source, subset=known.class_ids if known else None, workers=workers)
-    if has_cifar_batches(source):
-        return read_cifar(source)
-    raise DataError(
-        f"`{source.label}` has no layout that is known (it begins with `{source.names[0]}`): give class "
-        f"folders `train/<class>/` and `test/<class>/`, or the official CIFAR or Tiny-ImageNet archive"
-    )
-
-
 def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
     """A known name promises its classes in their official order, so that other people's weights fit."""
     if len(intake.class_ids) != known.num_classes:
@@ -193,14 +180,14 @@ def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
     raise DataError(f"`{source.label}` {problem}: import it under a name of your own")
 
 
-def _check_image_size(known: KnownDataset, source: Source, images: Iterator[Images]) -> Iterator[Images]:
+def _check_image_size(name: str, side: int, source: Source, images: Iterator[Images]) -> Iterator[Images]:
     for chunk in images:
         for height, width in {image.shape[:2] for image in chunk}:
-            if (height, width) != (known.image_size, known.image_size):
+            if (height, width) != (side, side):
                 shape = f"{width} pixels a side" if height == width else f"{width}×{height} pixels"
                 raise DataError(
-                    f"`{source.label}` has images of {shape}, `{known.name}` has "
-                    f"{known.image_size}: import it under a name of your own"
+                    f"`{source.label}` has images of {shape}, `{name}` has "
+                    f"{side}: import it under a name of your own"
                 )
         yield chunk
 
@@ -212,7 +199,8 @@ def _check_size_options(name: str, size: int | None, cap: int | None) -> None:
         if value is not None and not low <= value <= high:
             raise InputError(f"{option} = {value}: images are stored with {low} to {high} pixels a side")
     if name in KNOWN and size is not None:
+        side = KNOWN[name].image_size
+        has = f"{side} pixels a side" if side else "photographs"
         raise InputError(
-            f"size = {size}: dataset `{name}` has {KNOWN[name].image_size} pixels a side by definition; "
-            f"resize under a name of your own"
+            f"size = {size}: dataset `{name}` has {has} by definition; resize under a name of your own"
         )
