@@ -60,6 +60,13 @@ def data_root(option: Path | None = None) -> Path:
     return root
 
 
+def cache_root() -> Path:
+    """Folder of what can be computed again: ``$RALR_VIZ_CACHE``, else the user's cache folder."""
+    if variable := os.environ.get("RALR_VIZ_CACHE"):
+        return Path(variable).expanduser()
+    return platformdirs.user_cache_path("ralr-viz")
+
+
 def is_valid_name(name: str) -> bool:
     """Whether ``name`` may name a dataset: it becomes a folder, so no separators and no leading dot."""
     return _NAME.fullmatch(name) is not None
