@@ -292,6 +292,20 @@ def test_ingest_takes_an_archive(bench, load, tmp_path):
     assert "60 images of mine.zip" in bench("ingest", "--from", archive, "--repeats=1", "--starts=1")
 
 
+def test_crops_prints_the_ratios_of_its_speeds(bench):
+    out = bench("crops", "--images=6", "--repeats=1", "--epochs=2", "--batch=4", "--threads=1")
+    rows = read_table(out)
+    assert [row["side"] for row in rows] == ["Pillow + DataLoader", "ralr-viz"] * 2
+    found = []
+    for usual, ours in (rows[:2], rows[2:]):
+        fast = number(ours["images per CPU-second"])
+        ratio = fast / number(usual["images per CPU-second"])
+        assert number(ours["against the usual way"]) == pytest.approx(ratio, rel=2e-3, abs=0.006)
+        found += [fast, ratio]
+    printed = [float(value) for value in re.findall(r": ([\d.]+)×?; target ≥ (?:1500|500|5)", out)]
+    assert printed == pytest.approx(found, rel=2e-3)
+
+
 def test_hessian_prints_the_ratios_of_its_times(bench, tiny_cifar10):
     out = bench("hessian", "--data", tiny_cifar10, "--images=6", "--batch=4", "--repeats=2")
     rows = read_table(out)
