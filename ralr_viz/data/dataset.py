@@ -134,5 +134,5 @@ class Dataset:
 
 def _no_shape() -> InputError:
     return InputError(
-        "the images are photographs of unequal shape: say the size to look at them, e.g. --size 224"
+        "the images are photographs of unequal shape: look at them with --size N, or import them as squares with --size N"
     )

@@ -119,8 +119,13 @@ def store_images(
         for start in range(0, len(order), step):
             some = order[start : start + step]
             with write_errors(path):
-                file.write(
-                    b"".join(images.pixels[images.offsets[i] : images.offsets[i + 1]].data for i in some)
-                )
+                file.write(_gather(images, some, side).data)
             if progress:
                 progress(min(start + step, len(order)), len(order), f"storing {split} images")
+
+
+def _gather(images: RaggedImages, some: np.ndarray, side: int | None) -> np.ndarray:
+    """The pixels of some images, end to end."""
+    if side is not None:
+        return images.pixels.reshape(len(images), -1)[some].ravel()
+    return np.concatenate([images[i].ravel() for i in some])
