@@ -22,7 +22,7 @@ from PIL import Image
 from timing import make_parser, measure, print_machine, print_table, run, say, speedup, stopwatch, verdict
 
 from ralr_viz.data import import_dataset
-from ralr_viz.data.images import is_image_name
+from ralr_viz.data.picture import is_image_name
 
 LOOP = "PIL loop"
 HELP_TARGET = 0.5

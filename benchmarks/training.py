@@ -42,15 +42,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 from ralr_viz.data import Dataset, data_root, load_dataset
-from ralr_viz.data.augment import crop_batch, normalise_batch, pad_images, plan_epoch
 from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
 from ralr_viz.recipe import Recipe, load_recipe
 from ralr_viz.runtime.device import Runtime, configure, resolve_runtime
+from ralr_viz.runtime.ranks import ALONE
+from ralr_viz.tasks.opening import open_task
 from ralr_viz.train.loop import train_run
-from ralr_viz.train.optim import build_optimizer
 from ralr_viz.train.prepare import prepare_run
-from ralr_viz.train.training import StepReport, train_step
+from ralr_viz.train.step import Totals, train_step
+from ralr_viz.train.training import StepReport, Training
 
 RECIPE = "cifar10-resnet20-short"
 PLAIN, EAGER, COMPILED, PRODUCT = "plain torch loop, fp32", "ralr-viz", "ralr-viz, compiled", "bf16 product"
@@ -117,32 +118,24 @@ class PlainLoop:
 class PackageLoop:
     """Steps of ralr-viz, from the uint8 images in memory to the new weights."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, runtime: Runtime) -> None:
-        self.recipe, self.runtime, self.epoch = recipe, runtime, 0
-        self.padded = pad_images(torch.from_numpy(np.array(dataset.train.images)), recipe.crop_padding)
-        self.labels = torch.from_numpy(np.array(dataset.train.labels))
-        self.mean, self.std = torch.tensor(dataset.mean), torch.tensor(dataset.std)
-        torch.manual_seed(0)
-        self.model = runtime.place(build_model(recipe.model, dataset.num_classes)).train()
-        if runtime.compile:
-            self.model.compile(dynamic=False)
-        self.optimizer = build_optimizer(recipe, self.model)
-        self.totals = torch.zeros(3)
+    def __init__(self, recipe: Recipe, root: Path, runtime: Runtime) -> None:
+        self.training, self.epoch = Training(open_task(recipe, root), "baseline", 0, runtime), 0
+        self.model = self.training.model.train()
+        self.totals = Totals.zero(1, runtime.device)
         say(
             f"{recipe.model}, warm-up {'with compilation ' * runtime.compile}{self.time(WARM_UP):.3g} s (excluded)"
         )
 
     def time(self, steps: int) -> float:
         """Seconds of so many steps and of the plan of an epoch."""
-        recipe, padding = self.recipe, self.recipe.crop_padding
+        training = self.training
         begin = time.perf_counter()
-        plan = plan_epoch(0, self.epoch, len(self.labels), padding=padding, flip=recipe.flip)
-        for start in range(0, steps * recipe.batch, recipe.batch):
-            stop = start + recipe.batch
-            x = normalise_batch(crop_batch(self.padded, plan, start, stop, padding), self.mean, self.std)
-            x = x.contiguous(memory_format=self.runtime.memory_format)
-            y = self.labels[plan.order[start:stop]]
-            train_step(self.model, self.optimizer, x, y, self.totals, self.runtime)
+        plan = training.feed.plan(0, self.epoch)
+        for step in range(steps):
+            batches = training.feed.load(plan, step, ALONE)
+            train_step(
+                training.network, training.optimizer, training.task, batches, self.totals, training.runtime
+            )
         self.epoch += 1
         return time.perf_counter() - begin
 
@@ -188,15 +181,15 @@ def make_sides(args: argparse.Namespace, network: str, dataset: Dataset, steps: 
         raise InputError(
             f"`--steps {args.steps}` takes more than the {len(dataset.train):,} training images: lower it"
         )
-    recipe = dataclasses.replace(load_recipe(RECIPE), model=network, batch=args.batch)
+    recipe = dataclasses.replace(load_recipe(RECIPE), model=network, batch=args.batch, validation=0.0)
     runtime = resolve_runtime("cpu", args.precision)
     loops: dict[str, PlainLoop | PackageLoop] = {
         PLAIN: PlainLoop(recipe, dataset, args.workers),
-        EAGER: PackageLoop(recipe, dataset, runtime),
+        EAGER: PackageLoop(recipe, data_root(args.data), runtime),
     }
     if args.compile:
         runtime = resolve_runtime("cpu", args.precision, compile=True)
-        loops[COMPILED] = PackageLoop(recipe, dataset, runtime)
+        loops[COMPILED] = PackageLoop(recipe, data_root(args.data), runtime)
     return {side: partial(loop.time, steps) for side, loop in loops.items()}
 
 

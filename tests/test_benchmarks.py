@@ -170,7 +170,6 @@ def test_count_flops_is_three_forward_passes_but_for_the_first_gradient(load):
 def test_package_loop_trains_as_train_run_does(load, tiny_cifar10, tmp_path):
     from dataclasses import replace
 
-    from ralr_viz.data import load_dataset
     from ralr_viz.recipe import load_recipe
     from ralr_viz.runtime.device import resolve_runtime
     from ralr_viz.train.loop import train_run
@@ -190,7 +189,7 @@ def test_package_loop_trains_as_train_run_does(load, tiny_cifar10, tmp_path):
     train_run(directory, tiny_cifar10, device="cpu")
     trained = torch.load(directory / "checkpoints" / "last.pt", weights_only=True)["model"]
     # the two steps of its warm-up are that epoch: the same seed, plan and batches
-    loop = module.PackageLoop(recipe, load_dataset("cifar10", tiny_cifar10), resolve_runtime("cpu", "fp32"))
+    loop = module.PackageLoop(recipe, tiny_cifar10, resolve_runtime("cpu", "fp32"))
     for name, values in loop.model.state_dict().items():
         assert torch.equal(values, trained[name]), name
 
@@ -290,6 +289,20 @@ def test_ingest_prints_the_ratios_of_its_speeds(bench):
 def test_ingest_takes_an_archive(bench, load, tmp_path):
     archive = load("ingest").write_images(tmp_path / "mine.zip", 60)
     assert "60 images of mine.zip" in bench("ingest", "--from", archive, "--repeats=1", "--starts=1")
+
+
+def test_crops_prints_the_ratios_of_its_speeds(bench):
+    out = bench("crops", "--images=6", "--repeats=1", "--epochs=2", "--batch=4", "--threads=1")
+    rows = read_table(out)
+    assert [row["side"] for row in rows] == ["Pillow + DataLoader", "ralr-viz"] * 2
+    found = []
+    for usual, ours in (rows[:2], rows[2:]):
+        fast = number(ours["images per CPU-second"])
+        ratio = fast / number(usual["images per CPU-second"])
+        assert number(ours["against the usual way"]) == pytest.approx(ratio, rel=2e-3, abs=0.006)
+        found += [fast, ratio]
+    printed = [float(value) for value in re.findall(r": ([\d.]+)×?; target ≥ (?:1500|500|5)", out)]
+    assert printed == pytest.approx(found, rel=2e-3)
 
 
 def test_hessian_prints_the_ratios_of_its_times(bench, tiny_cifar10):

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
 from ralr_viz._version import __version__
 from ralr_viz.comparison import Comparison, Network
+from ralr_viz.data.store import cache_root
 from ralr_viz.errors import InputError, RalrVizError, StorageError
 from ralr_viz.models.registry import is_user_factory
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.predictions import PredictionsResult
-
-
-def cache_root() -> Path:
-    """Folder of what can be computed again: ``$RALR_VIZ_CACHE``, else the user's cache folder."""
-    if variable := os.environ.get("RALR_VIZ_CACHE"):
-        return Path(variable).expanduser()
-    return platformdirs.user_cache_path("ralr-viz")
 
 
 def cache_folder(comparison: Comparison, network: Network) -> Path | None:
@@ -37,18 +28,22 @@ def cache_folder(comparison: Comparison, network: Network) -> Path | None:
         return None
     if samples.augmentation:  # whose images are not those of the data set
         return None
-    facts = {
-        "schema": PredictionsResult.schema,
-        "ralr_viz": __version__,
-        "torch": metadata.version("torch"),
-        "checkpoint": checkpoint.sha256,
-        "arch": checkpoint.arch,
-        "content": samples.content_hash,
-        "split": samples.split,
-        "indices": hashlib.sha256(samples.indices.astype("<i8").tobytes()).hexdigest(),
-        "mean": network.mean,
-        "std": network.std,
-    } | comparison.runtime.key
+    facts = (
+        {
+            "schema": PredictionsResult.schema,
+            "ralr_viz": __version__,
+            "torch": metadata.version("torch"),
+            "checkpoint": checkpoint.sha256,
+            "arch": checkpoint.arch,
+            "content": samples.content_hash,
+            "split": samples.split,
+            "indices": hashlib.sha256(samples.indices.astype("<i8").tobytes()).hexdigest(),
+            "mean": network.mean,
+            "std": network.std,
+        }
+        | comparison.runtime.key
+        | comparison.seen()
+    )
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     return cache_root() / "predictions" / key
 

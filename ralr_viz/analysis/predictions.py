@@ -142,13 +142,17 @@ def _provenance(comparison: Comparison, network: Network) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if checkpoint is not None:
         known["checkpoint"] = {"label": checkpoint.label, "sha256": checkpoint.sha256}
-    return known | {
-        "recipe": network.recipe,
-        "content_hash": comparison.samples.content_hash,
-        "device": runtime.device.type,
-        "precision": runtime.precision,
-        "ralr_viz": __version__,
-    }
+    return (
+        known
+        | {
+            "recipe": network.recipe,
+            "content_hash": comparison.samples.content_hash,
+            "device": runtime.device.type,
+            "precision": runtime.precision,
+            "ralr_viz": __version__,
+        }
+        | comparison.seen()
+    )
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,13 @@ Workers = Annotated[
     ),
 ]
 
+Cap = Annotated[
+    int | None,
+    typer.Option(
+        "--cap", metavar="N", help="Longest side in pixels that photographs are stored with. [default: 640]"
+    ),
+]
+
 
 @app.command("list")
 def list_command(data: Data = None, as_json: Json = False) -> None:
@@ -71,14 +78,19 @@ def doctor_command(
 def import_command(
     name: Annotated[str, typer.Argument(help="A known name (cifar10, …) or one of your own.")],
     source: Annotated[
-        Path,
-        typer.Option("--from", metavar="PATH", help="Folder, zip or tar: official files or class folders."),
+        list[Path],
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Folder, zip or tar: official files or class folders; repeatable, for parts of one data set.",
+        ),
     ],
     data: Data = None,
     size: Annotated[
         int | None,
         typer.Option("--size", metavar="N", help="Scale and crop your own images to N×N (antialiased)."),
     ] = None,
+    cap: Cap = None,
     force: Force = False,
     workers: Workers = None,
     as_json: Json = False,
@@ -89,25 +101,40 @@ def import_command(
 
     with show_progress(quiet) as progress:
         dataset = import_dataset(
-            name, source, data_root(data), size=size, force=force, workers=workers, progress=progress
+            name,
+            source,
+            data_root(data),
+            size=size,
+            cap=cap,
+            force=force,
+            workers=workers,
+            progress=progress,
+            say=None if quiet else print_note,
         )
     _print_dataset(dataset, as_json)
 
 
 @app.command("download")
 def download_command(
-    name: Annotated[str, typer.Argument(help="cifar10, cifar100, tiny-imagenet or tiny-imagenet-50.")],
+    name: Annotated[str, typer.Argument(help="A known name, as `ralr-viz data list` has them.")],
     data: Data = None,
     force: Force = False,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download the official archive, check its MD5 and import it."""
+    """Download the official archives, check their MD5 and import them."""
     from ralr_viz.data import data_root, download_dataset
 
     with show_progress(quiet) as progress:
-        dataset = download_dataset(name, data_root(data), force=force, workers=workers, progress=progress)
+        dataset = download_dataset(
+            name,
+            data_root(data),
+            force=force,
+            workers=workers,
+            progress=progress,
+            say=None if quiet else print_note,
+        )
     _print_dataset(dataset, as_json)
 
 
@@ -115,7 +142,13 @@ def _describe(row: DatasetRow) -> str:
     if row.n_train is None:
         return f"damaged  {row.note}"
     status = "ready" if row.present else "absent"
-    images = f"{row.n_train:,} + {row.n_test:,} images of {row.image_size} pixels a side"
+    counts = f"{row.n_train:,} + {row.n_test:,}"
+    if row.image_size is not None:
+        images = f"{counts} images of {row.image_size} pixels a side"
+    elif row.side_range is not None:
+        images = f"{counts} photographs of {row.side_range[0]} to {row.side_range[1]} pixels a side"
+    else:
+        images = f"{counts} photographs"
     return "; ".join(
         filter(
             None, [f"{status:7}  {images}, {row.num_classes} classes", "boxes" * bool(row.boxes), row.note]
@@ -130,8 +163,9 @@ def _print_dataset(dataset: Dataset, as_json: bool) -> None:
         "n_train": len(dataset.train),
         "n_test": len(dataset.test),
         "num_classes": dataset.num_classes,
-        "image_size": dataset.image_size,
-        "boxes": dataset.train.boxes is not None,
+        "image_size": None if dataset.has_photographs else dataset.image_size,
+        "side_range": dataset.side_range,
+        "boxes": dataset.has_boxes,
         "mean": dataset.mean,
         "std": dataset.std,
         "content_hash": dataset.content_hash,

@@ -88,8 +88,21 @@ Size = Annotated[
         metavar="N",
         min=8,
         max=1024,
-        help="Side in pixels of the images that a network was trained on.",
+        help="Side in pixels of the images that a network was trained on, and that photographs are looked at with.",
     ),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        "--resize",
+        metavar="N",
+        min=8,
+        max=2048,
+        help="Pixels that the shorter side of photographs is scaled to before the centre is cut out. [default: 8/7 of --size]",
+    ),
+]
+View = Annotated[
+    str, typer.Option("--view", help="How photographs become squares: centre, or warp for the whole picture.")
 ]
 Mean = Annotated[
     str | None,

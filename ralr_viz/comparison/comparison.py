@@ -16,7 +16,7 @@ from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.files import read_files
 from ralr_viz.comparison.network import PLAIN, Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.of_task import task_of
-from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
+from ralr_viz.comparison.samples import Samples, choose_view, open_dataset, own_samples, select_samples
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime, resolve_runtime
@@ -118,7 +118,9 @@ class Comparison:
                 f"images of your own have no `{split}` images beside them: compare the networks on those, too"
             )
         checkpoints = [network.checkpoint for network in self.networks if network.checkpoint]
-        return replace(self, samples=select_samples(samples.store, split, samples.limit, checkpoints))
+        return replace(
+            self, samples=select_samples(samples.store, split, samples.limit, checkpoints, samples.view)
+        )
 
     def augmented(self, seed: int = 0) -> Comparison:
         """The same with one fixed draw of the augmentation that the networks were trained with.
@@ -139,7 +141,12 @@ class Comparison:
             "checkpoints": [network.facts() for network in self.networks],
             "recipe": self.networks[0].recipe,
             "content_hash": self.samples.content_hash,
-        }
+        } | self.seen()
+
+    def seen(self) -> dict[str, str]:
+        """How photographs were looked at, for a result's provenance; nothing of what are squares already."""
+        view = None if isinstance(self.samples, Batches) else self.samples.view
+        return {} if view is None else {"view": view.name}
 
 
 def compare(
@@ -160,6 +167,8 @@ def compare(
     arch: str | None = None,
     num_classes: int | None = None,
     image_size: int | None = None,
+    resize: int | None = None,
+    view: str = "centre",
     device: str = "auto",
     precision: str = "fp32",
     batch: int | None = None,
@@ -180,7 +189,10 @@ def compare(
             the checkpoints' recipe, whose ``limit`` is of samples.
         labels, boxes, class_names: Of ``images``, as `Samples` has them.
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
-        arch, num_classes, image_size: For checkpoint files that do not say theirs.
+        arch, num_classes, image_size: For checkpoint files that do not say theirs; ``image_size`` is also the side that
+            photographs of unequal shape are looked at with.
+        resize, view: Of photographs, see `ralr_viz.data.View`: what their shorter side is scaled to before the
+            ``centre`` is cut out, or ``warp`` for the whole picture.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, IEEE's on every device, ``bf16``, ``auto`` or, on CUDA, ``tf32``.
         batch: Images a forward pass; left out, what each analysis takes.
@@ -222,7 +234,8 @@ def compare(
                 "a module does not say its data set: pass `data`, e.g. data='cifar10', or `images`"
             )
         store = open_dataset(checkpoints, root) if checkpoints else load_dataset(str(data), data_root(root))
-        samples = select_samples(store, split, limit, checkpoints)
+        seen = choose_view(store, checkpoints, size=image_size, resize=resize, mode=view)
+        samples = select_samples(store, split, limit, checkpoints, seen)
         if any(None in _scale(source, own) for source in opened):
             notes = (
                 f"normalising with the mean and std of `{store.name}`: pass --mean and --std if others were trained with",

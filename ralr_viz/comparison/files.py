@@ -79,7 +79,9 @@ def _of_checkpoint(checkpoint: Checkpoint, root: Path | None) -> tuple[int, Scal
     size, mean, std, names = checkpoint.image_size, checkpoint.mean, checkpoint.std, checkpoint.class_names
     if checkpoint.dataset is not None and (size is None or mean is None or std is None):
         store = open_dataset([checkpoint], root)
-        size, mean, std = size or store.image_size, mean or store.mean, std or store.std
+        if size is None and not store.has_photographs:
+            size = store.image_size
+        mean, std = mean or store.mean, std or store.std
         names = names or store.class_names
     if size is None:
         raise InputError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ralr_viz.data import Dataset, data_root, load_dataset
 from ralr_viz.data.split import split_train
+from ralr_viz.data.views import View, fixed_view
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.checkpoint import Checkpoint
 
@@ -34,6 +35,7 @@ class Samples:
         limit: Most images of the split that were asked for; None for all.
         choice: The rule that chose them, in words; empty where none did.
         names: Of the files that they are of; else empty.
+        view: How photographs were made squares; None of a data set of squares, and of the caller's own images.
     """
 
     images: np.ndarray
@@ -49,6 +51,7 @@ class Samples:
     limit: int | None = None
     choice: str = ""
     names: tuple[str, ...] = ()
+    view: View | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,9 +86,10 @@ class Samples:
             return self.choice
         if self.dataset is None:
             return f"{len(self):,} {self.called}"
+        seen = "" if self.view is None else f", {self.view.describe()}"
         if len(self) == self.limit:
-            return f"{len(self):,} {self.called}, evenly spread"
-        return f"all {len(self):,} {self.called}"
+            return f"{len(self):,} {self.called}, evenly spread{seen}"
+        return f"all {len(self):,} {self.called}{seen}"
 
     def describe(self) -> dict[str, Any]:
         """What results of a loss say of it: ``dataset``, ``split``, ``augmentation``; the rest is their default."""
@@ -123,8 +127,45 @@ def check_split(split: str) -> None:
         raise UnknownNameError("split", split, SPLITS)
 
 
+def choose_view(
+    store: Dataset,
+    checkpoints: Sequence[Checkpoint],
+    *,
+    size: int | None = None,
+    resize: int | None = None,
+    mode: str = "centre",
+) -> View | None:
+    """How the networks look at photographs; None where the data set is of squares.
+
+    Args:
+        store: The data set.
+        checkpoints: Whose image size it is where ``size`` is None; and the first one's recipe says ``resize``.
+        size, resize, mode: See `View`.
+
+    Raises:
+        InputError: The size is not known, or not that of all checkpoints; or as `View`.
+    """
+    if not store.has_photographs:
+        return None
+    sizes = {size} if size is not None else {c.image_size for c in checkpoints if c.image_size is not None}
+    if len(sizes) != 1:
+        shown = f"take {' and '.join(map(str, sorted(sizes)))} pixels" if sizes else "do not say theirs"
+        raise InputError(
+            f"`{store.name}` has photographs of unequal shape and the networks {shown}: pass --size, e.g. --size 224"
+        )
+    (side,) = sizes
+    recipe = (checkpoints[0].recipe or {}) if checkpoints else {}
+    if resize is None and mode == "centre" and side == recipe.get("input_size"):
+        resize = recipe.get("resize") or None
+    return View(side, resize, mode)  # type: ignore[arg-type]  # which refuses another
+
+
 def select_samples(
-    store: Dataset, split: str, limit: int | None, checkpoints: Sequence[Checkpoint] = ()
+    store: Dataset,
+    split: str,
+    limit: int | None,
+    checkpoints: Sequence[Checkpoint] = (),
+    view: View | None = None,
 ) -> Samples:
     """Images of a split, evenly spread in canonical order, which is by hash, so that they are random.
 
@@ -134,13 +175,18 @@ def select_samples(
             and what was held out from them.
         limit: At most so many images; None for all.
         checkpoints: Whose training it is; they must agree on it.
+        view: How photographs are looked at; None for what the checkpoints take.
 
     Raises:
         InputError: Unknown split, ``val`` for a checkpoint that held nothing out, or training images that are
-            not those of the training or not common to all checkpoints.
+            not those of the training or not common to all checkpoints; photographs of a size that is not known.
     """
     check_split(split)
+    view = view or choose_view(store, checkpoints)
     part = store.test if split == "test" else store.train
+    if view is not None:
+        stored = "test" if split == "test" else "train"
+        part = fixed_view(store, stored, view.size, view.resize, view.mode)
     indices = np.arange(len(part.labels))
     if split != "test":
         found = [_training_indices(checkpoint, store, split) for checkpoint in checkpoints]
@@ -163,6 +209,7 @@ def select_samples(
         content_hash=store.content_hash,
         store=store,
         limit=limit,
+        view=view,
     )
 
 

@@ -4,9 +4,10 @@ from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.data.doctor import Check, doctor
 from ralr_viz.data.download import download_dataset
 from ralr_viz.data.images import read_image_files
-from ralr_viz.data.ingest import Progress
 from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset
+from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import data_root
+from ralr_viz.data.views import View, fixed_view
 
 __all__ = [
     "NO_BOX",
@@ -15,9 +16,11 @@ __all__ = [
     "DatasetRow",
     "Progress",
     "Split",
+    "View",
     "data_root",
     "doctor",
     "download_dataset",
+    "fixed_view",
     "import_dataset",
     "list_datasets",
     "load_dataset",

@@ -56,6 +56,11 @@ class Source(Protocol):
         """Folders; of an archive only those that have an entry of their own. Empty ones are among them."""
         ...
 
+    @property
+    def prefix(self) -> str:
+        """What enclosed all files and is taken off their names, ending in ``/`` or empty."""
+        ...
+
     def read(self, names: Collection[str], limit: int = MAX_MEMBER_BYTES) -> Iterator[tuple[str, bytes]]:
         """The content of the files ``names``, in the source's order.
 
@@ -222,6 +227,8 @@ def _open(path: Path, stack: contextlib.ExitStack) -> Source:
         raise DataError(f"`{path}` does not exist: give a folder, zip or tar with the dataset")
     if not path.is_file():
         raise DataError(f"`{path}` is neither a folder nor a file: give a folder, zip or tar")
+    if path.suffix == ".mat":  # a list of an official data set that comes beside its archives
+        return FolderSource(path.parent, path.name, (path.name,), (), "")
     with _damage(path.name, ""):
         if zipfile.is_zipfile(path):
             return ZipSource.open(stack.enter_context(zipfile.ZipFile(path)), path.name)

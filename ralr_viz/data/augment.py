@@ -86,7 +86,7 @@ def plan_epoch(
         cutmix: Probability that CutMix cuts a batch; 0 for none.
         cutmix_alpha: α of CutMix.
     """
-    order = torch.randperm(n, generator=_generator(seed, epoch, "order"))
+    order = draw_order(seed, epoch, n)
     draws = _generator(seed, epoch, "augmentation")
     offsets = torch.randint(0, 2 * padding + 1, (2, n), generator=draws)
     mirror = torch.rand(n, generator=draws) < 0.5
@@ -98,6 +98,11 @@ def plan_epoch(
         mixing = draw_mixing(stream, n, batch, size, mixup=mixup, cutmix=cutmix, cutmix_alpha=cutmix_alpha)
     mirror = mirror if flip else torch.zeros_like(mirror)
     return EpochPlan(order, offsets[0], offsets[1], mirror, hole, mixing)
+
+
+def draw_order(seed: int, epoch: int, n: int) -> Tensor:
+    """(n,) int64: the order of ``n`` training images in an epoch, whatever is made of them."""
+    return torch.randperm(n, generator=_generator(seed, epoch, "order"))
 
 
 @dataclass(frozen=True)

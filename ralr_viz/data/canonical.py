@@ -5,19 +5,30 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+
+from ralr_viz.data.ragged import Boxes
 
 CHUNK = 1024
 """Images handled at a time where a whole split need not be in memory."""
 
 
-def compute_digests(images: np.ndarray) -> list[bytes]:
-    """SHA-256 of the bytes of each image; ``images`` is ``(n, H, W, 3)`` uint8."""
+def compute_digests(images: Iterable[np.ndarray]) -> list[bytes]:
+    """SHA-256 of the bytes of each image; ``images`` is ``(n, H, W, 3)`` uint8, or ``n`` images of any shape."""
     return [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images]
 
 
-def canonical_order(digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+def add_shapes(digests: Sequence[bytes], shapes: np.ndarray) -> list[bytes]:
+    """Digests of shape and pixels, for images of unequal shape; ``shapes`` is ``(n, 2)``."""
+    rows = shapes.astype("<i4")
+    return [hashlib.sha256(row.tobytes() + d).digest() for row, d in zip(rows, digests, strict=True)]
+
+
+def canonical_order(
+    digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndarray | Boxes | None
+) -> np.ndarray:
     """Positions that sort the samples by pixel digest, then label, then box.
 
     Any copy of the same pixels therefore gives the same order, hence the same splits and the same "seed 0".
@@ -26,13 +37,17 @@ def canonical_order(digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndar
     Args:
         digests: ``n`` digests of :func:`compute_digests`.
         labels: ``(n,)``.
-        boxes: ``(n, 4)`` or None.
+        boxes: ``(n, 4)``, or any number an image, or None.
 
     Returns:
         ``(n,)`` int64.
     """
-    rows = labels[:, None] if boxes is None else np.column_stack([labels, boxes])
-    keys = list(zip(digests, map(tuple, rows.tolist()), strict=True))
+    if isinstance(boxes, Boxes):
+        rows: list[Any] = list(zip(labels.tolist(), boxes.keys(), strict=True))
+    else:
+        table = labels[:, None] if boxes is None else np.column_stack([labels, boxes])
+        rows = list(map(tuple, table.tolist()))
+    keys = list(zip(digests, rows, strict=True))
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
@@ -43,10 +58,14 @@ class ContentHash:
         self._hash = hashlib.sha256()
 
     def add_split(
-        self, name: str, digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndarray | None
+        self, name: str, digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndarray | Boxes | None
     ) -> None:
         """Add one split; the samples must already be in canonical order."""
         self._hash.update(f"{name} {len(digests)}\n".encode())
+        if isinstance(boxes, Boxes):
+            for digest, label, key in zip(digests, labels.astype("<i8"), boxes.keys(), strict=True):
+                self._hash.update(digest + label.tobytes() + len(key).to_bytes(8, "little") + key)
+            return
         for index, digest in enumerate(digests):
             self._hash.update(digest)
             self._hash.update(labels[index].astype("<i8").tobytes())
@@ -66,7 +85,7 @@ class ChannelStatistics:
         self._counts = np.zeros((3, 256), dtype=np.int64)
 
     def add(self, images: np.ndarray) -> None:
-        """Count ``(n, H, W, 3)`` uint8 pixels."""
+        """Count ``(n, H, W, 3)`` or ``(H, W, 3)`` uint8 pixels."""
         for channel, counts in enumerate(self._counts):
             counts += np.bincount(images[..., channel].ravel(), minlength=256)
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ralr_viz.data.ragged import Boxes, RaggedImages
+from ralr_viz.errors import InputError
+
 NO_BOX = -1
 """All four coordinates of a sample without a box."""
 
@@ -31,14 +34,52 @@ class Split:
         return len(self.labels)
 
 
+class PhotographSplit(Split):
+    """A split whose images have unequal shapes: `fixed_view` makes a plain one of it.
+
+    Attributes:
+        photographs: The images as they are stored.
+        regions: Their boxes; None when the dataset has none.
+    """
+
+    photographs: RaggedImages
+    regions: Boxes | None
+
+    def __init__(self, photographs: RaggedImages, labels: np.ndarray, regions: Boxes | None) -> None:
+        for name, value in (("photographs", photographs), ("labels", labels), ("regions", regions)):
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"PhotographSplit({len(self):,} images)"
+
+    @property
+    def images(self) -> np.ndarray:
+        """None of one shape.
+
+        Raises:
+            InputError: Always.
+        """
+        raise _no_shape()
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        """None in pixels of one shape.
+
+        Raises:
+            InputError: Always.
+        """
+        raise _no_shape()
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset of small square RGB images, read from its store.
+    """A dataset of RGB images, read from its store.
 
     Attributes:
         name: Name in the data root.
         root: Folder of the store.
-        train, test: The official splits; which samples validate is the recipe's business.
+        train, test: The official splits; which samples validate is the recipe's business. `PhotographSplit` where
+            the images are of unequal shape.
         class_names: Name to show for each label.
         class_ids: Folder name or WordNet id of each label; unique.
         mean, std: Per channel over all pixels of the train images, in [0, 1] (population std).
@@ -58,10 +99,40 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     @property
+    def has_photographs(self) -> bool:
+        """Whether the images are of unequal shape, so that analyses need a `fixed_view`."""
+        return isinstance(self.train, PhotographSplit)
+
+    @property
+    def has_boxes(self) -> bool:
+        if isinstance(self.train, PhotographSplit):
+            return self.train.regions is not None
+        return self.train.boxes is not None
+
+    @property
     def image_size(self) -> int:
-        """Height = width of every image, in pixels."""
+        """Height = width of every image, in pixels.
+
+        Raises:
+            InputError: They are of unequal shape.
+        """
         return int(self.train.images.shape[1])
+
+    @property
+    def side_range(self) -> tuple[int, int]:
+        """Shortest and longest side of all images, in pixels."""
+        if not self.has_photographs:
+            return self.image_size, self.image_size
+        parts = [part for part in (self.train, self.test) if isinstance(part, PhotographSplit)]
+        shapes = np.concatenate([part.photographs.shapes for part in parts])
+        return int(shapes.min()), int(shapes.max())
 
     @property
     def num_classes(self) -> int:
         return len(self.class_ids)
+
+
+def _no_shape() -> InputError:
+    return InputError(
+        "the images are photographs of unequal shape: look at them with --size N, or import them as squares with --size N"
+    )

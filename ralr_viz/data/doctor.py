@@ -8,11 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ralr_viz.data.canonical import CHUNK, ChannelStatistics, ContentHash, canonical_order, compute_digests
-from ralr_viz.data.dataset import NO_BOX, Dataset, Split
-from ralr_viz.data.ingest import Progress
+from ralr_viz.data.canonical import (
+    CHUNK,
+    ChannelStatistics,
+    ContentHash,
+    add_shapes,
+    canonical_order,
+    compute_digests,
+)
+from ralr_viz.data.dataset import NO_BOX, Dataset, PhotographSplit, Split
 from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.ragged import Boxes
 from ralr_viz.data.registry import load_dataset
+from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import SPLITS, read_store, stored_names
 from ralr_viz.errors import DataError
 
@@ -55,14 +63,16 @@ def _check_dataset(name: str, root: Path, progress: Progress | None) -> Iterator
         yield Check(name, "store", False, str(error))
         return
     splits = {"train": dataset.train, "test": dataset.test}
-    sizes = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size)
-    yield Check(name, "store", True, sizes)
+    yield Check(name, "store", True, _describe_dataset(dataset))
     digests, statistics = _read_pixels(dataset, splits, progress)
     yield _check_content(dataset, splits, digests)
     yield _check_statistics(dataset, statistics)
     for split, data in splits.items():
         yield _check_labels(dataset, split, data)
-        if data.boxes is not None:
+        if isinstance(data, PhotographSplit):
+            if data.regions is not None:
+                yield _check_regions(dataset, split, data.regions, data.photographs.shapes)
+        elif data.boxes is not None:
             yield _check_boxes(dataset, split, data.boxes)
     shared = len(set(digests["train"]) & set(digests["test"]))
     yield Check(name, "overlap", True, f"{shared} different images are in both train and test")
@@ -78,26 +88,36 @@ def _read_pixels(
     statistics = ChannelStatistics()
     total, done = sum(len(data) for data in splits.values()), 0
     for split, data in splits.items():
-        for start in range(0, len(data), CHUNK):
-            images = data.images[start : start + CHUNK]
-            digests[split] += compute_digests(images)
+        for chunk in _chunks(data):
+            digests[split] += compute_digests(chunk)
             if split == "train":
-                statistics.add(images)
-            done += len(images)
+                statistics.add(chunk)
+            done += len(chunk)
             if progress:
                 progress(done, total, f"checking {dataset.name}")
+        if isinstance(data, PhotographSplit):
+            digests[split] = add_shapes(digests[split], data.photographs.shapes)
     return digests, statistics
+
+
+def _chunks(data: Split) -> Iterator[np.ndarray]:
+    """All images; photographs one by one."""
+    if isinstance(data, PhotographSplit):
+        yield from (image[None] for image in data.photographs)
+    else:
+        yield from (data.images[start : start + CHUNK] for start in range(0, len(data), CHUNK))
 
 
 def _check_content(dataset: Dataset, splits: dict[str, Split], digests: dict[str, list[bytes]]) -> Check:
     content = ContentHash()
     for split, data in splits.items():
-        order = canonical_order(digests[split], data.labels, data.boxes)
+        boxes = data.regions if isinstance(data, PhotographSplit) else data.boxes
+        order = canonical_order(digests[split], data.labels, boxes)
         if not np.array_equal(order, np.arange(len(data))):
             return Check(
                 dataset.name, "content", False, f"`{split}` is not in canonical order: import it again"
             )
-        content.add_split(split, digests[split], data.labels, data.boxes)
+        content.add_split(split, digests[split], data.labels, boxes)
     found = content.hexdigest(dataset.class_ids)
     if found != dataset.content_hash:
         return Check(dataset.name, "content", False, f"hash {found[:12]}… instead of "
@@ -130,8 +150,22 @@ def _check_boxes(dataset: Dataset, split: str, boxes: np.ndarray) -> Check:
     return Check(dataset.name, f"boxes of {split}", outside == 0, detail + f"; {outside} outside the image")
 
 
+def _check_regions(dataset: Dataset, split: str, boxes: Boxes, shapes: np.ndarray) -> Check:
+    x0, y0, x1, y1 = boxes.corners.T
+    height, width = np.repeat(shapes, boxes.counts, axis=0).T
+    proper = (x0 >= 0) & (y0 >= 0) & (x1 > x0) & (y1 > y0) & (x1 <= width) & (y1 <= height)
+    detail = f"{len(proper):,} in {int((boxes.counts > 0).sum()):,} of {len(boxes):,} images"
+    return Check(
+        dataset.name,
+        f"boxes of {split}",
+        bool(proper.all()),
+        f"{detail}; {int((~proper).sum())} empty or outside the image",
+    )
+
+
 def _check_known(dataset: Dataset, known: KnownDataset) -> Iterator[Check]:
-    found = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size)
+    size = None if dataset.has_photographs else dataset.image_size
+    found = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, size)
     expected = _describe_sizes(known.n_train, known.n_test, known.num_classes, known.image_size)
     yield Check(dataset.name, "official sizes", found == expected, f"expected {expected}")
     if known.class_ids is not None:
@@ -145,8 +179,16 @@ def _check_known(dataset: Dataset, known: KnownDataset) -> Iterator[Check]:
         yield Check(dataset.name, "official mean and std", difference <= _LOSSY, detail)
 
 
-def _describe_sizes(n_train: int, n_test: int, num_classes: int, image_size: int) -> str:
-    return f"{n_train:,} train, {n_test:,} test, {num_classes} classes, {image_size}×{image_size}"
+def _describe_dataset(dataset: Dataset) -> str:
+    low, high = dataset.side_range
+    size = None if dataset.has_photographs else dataset.image_size
+    text = _describe_sizes(len(dataset.train), len(dataset.test), dataset.num_classes, size)
+    return text if size else f"{text} of {low} to {high} pixels a side"
+
+
+def _describe_sizes(n_train: int, n_test: int, num_classes: int, image_size: int | None) -> str:
+    size = f"{image_size}×{image_size}" if image_size else "photographs"
+    return f"{n_train:,} train, {n_test:,} test, {num_classes} classes, {size}"
 
 
 def _digits(values: tuple[float, float, float]) -> str:

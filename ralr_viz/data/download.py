@@ -7,16 +7,18 @@ import fcntl
 import hashlib
 import http.client
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 from urllib.parse import urlsplit
 
 from ralr_viz.data.archive import MAX_TOTAL_BYTES
 from ralr_viz.data.dataset import Dataset
-from ralr_viz.data.ingest import Progress, write_errors
+from ralr_viz.data.ingest import Say
 from ralr_viz.data.known import KNOWN, Download
 from ralr_viz.data.registry import DIGITS, check_absent, import_dataset, load_dataset
+from ralr_viz.data.spool import Progress
+from ralr_viz.data.workspace import write_errors
 from ralr_viz.errors import DataError, UnknownNameError
 from ralr_viz.results.storage import name_file, sync_directory, sync_file
 
@@ -24,7 +26,9 @@ _FOLDER = ".downloads"
 _BLOCK = 2**20
 _TIMEOUT_SECONDS = 60
 
-DOWNLOADS: Mapping[str, Download] = {name: known.download for name, known in KNOWN.items() if known.download}
+DOWNLOADS: Mapping[str, Sequence[Download]] = {
+    name: known.downloads for name, known in KNOWN.items() if known.downloads
+}
 
 
 class _Response(Protocol):
@@ -38,11 +42,12 @@ def download_dataset(
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
-    downloads: Mapping[str, Download] = DOWNLOADS,
+    say: Say | None = None,
+    downloads: Mapping[str, Sequence[Download]] = DOWNLOADS,
 ) -> Dataset:
-    """Download the official archive of ``name`` into the data root and import it.
+    """Download the official archives of ``name`` into the data root and import them.
 
-    The archive is kept in ``root/.downloads`` (two datasets come from one); a whole one is not fetched again.
+    An archive is kept in ``root/.downloads`` (two datasets come from one); a whole one is not fetched again.
 
     Args:
         name: A known dataset; ``digits`` needs no download and is built.
@@ -50,7 +55,8 @@ def download_dataset(
         force: Replace a store of that name.
         workers: See :func:`~ralr_viz.data.registry.import_dataset`.
         progress: Called as ``progress(done, total, what)``, in bytes while downloading.
-        downloads: URL and MD5 of each name's archive.
+        say: See :func:`~ralr_viz.data.registry.import_dataset`.
+        downloads: URL and MD5 of each name's archives.
 
     Raises:
         UnknownNameError: There is no download of that name.
@@ -59,13 +65,17 @@ def download_dataset(
     """
     if name == DIGITS:
         return load_dataset(name, root)
+    if name in KNOWN and KNOWN[name].by_hand:
+        raise DataError(
+            f"`{name}` cannot be downloaded, {KNOWN[name].by_hand} of `ralr-viz data import {name}`"
+        )
     if name not in downloads:
         raise UnknownNameError(
             "download", name, downloads, "(your own images: `ralr-viz data import NAME --from PATH`)"
         )
     check_absent(name, root, force)
-    archive = fetch(downloads[name], root / _FOLDER, name, progress=progress)
-    return import_dataset(name, archive, root, force=force, workers=workers, progress=progress)
+    archives = [fetch(each, root / _FOLDER, name, progress=progress) for each in downloads[name]]
+    return import_dataset(name, archives, root, force=force, workers=workers, progress=progress, say=say)
 
 
 def fetch(download: Download, folder: Path, name: str, *, progress: Progress | None = None) -> Path:

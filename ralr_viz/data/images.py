@@ -2,101 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from ralr_viz.data.picture import Look, UnreadableImage, decode_picture, read_shape
+from ralr_viz.data.spool import Images
 from ralr_viz.errors import DataError, InputError
 from ralr_viz.foreign import one_line
 
-EXTENSIONS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".ppm",
-    ".pgm",
-)
-MAX_PIXELS = 2**26
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _CHUNK_IMAGES = 256
+_CHUNK_PHOTOGRAPHS = 32
 _CHUNK_BYTES = 8 * 2**20
 _NAMED_FAILURES = 5
 
 Blob = tuple[str, bytes]
 """Name and file content of an image."""
-
-
-class UnreadableImage(Exception):
-    """Why one image cannot be used; the caller knows its name."""
-
-
-def is_image_name(name: str) -> bool:
-    """Whether the name ends like one of the image formats that are read."""
-    return name.lower().endswith(EXTENSIONS)
-
-
-def decode_image(content: bytes, size: int | None = None) -> np.ndarray:
-    """Decode one image file as it is meant to be seen: EXIF orientation applied, transparency laid on white.
-
-    Args:
-        content: PNG, JPEG, WebP, BMP, TIFF, GIF or PPM file.
-        size: If given, scale the shorter side to this many pixels (bicubic, antialiased) and crop the centre.
-
-    Returns:
-        ``(H, W, 3)`` uint8 RGB.
-
-    Raises:
-        UnreadableImage: Damaged, not an image, several frames, more than 8 bits a channel, or too large to be
-            decoded safely.
-    """
-    return _decode(content, size)[0]
-
-
-def _decode(content: bytes, size: int | None) -> tuple[np.ndarray, bool]:
-    """As `decode_image`, and whether anything was laid on white."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
-        # The size stands in the header: a decompression bomb is refused before a pixel is decoded.
-        if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImage(f"{image.width}×{image.height} pixels, at most {MAX_PIXELS:,} are decoded")
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            raise UnreadableImage(f"{frames} frames, a picture has one")
-        if image.mode[0] in "IF":
-            raise UnreadableImage("more than 8 bits a channel, convert it to 8-bit RGB")
-        ImageOps.exif_transpose(image, in_place=True)
-        image, on_white = _lay_on_white(image)
-        if size is not None:
-            image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-        return np.asarray(image), on_white
-    except UnreadableImage:
-        raise
-    except Exception as error:  # Pillow raises nearly any exception on a damaged file
-        raise UnreadableImage(_reason(error)) from error
-
-
-def _lay_on_white(image: Image.Image) -> tuple[Image.Image, bool]:
-    """RGB, and whether a pixel was transparent: dropping alpha would show whatever colour lies below, often black."""
-    if "A" not in image.mode.upper() and "transparency" not in image.info:
-        return image.convert("RGB"), False
-    layered = image.convert("RGBA")
-    if layered.getchannel("A").getextrema()[0] == 255:
-        return image.convert("RGB"), False
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, layered).convert("RGB"), True
 
 
 def decode_stream(
@@ -122,27 +48,59 @@ def decode_stream(
         DataError: An image has another size than the first one, or is not square; or, after all were tried,
             some cannot be decoded: the first few are named.
     """
-    failures, on_white = list[str](), list[str]()
     first: tuple[str, tuple[int, ...]] | None = None
     threads = 1 if workers is None and size is None else worker_count(workers)
-    for names, decoded in _in_parallel(blobs, size, threads):
-        results = [result if isinstance(result, UnreadableImage) else result[0] for result in decoded]
-        on_white += [
-            n for n, d in zip(names, decoded, strict=True) if not isinstance(d, UnreadableImage) and d[1]
-        ]
-        arrays = [result for result in results if isinstance(result, np.ndarray)]
-        failures += [
-            f"`{one_line(n)}` ({r})"
-            for n, r in zip(names, results, strict=True)
-            if isinstance(r, UnreadableImage)
-        ]
-        for name, result in zip(names, results, strict=True):
-            if isinstance(result, np.ndarray):
-                first = first or (name, result.shape)
-                _check_shape(name, result.shape, *first)
+    for chunk in _decode_all(blobs, Look(size), threads, _CHUNK_IMAGES, notes):
+        for name, image in chunk:
+            first = first or (name, image.shape)
+            _check_shape(name, image.shape, *first)
+        yield np.stack([image for _, image in chunk])
+
+
+def decode_photographs(
+    blobs: Iterable[Blob],
+    look: Look,
+    *,
+    small: bool = False,
+    workers: int | None = None,
+    notes: list[str] | None = None,
+) -> Iterator[Images]:
+    """As `decode_stream`, of images of any shape.
+
+    Args:
+        blobs: Name and content of each file.
+        look: What is made of each.
+        small: Whether most are small; then one thread where ``workers`` is None, as there.
+        workers: Threads; None for one per available core.
+        notes: As there.
+
+    Yields:
+        ``(k, H, W, 3)`` uint8, or where the shapes differ a list of ``k``, in the order of ``blobs``.
+
+    Raises:
+        DataError: After all were tried, some cannot be decoded: the first few are named.
+    """
+    threads, most = 1 if small and workers is None else worker_count(workers), _CHUNK_PHOTOGRAPHS
+    for chunk in _decode_all(blobs, look, threads, _CHUNK_IMAGES if small else most, notes):
+        images = [image for _, image in chunk]
+        yield np.stack(images) if len({image.shape for image in images}) == 1 else images
+
+
+def _decode_all(
+    blobs: Iterable[Blob], look: Look, threads: int, most: int, notes: list[str] | None
+) -> Iterator[list[tuple[str, np.ndarray]]]:
+    failures, on_white = list[str](), list[str]()
+    for names, decoded in _in_parallel(blobs, look, threads, most):
+        chunk = []
+        for name, result in zip(names, decoded, strict=True):
+            if isinstance(result, UnreadableImage):
+                failures.append(f"`{one_line(name)}` ({result})")
+            else:
+                chunk.append((name, result[0]))
+                on_white += [name] * result[1]
         # After a failure nothing will be stored; the rest is decoded only to name what else is broken.
-        if arrays and not failures:
-            yield np.stack(arrays)
+        if chunk and not failures:
+            yield chunk
     if failures:
         named = ", ".join(failures[:_NAMED_FAILURES])
         more = f" and {len(failures) - _NAMED_FAILURES} more" if len(failures) > _NAMED_FAILURES else ""
@@ -152,6 +110,21 @@ def decode_stream(
         )
     if on_white and notes is not None:
         notes.append(f"{name_files(on_white, 'transparent image')} laid on white")
+
+
+def read_shapes(
+    blobs: Iterable[Blob], progress: Callable[[int], object] | None = None
+) -> dict[str, tuple[int, int]]:
+    """Height and width of every picture by its header; 1 × 1 of those that cannot be read, which decoding will name."""
+    shapes = {}
+    for name, content in blobs:
+        try:
+            shapes[name] = read_shape(content)
+        except UnreadableImage:
+            shapes[name] = (1, 1)
+        if progress:
+            progress(len(shapes))
+    return shapes
 
 
 def name_files(names: Sequence[str], kind: str) -> str:
@@ -176,7 +149,7 @@ def read_image_files(paths: Sequence[Path], size: int) -> np.ndarray:
         if path.is_dir():
             raise DataError(f"image `{path}` is a directory: name the files in it")
         try:
-            images[index], transparent = _decode(path.read_bytes(), size)
+            images[index], transparent = decode_picture(path.read_bytes(), Look(size))
             on_white += [path.name] * transparent
         except OSError as error:
             raise DataError(f"image `{path}` cannot be read: {error.strerror}") from error
@@ -202,15 +175,15 @@ _Decoded = list[tuple[np.ndarray, bool] | UnreadableImage]
 
 
 def _in_parallel(
-    blobs: Iterable[Blob], size: int | None, workers: int
+    blobs: Iterable[Blob], look: Look, workers: int, most: int
 ) -> Iterator[tuple[tuple[str, ...], _Decoded]]:
     """Decoded chunks in order; at most ``2 × workers`` of them are in memory."""
     pending: deque[tuple[tuple[str, ...], Future[_Decoded]]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
-        for chunk in _chunks(blobs):
+        for chunk in _chunks(blobs, most):
             names, contents = zip(*chunk, strict=True)
-            pending.append((names, pool.submit(_decode_chunk, contents, size)))
+            pending.append((names, pool.submit(_decode_chunk, contents, look)))
             if len(pending) >= 2 * workers:
                 names, future = pending.popleft()
                 yield names, future.result()
@@ -221,24 +194,24 @@ def _in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def _chunks(blobs: Iterable[Blob]) -> Iterator[list[Blob]]:
+def _chunks(blobs: Iterable[Blob], most: int) -> Iterator[list[Blob]]:
     chunk: list[Blob] = []
     weight = 0
     for blob in blobs:
         chunk.append(blob)
         weight += len(blob[1])
-        if len(chunk) == _CHUNK_IMAGES or weight >= _CHUNK_BYTES:
+        if len(chunk) == most or weight >= _CHUNK_BYTES:
             yield chunk
             chunk, weight = [], 0
     if chunk:
         yield chunk
 
 
-def _decode_chunk(contents: Sequence[bytes], size: int | None) -> _Decoded:
+def _decode_chunk(contents: Sequence[bytes], look: Look) -> _Decoded:
     decoded: _Decoded = []
     for content in contents:
         try:
-            decoded.append(_decode(content, size))
+            decoded.append(decode_picture(content, look))
         except UnreadableImage as error:
             decoded.append(error)
     return decoded
@@ -256,9 +229,3 @@ def _check_shape(name: str, shape: tuple[int, ...], first_name: str, first_shape
             f"image `{one_line(name)}` has {width}×{height} pixels, images must be square: let the import crop with "
             f"--size N"
         )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image"
-    return one_line(error) or type(error).__name__

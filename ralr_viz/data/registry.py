@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from ralr_viz.data.archive import Source, open_source
-from ralr_viz.data.cifar import has_cifar_batches, read_cifar
-from ralr_viz.data.class_folder import has_class_folders, read_class_folders
+from ralr_viz.data.archive import Source
 from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.digits import read_digits
 from ralr_viz.data.images import worker_count
-from ralr_viz.data.ingest import Intake, Progress, check_replaceable, write_store
+from ralr_viz.data.ingest import Intake, Say, check_replaceable, write_store
 from ralr_viz.data.known import KNOWN, KnownDataset
+from ralr_viz.data.layouts import read_layout
+from ralr_viz.data.official import Reading
+from ralr_viz.data.sources import open_sources
+from ralr_viz.data.spool import Images, Progress
 from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store, stored_names
-from ralr_viz.data.tiny_imagenet import has_tiny_imagenet_layout, read_tiny_imagenet
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 DIGITS = "digits"
 _SIZE_RANGE = (8, 1024)
+_CAP_RANGE = (8, 8192)
 
 
 def load_dataset(name: str, root: Path) -> Dataset:
@@ -46,29 +47,35 @@ def load_dataset(name: str, root: Path) -> Dataset:
 
 def import_dataset(
     name: str,
-    source: Path,
+    sources: Path | Sequence[Path],
     root: Path,
     *,
     size: int | None = None,
+    cap: int | None = None,
     force: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Dataset:
-    """Read a folder, zip or tar into the store ``root/name``, whole or not at all.
+    """Read folders, zips or tars into the store ``root/name``, whole or not at all.
 
-    The layout is recognised by its files: the official CIFAR python version, the official Tiny-ImageNet, or
-    class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A
+    The layout is recognised by its files: the official CIFAR python version, Tiny-ImageNet, CUB-200-2011, Stanford Cars
+    and Stanford Dogs, or class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that
+    Pillow reads. A
     known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
     archive.
 
     Args:
         name: ``[a-z0-9][a-z0-9._-]*``.
-        source: Folder or archive; one enclosing folder is seen through.
+        sources: Folder or archive, whose enclosing folders are seen through; or several that belong together.
         root: The data root.
-        size: Scale and crop the images of class folders to this many pixels; only under a name of your own.
+        size: Scale and crop the images of class folders to this many pixels; only under a name of your own. Left out,
+            images of unequal shape keep theirs.
+        cap: Scale longer sides of photographs down to this many pixels; left out, to `CAP`.
         force: Replace a store of that name.
         workers: Decoding threads; see `decode_stream`. The store does not depend on it.
         progress: Called as ``progress(done, total, what)``.
+        say: Told what disk photographs take, before it is taken.
 
     Raises:
         InputError: A name or option that is not allowed.
@@ -81,14 +88,15 @@ def import_dataset(
     check_absent(name, root, force)
     if name == DIGITS:
         raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
-    if size is not None:
-        _check_size_option(name, size)
-    with open_source(source) as opened:
-        intake = _read_layout(name, opened, size, workers)
+    _check_size_options(name, size, cap)
+    paths = [Path(sources)] if isinstance(sources, str | os.PathLike) else list(sources)
+    with open_sources(paths) as opened:
+        intake = read_layout(name, opened, size, Reading(cap, workers, progress))
         if name in KNOWN:
             _check_classes(KNOWN[name], opened, intake)
-            intake = replace(intake, images=_check_image_size(KNOWN[name], opened, intake.images))
-        folder = write_store(intake, root, name, force=force, progress=progress)
+            if (side := KNOWN[name].image_size) is not None:
+                intake = replace(intake, images=_check_image_size(name, side, opened, intake.images))
+        folder = write_store(intake, root, name, force=force, progress=progress, say=say)
     return read_store(folder)
 
 
@@ -108,6 +116,8 @@ def how_to_get(name: str) -> str:
     """What to do about a known dataset that is not in the root."""
     if name == DIGITS:
         return "built at first use"
+    if name in KNOWN and KNOWN[name].by_hand:
+        return f"{KNOWN[name].by_hand} of `ralr-viz data import {name}`"
     return f"run `ralr-viz data download {name}` or `ralr-viz data import {name} --from PATH`"
 
 
@@ -115,7 +125,8 @@ def how_to_get(name: str) -> str:
 class DatasetRow:
     """One line of ``ralr-viz data list``: a known dataset or a store in the root.
 
-    ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it.
+    ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it. ``image_size`` is None
+    of photographs, ``side_range`` their shortest and longest side.
     """
 
     name: str
@@ -126,6 +137,7 @@ class DatasetRow:
     image_size: int | None
     boxes: bool | None
     note: str
+    side_range: tuple[int, int] | None = None
 
 
 def list_datasets(root: Path) -> list[DatasetRow]:
@@ -142,8 +154,8 @@ def _stored_row(name: str, root: Path) -> DatasetRow:
     except DataError as error:
         return DatasetRow(name, True, None, None, None, None, None, str(error))
     return DatasetRow(
-        name, True, len(dataset.train), len(dataset.test), dataset.num_classes, dataset.image_size,
-        dataset.train.boxes is not None, "",
+        name, True, len(dataset.train), len(dataset.test), dataset.num_classes,
+        None if dataset.has_photographs else dataset.image_size, dataset.has_boxes, "", dataset.side_range,
     )  # fmt: skip
 
 
@@ -153,24 +165,6 @@ def _absent_row(name: str) -> DatasetRow:
         name, False, known.n_train, known.n_test, known.num_classes, known.image_size, known.boxes,
         how_to_get(name),
     )  # fmt: skip
-
-
-def _read_layout(name: str, source: Source, size: int | None, workers: int | None) -> Intake:
-    if has_class_folders(source) and not has_tiny_imagenet_layout(source):
-        return read_class_folders(source, size=size, workers=workers)
-    if size is not None:
-        raise InputError(
-            f"size = {size}: `{source.label}` has images of one size; --size is for class folders"
-        )
-    if has_tiny_imagenet_layout(source):
-        known = KNOWN.get(name)
-        return read_tiny_imagenet(source, subset=known.class_ids if known else None, workers=workers)
-    if has_cifar_batches(source):
-        return read_cifar(source)
-    raise DataError(
-        f"`{source.label}` has no layout that is known (it begins with `{source.names[0]}`): give class "
-        f"folders `train/<class>/` and `test/<class>/`, or the official CIFAR or Tiny-ImageNet archive"
-    )
 
 
 def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
@@ -186,24 +180,27 @@ def _check_classes(known: KnownDataset, source: Source, intake: Intake) -> None:
     raise DataError(f"`{source.label}` {problem}: import it under a name of your own")
 
 
-def _check_image_size(
-    known: KnownDataset, source: Source, images: Iterator[np.ndarray]
-) -> Iterator[np.ndarray]:
+def _check_image_size(name: str, side: int, source: Source, images: Iterator[Images]) -> Iterator[Images]:
     for chunk in images:
-        if chunk.shape[1] != known.image_size:
-            raise DataError(
-                f"`{source.label}` has images of {chunk.shape[1]} pixels a side, `{known.name}` has "
-                f"{known.image_size}: import it under a name of your own"
-            )
+        for height, width in {image.shape[:2] for image in chunk}:
+            if (height, width) != (side, side):
+                shape = f"{width} pixels a side" if height == width else f"{width}×{height} pixels"
+                raise DataError(
+                    f"`{source.label}` has images of {shape}, `{name}` has "
+                    f"{side}: import it under a name of your own"
+                )
         yield chunk
 
 
-def _check_size_option(name: str, size: int) -> None:
-    low, high = _SIZE_RANGE
-    if not low <= size <= high:
-        raise InputError(f"size = {size}: images are stored with {low} to {high} pixels a side")
-    if name in KNOWN:
+def _check_size_options(name: str, size: int | None, cap: int | None) -> None:
+    if size is not None and cap is not None:
+        raise InputError(f"size = {size} and cap = {cap}: squares of one size need no cap; give one of them")
+    for option, value, (low, high) in (("size", size, _SIZE_RANGE), ("cap", cap, _CAP_RANGE)):
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{option} = {value}: images are stored with {low} to {high} pixels a side")
+    if name in KNOWN and size is not None:
+        side = KNOWN[name].image_size
+        has = f"{side} pixels a side" if side else "photographs"
         raise InputError(
-            f"size = {size}: dataset `{name}` has {KNOWN[name].image_size} pixels a side by definition; "
-            f"resize under a name of your own"
+            f"size = {size}: dataset `{name}` has {has} by definition; resize under a name of your own"
         )

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ralr_viz.data.archive import Source
-from ralr_viz.data.images import decode_stream, is_image_name
+from ralr_viz.data.images import decode_stream
 from ralr_viz.data.ingest import Intake
+from ralr_viz.data.picture import is_image_name
 from ralr_viz.errors import DataError
 
 _VAL_ANNOTATIONS = "val/val_annotations.txt"

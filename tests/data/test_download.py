@@ -24,8 +24,8 @@ def archive(tmp_path: Path, make_tree: Callable[..., Path], zip_folder: Callable
     return zip_folder(make_tree(tmp_path / "tree"), tmp_path / "pets.zip")
 
 
-def official(path: Path, url: str = "") -> dict[str, Download]:
-    return {"pets": Download(url or path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest())}
+def official(path: Path, url: str = "") -> dict[str, tuple[Download, ...]]:
+    return {"pets": (Download(url or path.as_uri(), hashlib.md5(path.read_bytes()).hexdigest()),)}
 
 
 def parts(root: Path) -> list[Path]:
@@ -76,7 +76,7 @@ def test_download_dataset_without_a_network_names_url_and_remedy(
 
 def test_download_dataset_refuses_another_file(archive: Path, root: Path) -> None:
     with pytest.raises(DataError, match=f"MD5 .* instead of {'0' * 32}"):
-        download_dataset("pets", root, downloads={"pets": Download(archive.as_uri(), "0" * 32)})
+        download_dataset("pets", root, downloads={"pets": (Download(archive.as_uri(), "0" * 32),)})
     assert not [path for path in root.rglob("*") if path.is_file()]
 
 
@@ -136,4 +136,4 @@ def test_downloads_are_the_files_of_torchvision(name: str) -> None:
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin).with_name("datasets").joinpath("cifar.py").read_text()
     first = re.findall(r'(?:url|tgz_md5) = "([^"]+)"', source[source.index(f"class {name.upper()}(") :])[:2]
-    assert [DOWNLOADS[name].url, DOWNLOADS[name].md5] == first
+    assert [(each.url, each.md5) for each in DOWNLOADS[name]] == [tuple(first)]

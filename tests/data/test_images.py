@@ -15,7 +15,8 @@ from PIL import Image
 
 from ralr_viz.data import images as images_module
 from ralr_viz.data import read_image_files
-from ralr_viz.data.images import UnreadableImage, decode_image, decode_stream
+from ralr_viz.data.images import decode_stream
+from ralr_viz.data.picture import UnreadableImage, decode_image
 from ralr_viz.errors import DataError, InputError
 
 

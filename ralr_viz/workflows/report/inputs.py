@@ -122,7 +122,7 @@ def _split_size(checkpoints: Sequence[Checkpoint], samples: Samples, now: Gather
     limit, n = now.options.limit, len(samples)
     if limit is None or n < limit or samples.store is None:  # there are no more
         return n
-    return len(select_samples(samples.store, now.options.split, None, checkpoints[:1]))
+    return len(select_samples(samples.store, now.options.split, None, checkpoints[:1], samples.view))
 
 
 def _miss(now: Gathering, reason: str) -> None:
