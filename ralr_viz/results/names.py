@@ -32,6 +32,8 @@ ADDED = {
     **{"amplify_from": 0.0, "noise_pct": 0.67, "noise_range": [0.0, 1.0], "threads": 0},
     **{"cutout": 0, "mixup": 0.0, "cutmix": 0.0, "cutmix_alpha": 1.0},
     **{"task": "classification", "clip_norm": 0.0, "evaluate_every": 1, "warmup_steps": 0},
+    **{"weights": "", "head_init": "default", "head_lr": 1.0, "input_size": 0, "crop_scale": [0.08, 1.0]},
+    **{"resize": 0, "view": "centre"},
 }
 """What older recipes, which lack a setting, had for it."""
 _MOST_SETTINGS = 3  # in a name

@@ -343,7 +343,7 @@ class RunWriter:
 
     def _check_same_run(self, saved: Mapping[str, Any]) -> None:
         """Raises: InputError when the state on disk is of another training than the one asked for."""
-        names = ("method", "seed", "arch", "num_classes", "dataset", "content_hash")
+        names = ("method", "seed", "arch", "num_classes", "dataset", "content_hash", "weights_sha256")
         values = {n: (saved[n], self.header[n]) for n in names if n in saved and n in self.header}
         before, now = saved.get("recipe") or {}, self.header["recipe"]
         for name in changed_settings(before, now, self.header["method"]):

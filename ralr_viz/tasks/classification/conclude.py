@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from ralr_viz.data import Dataset, Split
+from ralr_viz.data import Split
 from ralr_viz.data.split import unused_train
 from ralr_viz.recipe import Recipe
 from ralr_viz.runtime.device import Runtime
@@ -18,22 +18,24 @@ from ralr_viz.tasks.classification.evaluate import evaluate
 FinalSets = Mapping[str, tuple[Split, np.ndarray]]
 
 
-def final_sets(recipe: Recipe, dataset: Dataset, train: np.ndarray, held: np.ndarray) -> FinalSets:
+def final_sets(
+    recipe: Recipe, trained: Split, tested: Split, train: np.ndarray, held: np.ndarray
+) -> FinalSets:
     """What the recipe leaves for the end: ``test``, ``unused``, both or neither.
 
     Args:
         recipe: Says so by ``evaluate_test`` and ``evaluate_unused``.
-        dataset: Of the training.
-        train, held: Indices into its training images that are trained on and watched.
+        trained, tested: The parts of the data set, as the network looks at them.
+        train, held: Indices into the training images that are trained on and watched.
 
     Returns:
         A part of the data set and indices into it, by name.
     """
     sets = {}
     if recipe.evaluate_test == "end":
-        sets["test"] = dataset.test, np.arange(len(dataset.test.labels))
+        sets["test"] = tested, np.arange(len(tested))
     if recipe.evaluate_unused == "end":
-        sets["unused"] = dataset.train, unused_train(len(dataset.train.labels), train, held)
+        sets["unused"] = trained, unused_train(len(trained), train, held)
     return sets
 
 

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.data import Dataset, Split
+from ralr_viz.data import Split
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import count_labelled, find_logits
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.eval_mode import eval_mode
+
+_BATCH, _PIXELS = 500, 64 * 64
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Evaluation:
 
 
 def evaluation_sets(
-    dataset: Dataset,
+    trained: Split,
+    tested: Split,
     train: np.ndarray,
     held: np.ndarray,
     sample: int,
@@ -40,8 +43,8 @@ def evaluation_sets(
     """What each epoch is measured on: ``train``, ``test`` and, where images were held out, ``val``.
 
     Args:
-        dataset: Of the training.
-        train, held: (n,), (m,) indices into its training images.
+        trained, tested: The parts of the data set, as the network looks at them.
+        train, held: (n,), (m,) indices into the training images.
         sample: How many of ``train``, evenly spread: canonical order is by hash, so they are a random sample.
         device: Where the images are to lie.
         with_test: False leaves out ``test``.
@@ -50,10 +53,10 @@ def evaluation_sets(
         (n, H, W, 3) uint8 images and (n,) int64 labels of each.
     """
     chosen = train if sample >= len(train) else train[len(train) * np.arange(sample) // sample]
-    sets = {"train": place_images(dataset.train, chosen, device)}
+    sets = {"train": place_images(trained, chosen, device)}
     if with_test:
-        sets["test"] = place_images(dataset.test, np.arange(len(dataset.test.labels)), device)
-    return sets | ({"val": place_images(dataset.train, held, device)} if len(held) else {})
+        sets["test"] = place_images(tested, np.arange(len(tested)), device)
+    return sets | ({"val": place_images(trained, held, device)} if len(held) else {})
 
 
 def place_images(split: Split, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -70,7 +73,7 @@ def evaluate(
     std: Tensor,
     runtime: Runtime,
     *,
-    batch: int = 500,
+    batch: int | None = None,
 ) -> Evaluation:
     """Evaluate ``model``, which is left in the mode it was in.
 
@@ -79,7 +82,7 @@ def evaluate(
         images: (n, H, W, 3) uint8, on any device or a memory map; moved batch by batch.
         labels: (n,) int64 in [0, classes).
         mean, std: (3,) float32 on the device, in units of [0, 1].
-        batch: Images per forward pass.
+        batch: Images per forward pass; left out, 500, of more than 64 pixels a side as many as have their pixels.
 
     Returns:
         Evaluation; top-5 is top-1's weaker twin and 100 where there are at most five classes.
@@ -90,6 +93,7 @@ def evaluate(
     if len(images) == 0:
         raise InputError("there are no images to evaluate: choose another --split or a larger --limit")
     device = runtime.device
+    batch = batch or fitting_batch(images.shape[1])
     totals = torch.zeros(3, device=device)
     highest, labelled = int(labels.max()), count_labelled(labels)
     begin = time.perf_counter()
@@ -113,6 +117,11 @@ def evaluate(
     seconds = time.perf_counter() - begin
     n = len(images)
     return Evaluation(loss_sum / n, 100 * top1 / n, 100 * top5 / n, n, n / seconds)
+
+
+def fitting_batch(side: int) -> int:
+    """Images of a forward pass: 500, and of more than 64 pixels a side as many as have their pixels."""
+    return max(1, min(_BATCH, _BATCH * _PIXELS // side**2))
 
 
 def _to_tensor(values: Tensor | np.ndarray) -> Tensor:

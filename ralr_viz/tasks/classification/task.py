@@ -21,10 +21,10 @@ from ralr_viz.data.augment import (
     pad_images,
     plan_epoch,
 )
+from ralr_viz.data.dataset import PhotographSplit, Split
 from ralr_viz.data.split import split_train
 from ralr_viz.errors import DataError
-from ralr_viz.models import build_model
-from ralr_viz.own_code import is_allowed
+from ralr_viz.models.classifier import head_parameters
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import Ranks
 from ralr_viz.tasks.batches import Batches
@@ -32,7 +32,13 @@ from ralr_viz.tasks.batching import check_batches, count_steps, spread
 from ralr_viz.tasks.classification.conclude import final_sets, score_final
 from ralr_viz.tasks.classification.evaluate import evaluate, evaluation_sets, place_images
 from ralr_viz.tasks.classification.loss import Classification
+from ralr_viz.tasks.classification.photographs import (
+    PhotographFeed,
+    see,
+    view_of,
+)
 from ralr_viz.tasks.classification.recipe import ClassificationRecipe
+from ralr_viz.tasks.classification.start import open_start
 from ralr_viz.tasks.task import Part
 
 _PROBE_BATCH = 500
@@ -55,7 +61,8 @@ class ImageClassification(Classification):
 
         Raises:
             DataError: They are not there, or a channel of them never changes.
-            InputError: The recipe's split leaves a class without images.
+                InputError: The recipe's split leaves a class without images, or it does not say how photographs are looked at.
+            CheckpointError: The weights that it starts from are not there, or of another network.
         """
         self.recipe, self.dataset = recipe, load_dataset(recipe.dataset, root)
         if min(self.dataset.std) <= 0:
@@ -69,34 +76,43 @@ class ImageClassification(Classification):
             subset=recipe.subset,
             seed=recipe.split_seed,
         )
+        self.view = view_of(recipe, self.dataset)
+        self.start = open_start(recipe, self.dataset.num_classes, root)
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Of the data set, and how the images are normalised."""
-        dataset = self.dataset
+        dataset, start, scale = self.dataset, self.start.weights, self.start.weights or self.dataset
         return {
             "num_classes": dataset.num_classes,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
+            "mean": list(scale.mean),
+            "std": list(scale.std),
             "class_names": list(dataset.class_names),
             "dataset": dataset.name,
             "content_hash": dataset.content_hash,
-            "image_size": dataset.image_size,
-        }
+            "image_size": self.view.size if self.view else dataset.image_size,
+        } | ({"weights_sha256": start.sha256} if start else {})
 
     def build(self) -> nn.Module:
-        """See `build_model`."""
-        arch = self.recipe.model
-        return build_model(arch, self.dataset.num_classes, allow_import=is_allowed(arch))
+        """See `Start.build`."""
+        return self.start.build()
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """All in one."""
-        return [{"params": list(model.parameters())}]
+        """All in one, or those of the classifier beside the others, at a rate of their own."""
+        recipe = self.recipe
+        if recipe.head_lr == 1:
+            return [{"params": list(model.parameters())}]
+        head = head_parameters(model, recipe.model)
+        backbone = [p for p in model.parameters() if all(p is not h for h in head)]
+        return [{"params": backbone}, {"params": head, "lr": recipe.lr * recipe.head_lr}]
 
-    def feed(self, runtime: Runtime, ranks: Ranks) -> ImageFeed:
-        """The training images, whole on the device."""
+    def feed(self, runtime: Runtime, ranks: Ranks) -> ImageFeed | PhotographFeed:
+        """The training images, whole on the device; photographs are made on the host as they are needed."""
         ranks.lead(lambda: check_batches(self.recipe, len(self.trained), ranks.size))
         device, recipe = runtime.device, self.recipe
+        photographs = self.dataset.train
+        if isinstance(photographs, PhotographSplit):
+            return PhotographFeed(recipe, photographs, self.trained, self._scale(device), runtime)
         # uint8 on the device: a quarter of float32, and the whole of CIFAR is 150 MB
         images, labels = place_images(self.dataset.train, self.trained, device)
         padded, classes = pad_images(images, recipe.crop_padding), self.dataset.num_classes
@@ -130,7 +146,8 @@ class ImageClassification(Classification):
         """The sets of `evaluation_sets`, on the device."""
         recipe, device = self.recipe, runtime.device
         sets = evaluation_sets(
-            self.dataset,
+            self._part("train"),
+            self._part("test"),
             self.trained,
             self.held,
             recipe.train_sample,
@@ -141,12 +158,12 @@ class ImageClassification(Classification):
 
     def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
         """See `score_final`."""
-        sets = final_sets(self.recipe, self.dataset, self.trained, self.held)
+        sets = final_sets(self.recipe, self._part("train"), self._part("test"), self.trained, self.held)
         return score_final(model, self.build, sets, *self._scale(runtime.device), runtime)
 
     def read(self, limit: int | None, split: str = "test") -> Batches:
         """Normalised images and classes; ``train`` and ``val`` are the recipe's."""
-        part = self.dataset.test if split == "test" else self.dataset.train
+        part = self._part("test" if split == "test" else "train")
         chosen = {"test": np.arange(len(part)), "train": self.trained, "val": self.held}[split]
         chosen = spread(chosen, limit)
         return self._batches(part.images[chosen], part.labels[chosen], _PROBE_BATCH, split, limit)
@@ -183,11 +200,14 @@ class ImageClassification(Classification):
             samples_name=self.samples_name,
         )
 
+    def _part(self, split: str) -> Split:
+        return see(self.dataset, split, self.view)
+
     def _scale(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Mean and std (3,) of the images in units of [0, 1]."""
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=device)
-            for values in (self.dataset.mean, self.dataset.std)
+            for values in (self.facts["mean"], self.facts["std"])
         )
         return mean, std
 
