@@ -25,7 +25,16 @@ from ralr_viz.results.tasks import TASKS
 from ralr_viz.train.optim import preview_lr
 
 LAPTOP = ("-short", "-tiny", "-10k")
-PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n != "digits-resnet20"]
+FINE_GRAINED = ("cub-resnet50", "cub-resnet50-head10", "cars-resnet50", "dogs-resnet50")
+SHORT = {
+    **{
+        "cub-200-2011": "cub",
+        "stanford-cars": "cars",
+        "stanford-dogs": "dogs",
+        "efficientnet_lite0": "lite0",
+    },
+}
+PAPER = [n for n in recipe_names() if not n.endswith(LAPTOP) and n not in ("digits-resnet20", *FINE_GRAINED)]
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -39,7 +48,17 @@ def test_paper_recipe_has_the_numbers_of_section_5(name):
     assert {200, 300} <= r.kept_epochs
 
 
-@pytest.mark.parametrize("name", [n for n in recipe_names() if n.endswith("-short")])
+@pytest.mark.parametrize("name", FINE_GRAINED)
+def test_fine_grained_recipe_has_the_numbers_of_section_5(name):
+    r = load_recipe(name)
+    assert (r.epochs, r.lr, r.milestone_epochs, r.validation) == (95, 0.001, (30, 60, 90), 0)
+    assert (r.weights, r.input_size, r.resize, r.flip) == ("IMAGENET1K_V1", 448, 512, True)
+    assert r.head_lr == (10 if name.endswith("head10") else 1)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in recipe_names() if n.endswith("-short") and not n.startswith("cub10")]
+)
 def test_short_recipe_decays_at_half_and_three_quarters_and_holds_out_a_tenth(name):
     r = load_recipe(name)
     assert r.epochs >= 20
@@ -57,8 +76,9 @@ def test_tiny_recipe_flips_often_and_uses_a_stated_subset():
 def test_recipe_names_are_dataset_and_model():
     for name in recipe_names():
         r = load_recipe(name)
-        plain = next((name.removesuffix(s) for s in LAPTOP if name.endswith(s)), name)
-        assert plain == f"{r.dataset}-{r.model}"
+        plain = next((name.removesuffix(s) for s in (*LAPTOP, "-head10") if name.endswith(s)), name)
+        dataset = SHORT.get(r.dataset, r.dataset)
+        assert plain == f"{dataset}-{SHORT.get(r.model, r.model.removeprefix('torchvision:'))}"
         assert r.description
 
 
