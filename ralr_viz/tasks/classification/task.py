@@ -34,6 +34,7 @@ from ralr_viz.tasks.classification.evaluate import evaluate, evaluation_sets, pl
 from ralr_viz.tasks.classification.loss import Classification
 from ralr_viz.tasks.classification.photographs import (
     PhotographFeed,
+    augment_photographs,
     see,
     view_of,
 )
@@ -176,7 +177,12 @@ class ImageClassification(Classification):
         """In batches of 500; Cutout, Mixup and CutMix are left out, see `augment_once`."""
         recipe, train = self.recipe, self.dataset.train
         chosen = spread(spread(self.trained, recipe.train_sample), count)
-        images = augment_once(np.asarray(train.images[chosen]), padding=recipe.crop_padding, flip=recipe.flip)
+        if isinstance(train, PhotographSplit):
+            images = augment_photographs(recipe, train, chosen)
+        else:
+            images = augment_once(
+                np.asarray(train.images[chosen]), padding=recipe.crop_padding, flip=recipe.flip
+            )
         return self._batches(images, train.labels[chosen], _PROBE_BATCH, "train", count)
 
     def _batches(
