@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {
     "threads": within(0, _MOST_THREADS),
     "keep": OF_ITS_TYPE,
     "keep_every": within(0, MOST_EPOCHS),
+    "keep_optimizer": OF_ITS_TYPE,
     "train_sample": within(1, _MOST_IMAGES),
     "evaluate_every": within(1, MOST_EPOCHS),
     "evaluate_test": one_of(EVALUATE_TEST),

@@ -61,6 +61,8 @@ class Settings:
         precision: ``auto``, ``fp32`` or ``bf16`` (autocast).
         threads: CPU threads of torch, on which the last bits of a training depend; 0 leaves them to the caller.
         keep: Epochs whose checkpoint is kept; ``keep_every`` keeps each n-th.
+        keep_optimizer: Whether the states of a finished training keep the optimizer's, from which `fork` goes on; without
+            it they have half the size, or a third.
         train_sample: Size of the fixed training sample on which ``train_loss_eval`` is measured.
         evaluate_every: Epochs between two evaluations; the last five epochs are always evaluated.
         evaluate_test: When the test samples are looked at: after each ``epoch``, or once at the ``end``.
@@ -103,6 +105,7 @@ class Settings:
     threads: int = 0
     keep: tuple[int | float, ...] = ()
     keep_every: int = 0
+    keep_optimizer: bool = True
     train_sample: int = 2000
     evaluate_every: int = 1
     evaluate_test: str = "epoch"

@@ -11,7 +11,7 @@ from ralr_viz.results.run import RunRecord
 
 UNTRAINED = frozenset(
     {
-        *("name", "description", "keep", "keep_every", "train_sample"),
+        *("name", "description", "keep", "keep_every", "keep_optimizer", "train_sample"),
         *("evaluate_every", "evaluate_test", "evaluate_unused"),
     }
 )
@@ -31,7 +31,13 @@ ADDED = {
     **{"label_smoothing": 0.0, "restart_epochs": 0.25, "restart_factor": 1, "cycle": 0.25, "lr_floor": 0.25},
     **{"amplify_from": 0.0, "noise_pct": 0.67, "noise_range": [0.0, 1.0], "threads": 0},
     **{"cutout": 0, "mixup": 0.0, "cutmix": 0.0, "cutmix_alpha": 1.0},
-    **{"task": "classification", "clip_norm": 0.0, "evaluate_every": 1, "warmup_steps": 0},
+    **{
+        "task": "classification",
+        "clip_norm": 0.0,
+        "evaluate_every": 1,
+        "warmup_steps": 0,
+        "keep_optimizer": True,
+    },
     **{"weights": "", "head_init": "default", "head_lr": 1.0, "input_size": 0, "crop_scale": [0.08, 1.0]},
     **{"resize": 0, "view": "centre"},
 }

@@ -146,7 +146,10 @@ class _Loop:
                 report(training.step_report(epoch, training.steps, loss, rate, record))
             if training.ranks.stopped(stop) and training.epoch < epochs:
                 self._interrupt(stop)
-        return self._lead(lambda run: run.finish(final=training.conclude()))
+        result = self._lead(lambda run: run.finish(final=training.conclude()))
+        if not training.recipe.keep_optimizer:  # now that nothing goes on from it
+            self._lead(lambda run: run.drop_optimizer())
+        return result
 
     def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         try:

@@ -263,6 +263,14 @@ class RunWriter:
         write_json(self.directory / "result.json", result)
         return result
 
+    def drop_optimizer(self) -> None:
+        """Keep of a finished training's states the weights and what is known of them, and of the last two the last."""
+        (self.checkpoints / "prev.pt").unlink(missing_ok=True)
+        for path in sorted(self.checkpoints.glob("*.pt")):
+            content = read_checkpoint(path)
+            kept = {name: content[name] for name in ("header", "history", "model")}
+            write_bytes(path, pack_checkpoint(kept | {"optimizer": None, "scheduler": None}))
+
     def close(self) -> None:
         """Give the directory free."""
         if self._watch is not None:

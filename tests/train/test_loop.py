@@ -388,3 +388,16 @@ def test_warm_run_stopped_within_the_rise_goes_on_to_the_bit(prepare, squares_ro
         assert one["lr"] == one["base_lr"] * one["factor"]
     rising = [min((s + 1) / 8, (8 / (s + 1)) ** 0.5) for s in range(5)]
     assert read_metrics(whole)[0]["base_lr"] == pytest.approx(0.05 * sum(rising) / 5)
+
+
+def test_states_of_a_finished_run_may_leave_the_optimizer_out(prepare, squares_root):
+    whole, slim = (prepare("ralr", folder=str(k), keep_every=1, keep_optimizer=k) for k in (True, False))
+    for run in (whole, slim):
+        train_run(run, squares_root, device="cpu")
+    assert_same(weights_of(slim), weights_of(whole))
+    sizes = [(run / "checkpoints" / "last.pt").stat().st_size for run in (whole, slim)]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert not (slim / "checkpoints" / "prev.pt").exists()
+    assert read_checkpoint(slim / "checkpoints" / "epoch_0002.pt")["optimizer"] is None
+    assert load_checkpoint(f"{slim}@2").epoch == 2
+    assert finished_result(slim)["status"] == "finished"
