@@ -138,6 +138,22 @@ def download_command(
     _print_dataset(dataset, as_json)
 
 
+@app.command("weights")
+def weights_command(
+    arch: Annotated[str, typer.Argument(help="Network, e.g. torchvision:resnet50.")],
+    name: Annotated[str, typer.Argument(help="Its weights, as torchvision calls them: IMAGENET1K_V1.")],
+) -> None:
+    """Download torchvision's weights to where it keeps them, and check their hash; print the file.
+
+    Example: ralr-viz data weights torchvision:resnet50 IMAGENET1K_V1
+    """
+    from ralr_viz.models import check_model
+    from ralr_viz.models.pretrained import locate_weights
+
+    check_model(arch)
+    print_line(locate_weights(arch, name, download=True)[0])
+
+
 def _describe(row: DatasetRow) -> str:
     if row.n_train is None:
         return f"damaged  {row.note}"

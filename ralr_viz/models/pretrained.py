@@ -103,7 +103,7 @@ def locate_weights(
     if not path.is_file():
         if not download:
             raise CheckpointError(
-                f"the weights `{name}` of `{arch}` are not on this machine: allow their download, or put "
+                f"the weights `{name}` of `{arch}` are not on this machine: run `ralr-viz data weights {arch} {name}`, or put "
                 f"{weights.url} at `{path}`"
             )
         _download(weights.url, path)

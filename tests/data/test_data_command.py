@@ -93,3 +93,21 @@ def test_show_progress_draws_a_bar_on_a_terminal(
     out, err = capsys.readouterr()
     assert out == ""
     assert "one" in err and "100%" in err
+
+
+def test_weights_command_fetches_what_torchvision_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from ralr_viz.cli.data import weights_command
+    from ralr_viz.errors import UnknownNameError
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(
+        torch.hub, "download_url_to_file", lambda url, path, **options: Path(path).write_bytes(b"")
+    )
+    weights_command("torchvision:resnet18", "IMAGENET1K_V1")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+    with pytest.raises(UnknownNameError, match="unknown torchvision model"):
+        weights_command("torchvision:resnet19", "IMAGENET1K_V1")

@@ -131,7 +131,7 @@ def test_load_backbone_finds_torchvisions_weights_where_it_keeps_them(
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("downloaded"))
     with pytest.raises(
         CheckpointError,
-        match="are not on this machine: allow their download, or put .*resnet18-f37072fd.pth at",
+        match="are not on this machine: run `ralr-viz data weights torchvision:resnet18 .*`, or put .*resnet18-f37072fd.pth at",
     ):
         load_backbone(model, ARCH, "IMAGENET1K_V1")
     with pytest.raises(UnknownNameError, match="did you mean `IMAGENET1K_V1`"):
