@@ -151,7 +151,7 @@ def test_curves_summary_equals_a_slow_twin() -> None:
 
 
 def test_curves_summary_agrees_with_result_json(tmp_path: Path) -> None:
-    summarise = pytest.importorskip("ralr_viz.train.run").summarise_history
+    summarise = pytest.importorskip("ralr_viz.train.summary").summarise_history
     rng = np.random.default_rng(1)
     names = ("lr", "factor", "val_loss", "val_acc", "test_acc", "train_loss_eval")
     metrics = {name: rng.uniform(0.1, 2, 9) for name in names}

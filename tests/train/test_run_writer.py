@@ -8,7 +8,8 @@ from torch import nn
 from ralr_viz.errors import InputError, RunLockedError
 from ralr_viz.results.run import load_run
 from ralr_viz.train.checkpoint import read_checkpoint
-from ralr_viz.train.run import RunWriter, best_epoch, summarise_history
+from ralr_viz.train.run import RunWriter
+from ralr_viz.train.summary import best_epoch, summarise_history
 
 
 def test_run_writer_serves_a_loop_of_ones_own(tmp_path):
