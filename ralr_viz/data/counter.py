@@ -19,7 +19,9 @@ _ROUNDS = 10
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def draw_uniforms(seed: int, epoch: int, use: str, samples: np.ndarray, block: int = 0) -> np.ndarray:
+def draw_uniforms(
+    seed: int, epoch: int, use: str, samples: np.ndarray, block: int | np.ndarray = 0
+) -> np.ndarray:
     """Four numbers for each sample.
 
     Args:
@@ -27,7 +29,7 @@ def draw_uniforms(seed: int, epoch: int, use: str, samples: np.ndarray, block: i
         epoch: 0-based index of the epoch.
         use: What they are for; other uses have other numbers.
         samples: ``(n,)`` integer, which samples, by their place in the split: 0 or more.
-        block: Which four of the sample's.
+        block: Which four of the sample's; one for all, or ``(n,)``.
 
     Returns:
         ``(n, 4)`` float64 in [0, 1), multiples of 2⁻³².

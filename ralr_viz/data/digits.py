@@ -31,7 +31,7 @@ def read_digits() -> Intake:
     return Intake(
         class_ids=tuple("0123456789"),
         class_names=tuple("0123456789"),
-        is_test=_choose_test(scans, labels),
+        is_test=choose_test(scans, labels),
         labels=labels,
         boxes=None,
         images=_upsample(scans),
@@ -39,7 +39,8 @@ def read_digits() -> Intake:
     )
 
 
-def _choose_test(scans: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def choose_test(scans: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which of ``(n, 8, 8)`` scans are test scans, ``(n,)`` bool."""
     digests = [hashlib.sha256(scan.tobytes()).digest() for scan in scans]
     is_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -133,10 +133,13 @@ def _check_statistics(dataset: Dataset, statistics: ChannelStatistics) -> Check:
 
 
 def _check_labels(dataset: Dataset, split: str, data: Split) -> Check:
-    counts = np.bincount(data.labels, minlength=dataset.num_classes)
+    labels, what = data.labels, "images"
+    if isinstance(data, PhotographSplit) and data.regions is not None and not labels.any():
+        labels, what = data.regions.labels, "boxes"  # images of objects have no class of their own
+    counts = np.bincount(labels, minlength=dataset.num_classes)
     span = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     empty = [dataset.class_ids[i] for i in np.flatnonzero(counts == 0)]
-    detail = f"{span} images a class" + (f"; none of `{empty[0]}`" if empty else "")
+    detail = f"{span} {what} a class" + (f"; none of `{empty[0]}`" if empty else "")
     return Check(dataset.name, f"labels of {split}", split == "test" or not empty, detail)
 
 

@@ -16,7 +16,7 @@ from ralr_viz.data.archive import MAX_TOTAL_BYTES
 from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.ingest import Say
 from ralr_viz.data.known import KNOWN, Download
-from ralr_viz.data.registry import DIGITS, check_absent, import_dataset, load_dataset
+from ralr_viz.data.registry import BUILT, check_absent, import_dataset, load_dataset
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.workspace import write_errors
 from ralr_viz.errors import DataError, UnknownNameError
@@ -50,7 +50,7 @@ def download_dataset(
     An archive is kept in ``root/.downloads`` (two datasets come from one); a whole one is not fetched again.
 
     Args:
-        name: A known dataset; ``digits`` needs no download and is built.
+        name: A known dataset; those of `BUILT` need no download.
         root: The data root.
         force: Replace a store of that name.
         workers: See :func:`~ralr_viz.data.registry.import_dataset`.
@@ -63,7 +63,7 @@ def download_dataset(
         DataError: The network failed or the archive is not the official one; the message has the URL.
         StorageError: The disk is full or cannot be written.
     """
-    if name == DIGITS:
+    if name in BUILT:
         return load_dataset(name, root)
     if name in KNOWN and KNOWN[name].by_hand:
         raise DataError(

@@ -50,6 +50,18 @@ _TINY_IMAGENET = Download(
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
 )
 
+_VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
+_VOC_2007 = (
+    Download(f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
+    Download(f"{_VOC}/voc2007/VOCtest_06-Nov-2007.tar", "b6e924de25625d8de591ea690078ad9f"),
+)
+_VOC_2012 = Download(f"{_VOC}/voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd")
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
 _DOGS = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 
 KNOWN: dict[str, KnownDataset] = {
@@ -93,6 +105,10 @@ KNOWN: dict[str, KnownDataset] = {
                 Download(f"{_DOGS}/lists.tar", "edbb9f16854ec66506b5f09b583e0656"),
             ),
         ),
+        KnownDataset("voc2007", VOC_CLASSES, 20, None, 5_011, 4_952, True, downloads=_VOC_2007),
+        KnownDataset("voc2012", VOC_CLASSES, 20, None, 5_717, 5_823, True, downloads=(_VOC_2012,)),
+        KnownDataset("voc0712", VOC_CLASSES, 20, None, 16_551, 4_952, True, downloads=(*_VOC_2007, _VOC_2012)),
         KnownDataset("digits", tuple("0123456789"), 10, 32, 1_352, 445),
+        KnownDataset("digit-scenes", tuple("0123456789"), 10, None, 800, 200, True),
     )
 }  # fmt: skip

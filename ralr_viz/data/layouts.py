@@ -12,6 +12,7 @@ from ralr_viz.data.official import Reading
 from ralr_viz.data.stanford_cars import has_car_folders, has_cars_lists, read_car_folders, read_cars
 from ralr_viz.data.stanford_dogs import has_dogs_layout, read_dogs
 from ralr_viz.data.tiny_imagenet import has_tiny_imagenet_layout, read_tiny_imagenet
+from ralr_viz.data.voc import has_voc_layout, read_voc
 from ralr_viz.errors import DataError, InputError
 
 _PHOTOGRAPHS = ((has_cub_layout, read_cub), (has_cars_lists, read_cars), (has_dogs_layout, read_dogs))
@@ -22,8 +23,8 @@ def read_layout(name: str, source: Source, size: int | None, reading: Reading) -
     """Read a source into an intake.
 
     Args:
-        name: Of the data set; ``tiny-imagenet-50`` is a part of its archive, and class folders are numbered as Stanford
-            Cars has them only under that name.
+        name: Of the data set; ``tiny-imagenet-50`` is a part of its archive, class folders are numbered as Stanford
+            Cars has them only under that name, and of several VOC folders one of that name is taken alone.
         source: Folder or archive.
         size: Side that images of class folders are scaled and cropped to.
         reading: How photographs are read.
@@ -40,6 +41,9 @@ def read_layout(name: str, source: Source, size: int | None, reading: Reading) -
         if has(source):
             _refuse(source, "photographs whose boxes and hash are of their own shape", size=size)
             return read(source, reading)
+    if has_voc_layout(source):
+        _refuse(source, "photographs whose boxes and hash are of their own shape", size=size)
+        return read_voc(name, source, reading)
     if name == CARS and has_car_folders(source):
         return read_car_folders(source, reading)
     if has_class_folders(source):
@@ -49,8 +53,8 @@ def read_layout(name: str, source: Source, size: int | None, reading: Reading) -
         return read_cifar(source)
     raise DataError(
         f"`{source.label}` has no layout that is known (it begins with `{source.names[0]}`): give class "
-        f"folders `train/<class>/` and `test/<class>/`, or the official archives of CIFAR, Tiny-ImageNet, CUB-200-2011, "
-        f"Stanford Cars or Stanford Dogs"
+        f"folders `train/<class>/` and `test/<class>/`, annotations as PASCAL VOC has them, or the official archives of "
+        f"CIFAR, Tiny-ImageNet, CUB-200-2011, Stanford Cars or Stanford Dogs"
     )
 
 

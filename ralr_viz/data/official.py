@@ -30,6 +30,7 @@ class Listed:
         is_test: Its split.
         corners: ``x0 y0 x1 y1`` of its boxes in pixels of the file, covering ``[x0, x1) × [y0, y1)``.
         flags: Of each box.
+        box_labels: Of each box; None where all are of the image's class.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Listed:
     is_test: bool
     corners: tuple[tuple[float, float, float, float], ...]
     flags: tuple[int, ...]
+    box_labels: tuple[int, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """What it shows: one class, or those of its boxes."""
+        return (self.label,) if self.box_labels is None else self.box_labels
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ def _check_listed(
             f"`{source.label}` lists `{lost[0]}`, which it does not hold ({len(lost):,} of {len(rows):,} images are "
             f"missing): get it again, or give its other archives by another --from"
         )
-    trained = {row.label for row in listed if not row.is_test}
+    trained = {label for row in listed if not row.is_test for label in row.classes}
     if empty := sorted(set(range(len(class_ids))) - trained):
         raise DataError(
             f"class `{class_ids[empty[0]]}` of `{source.label}` has no train images: get it again"
@@ -136,7 +143,8 @@ def _place_boxes(rows: Sequence[Listed], shapes: np.ndarray, stored: np.ndarray,
         empty += int((~proper).sum())
         scale = np.array([new_width, new_height, new_width, new_height]) / limit
         corners.append((inside * scale)[proper])
-        labels.append(np.full(int(proper.sum()), row.label))
+        classes = np.full(len(given), row.label) if row.box_labels is None else np.array(row.box_labels)
+        labels.append(classes.astype(np.int64).reshape(-1)[proper])
         flags.append(np.array(row.flags, dtype=np.uint8)[proper])
     for count, what in ((cut, "cut at the edge of the image"), (empty, "empty and left out")):
         if count:

@@ -15,28 +15,31 @@ from ralr_viz.data.ingest import Intake, Say, check_replaceable, write_store
 from ralr_viz.data.known import KNOWN, KnownDataset
 from ralr_viz.data.layouts import read_layout
 from ralr_viz.data.official import Reading
+from ralr_viz.data.scenes import read_digit_scenes
 from ralr_viz.data.sources import open_sources
 from ralr_viz.data.spool import Images, Progress
 from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store, stored_names
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 DIGITS = "digits"
+BUILT = {DIGITS: read_digits, "digit-scenes": read_digit_scenes}
+"""What needs no file: how each is made, at its first use."""
 _SIZE_RANGE = (8, 1024)
 _CAP_RANGE = (8, 8192)
 
 
 def load_dataset(name: str, root: Path) -> Dataset:
-    """Open dataset ``name`` of the data root; ``digits`` is built at its first use.
+    """Open dataset ``name`` of the data root; those of `BUILT` are made at their first use.
 
     Raises:
         UnknownNameError: Neither known nor in the root.
         DataError: Known but not in the root, or its store is damaged.
-        StorageError: ``digits`` cannot be built because the root cannot be written.
+        StorageError: One of `BUILT` cannot be made because the root cannot be written.
     """
     if is_stored(name, root):
         return read_store(root / name)
-    if name == DIGITS:
-        return read_store(write_store(read_digits(), root, DIGITS))
+    if name in BUILT:
+        return read_store(write_store(BUILT[name](), root, name))
     if name in KNOWN:
         raise DataError(f"dataset `{name}` is not in `{root}`: {how_to_get(name)}")
     raise UnknownNameError(
@@ -60,9 +63,8 @@ def import_dataset(
     """Read folders, zips or tars into the store ``root/name``, whole or not at all.
 
     The layout is recognised by its files: the official CIFAR python version, Tiny-ImageNet, CUB-200-2011, Stanford Cars
-    and Stanford Dogs, or class folders ``train/<class>/`` and ``test/<class>/`` (or ``val/``) with pictures that
-    Pillow reads. A
-    known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
+    and Stanford Dogs, PASCAL VOC and what is annotated like it, or class folders ``train/<class>/`` and
+    ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
     archive.
 
     Args:
@@ -86,8 +88,8 @@ def import_dataset(
     if workers is not None:
         worker_count(workers)  # refuses a bad number before the work
     check_absent(name, root, force)
-    if name == DIGITS:
-        raise InputError("dataset `digits` comes with scikit-learn: import yours under another name")
+    if name in BUILT:
+        raise InputError(f"dataset `{name}` comes with scikit-learn: import yours under another name")
     _check_size_options(name, size, cap)
     paths = [Path(sources)] if isinstance(sources, str | os.PathLike) else list(sources)
     with open_sources(paths) as opened:
@@ -114,7 +116,7 @@ def is_stored(name: str, root: Path) -> bool:
 
 def how_to_get(name: str) -> str:
     """What to do about a known dataset that is not in the root."""
-    if name == DIGITS:
+    if name in BUILT:
         return "built at first use"
     if name in KNOWN and KNOWN[name].by_hand:
         return f"{KNOWN[name].by_hand} of `ralr-viz data import {name}`"

@@ -72,6 +72,8 @@ class TaskRow:
 ACCURACY = Score("acc", "accuracy", "%")
 IMAGES = About(ACCURACY, "nats", "images")
 CLASSIFICATION = "classification"
+DETECTION = "detection"
+MEAN_PRECISION = Score("map50", "mAP@.5 (VOC07)", "%")
 
 TASKS = {
     row.name: row
@@ -81,6 +83,12 @@ TASKS = {
             IMAGES,
             "ralr_viz.tasks.classification.recipe:ClassificationRecipe",
             "ralr_viz.tasks.classification.task:ImageClassification",
+        ),
+        TaskRow(
+            DETECTION,
+            About(MEAN_PRECISION, "", "images"),
+            "ralr_viz.tasks.detection.recipe:DetectionRecipe",
+            "ralr_viz.tasks.detection.task:Detection",
         ),
     )
 }

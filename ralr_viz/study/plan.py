@@ -23,7 +23,7 @@ from ralr_viz.train.prepare import prepare_run
 
 # What an image costs without gradients, against one that is trained on: one pass of three.
 _EVALUATION = 1 / 3
-_DIGITS = "digits"
+_BUILT = {"digits", "digit-scenes"}  # at their first use
 
 
 class RateKey(NamedTuple):
@@ -146,7 +146,7 @@ def compute_plan(
     recipes = [entry.cell.recipe for entry in entries if not entry.done]
     wanted = {recipe.dataset for recipe in recipes if recipe.uses_store}
     missing = {}
-    for name in sorted(wanted - {_DIGITS}):
+    for name in sorted(wanted - _BUILT):
         if name not in sizes:
             missing[name] = f"run `ralr-viz data import {name} --from PATH`"
         elif not sizes[name].present:

@@ -133,6 +133,7 @@ class Task(Criterion, Protocol):
         loss_unit: Of the loss, such as ``nats``; empty where it has none.
         samples_name: What is shown and counted, such as ``images``.
         counted: What `train_loss` counts beside the loss.
+        largest_growth: How many times the first looks' mean loss a finite loss may be; more is a divergence.
     """
 
     recipe_type: ClassVar[type[Recipe]]
@@ -149,6 +150,9 @@ class Task(Criterion, Protocol):
 
     @property
     def counted(self) -> tuple[str, ...]: ...
+
+    @property
+    def largest_growth(self) -> float: ...
 
     def build(self) -> nn.Module:
         """A network with initial weights from torch's global generator, or from a file; in training mode."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -166,6 +167,8 @@ class _Loop:
     def _save(self, record: dict[str, Any] | None = None, **state: Any) -> None:
         training = self.training
         rng = training.rng_state()  # of all ranks, so outside of what rank 0 does alone
+        if math.isfinite(training.task.largest_growth):
+            state["first_loss"] = training.first_loss
 
         def write(run: RunWriter) -> None:
             if record is not None:

@@ -71,6 +71,7 @@ class Training:
         steps: Of the present epoch.
         order_seed: Seed of order and augmentation; the training seed, unless somebody sets another.
         partial: What the next epoch goes on from, where it was stopped in its midst.
+        first_loss: Mean loss up to the first look of all, against which a divergence is told; None before it.
         evaluator: What each epoch is measured on; None in ranks other than 0, whose running statistics do not count.
 
     Raises:
@@ -100,6 +101,7 @@ class Training:
         self.epoch = 0
         self.base_lrs: list[float] = []  # of the epoch's steps, where they differ
         self.partial: dict[str, Any] | None = None
+        self.first_loss: float | None = None
 
     def next_epoch(self, stop: StopSignal, report: Report | None = None) -> dict[str, Any]:
         """Together: train an epoch, or the rest of a stopped one, and measure it.
@@ -113,7 +115,7 @@ class Training:
 
         Raises:
             EpochStoppedError: ``stop`` has a signal.
-            DivergedError: The loss is NaN or infinite.
+            DivergedError: The loss is NaN, infinite, or much larger than at the beginning.
         """
         epoch = self.epoch
         plan = self.feed.plan(self.order_seed, epoch)
@@ -171,6 +173,7 @@ class Training:
                 f"({type(error).__name__}): train again with --force"
             ) from None
         self.partial = state.get("partial")
+        self.first_loss = state.get("first_loss")
 
     def step_report(
         self, epoch: int, step: int, loss: float, rate: float, record: dict[str, Any] | None = None
@@ -218,7 +221,7 @@ class Training:
                 self._stop(epoch, done, spent + time.perf_counter() - begin, before, totals)
             if look:
                 whole = self._sum_parts(totals)
-                loss = self._check_finite(epoch, whole) / float(whole.own[-1])
+                loss = self._check_loss(epoch, whole)
                 if report is not None and done < steps:
                     rate = (plan.shown(done) - plan.shown(first)) / (time.perf_counter() - begin)
                     report(self.step_report(epoch, done, loss, rate))
@@ -248,7 +251,7 @@ class Training:
             EpochStoppedError: Always, unless the loss has diverged.
         """
         whole = self._sum_parts(totals)
-        self._check_finite(epoch, whole)
+        self._check_loss(epoch, whole)
         own = totals.values.cpu()
         others = self.ranks.of_others(own)
         partial = {"step": done, "seconds": seconds, "before": before.cpu(), "totals": whole.values.cpu()}
@@ -302,17 +305,27 @@ class Training:
     def _unmeasured(self) -> dict[str, float | None]:
         return dict.fromkeys(evaluated_columns(self.task.score))
 
-    def _check_finite(self, epoch: int, totals: Totals) -> float:
-        """Sum of the losses so far.
+    def _check_loss(self, epoch: int, totals: Totals) -> float:
+        """Mean of the losses so far.
 
         Raises:
-            DivergedError: It is NaN or infinite.
+            DivergedError: It is NaN or infinite, or more than the task's growth of what it was at first.
         """
-        total = float(totals.own[0])
+        total, weight = float(totals.own[0]), float(totals.own[-1])
         if not math.isfinite(total):
-            kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
-            raise DivergedError(
-                f"the loss is not finite in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
-                f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
+            raise self._diverged(epoch, "is not finite")
+        loss = total / weight
+        if self.first_loss is None:
+            self.first_loss = loss
+        if loss > self.task.largest_growth * self.first_loss:
+            raise self._diverged(
+                epoch, f"is {loss:.3g}, {loss / self.first_loss:.3g} times the first look's,"
             )
-        return total
+        return loss
+
+    def _diverged(self, epoch: int, what: str) -> DivergedError:
+        kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
+        return DivergedError(
+            f"the loss {what} in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
+            f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
+        )

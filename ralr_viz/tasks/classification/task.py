@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class ImageClassification(Classification):
     recipe_type = ClassificationRecipe
     samples_name = "images"
     counted = ("right",)
+    largest_growth = math.inf
 
     def __init__(self, recipe: ClassificationRecipe, root: Path) -> None:
         """Open the data.

@@ -27,10 +27,12 @@ def to_centres(corners: Tensor) -> Tensor:
 
 def compute_overlap(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union (…, n, m) of corners (…, n, 4) and (…, m, 4); 0 where both are empty."""
-    a, b = first[..., :, None, :], second[..., None, :, :]
-    sides = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp_min(0)
-    shared = sides.prod(-1)
-    union = _area(a) + _area(b) - shared
+    # each coordinate by itself: pairs as a last axis take twice the time
+    ax1, ay1, ax2, ay2 = (at[..., :, None] for at in first.movedim(-1, 0).contiguous())
+    bx1, by1, bx2, by2 = (at[..., None, :] for at in second.movedim(-1, 0).contiguous())
+    wide = (torch.minimum(ax2, bx2) - torch.maximum(ax1, bx1)).clamp_min(0)
+    shared = wide * (torch.minimum(ay2, by2) - torch.maximum(ay1, by1)).clamp_min(0)
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - shared
     return shared / union.clamp_min(torch.finfo(union.dtype).tiny)
 
 
@@ -52,7 +54,3 @@ def decode_boxes(offsets: Tensor, priors: Tensor) -> Tensor:
     centre = offsets[..., :2] * CENTRE_VARIANCE * priors[..., 2:] + priors[..., :2]
     size = (offsets[..., 2:] * SIZE_VARIANCE).clamp(max=_LARGEST_GROWTH).exp() * priors[..., 2:]
     return to_corners(torch.cat([centre, size], -1))
-
-
-def _area(corners: Tensor) -> Tensor:
-    return (corners[..., 2:] - corners[..., :2]).prod(-1)

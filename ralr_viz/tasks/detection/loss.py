@@ -96,14 +96,20 @@ def multibox_loss(
     with torch.autocast(offsets.device.type, enabled=False):
         positive = targets.labels > 0
         count = positive.sum(1, keepdim=True)
+        offsets, logits = _at_least_float(offsets), _at_least_float(logits)
         if location_loss == "l1":
-            each = (offsets.float() - targets.offsets).abs().mean(-1)
+            each = (offsets - targets.offsets).abs().mean(-1)
         else:
-            each = F.smooth_l1_loss(offsets.float(), targets.offsets, reduction="none").sum(-1)
+            each = F.smooth_l1_loss(offsets, targets.offsets.to(offsets.dtype), reduction="none").sum(-1)
         # flat, since the cross-entropy of maps has no deterministic kernel on CUDA
-        entropy = F.cross_entropy(logits.float().flatten(0, 1), targets.labels.flatten(), reduction="none")
+        entropy = F.cross_entropy(logits.flatten(0, 1), targets.labels.flatten(), reduction="none")
         entropy = entropy.view_as(targets.labels)
         # a mask and no sorted values, whose gradient would be scattered; no cross-entropy is below 0
         order = entropy.detach().masked_fill(positive, -1).argsort(dim=1, descending=True, stable=True)
         counted = positive | (order.argsort(1) < ratio * count)
         return MultiboxSums((each * positive).sum(), (entropy * counted).sum(), count.sum().float())
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    """Of half precision float32; float64 as it is, in which the diagnostics of weights ask."""
+    return x if x.dtype == torch.float64 else x.float()
