@@ -72,6 +72,8 @@ class TaskRow:
 ACCURACY = Score("acc", "accuracy", "%")
 IMAGES = About(ACCURACY, "nats", "images")
 CLASSIFICATION = "classification"
+BLEU = Score("bleu", "BLEU")
+TRANSLATION = "translation"
 
 TASKS = {
     row.name: row
@@ -81,6 +83,12 @@ TASKS = {
             IMAGES,
             "ralr_viz.tasks.classification.recipe:ClassificationRecipe",
             "ralr_viz.tasks.classification.task:ImageClassification",
+        ),
+        TaskRow(
+            TRANSLATION,
+            About(BLEU, "nats", "tokens"),
+            "ralr_viz.tasks.translation.recipe:TranslationRecipe",
+            "ralr_viz.tasks.translation.task:Translation",
         ),
     )
 }
