@@ -13,7 +13,7 @@ from ralr_viz.cli.options import Data, Force, Json, Quiet
 from ralr_viz.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from ralr_viz.data import Dataset, DatasetRow
+    from ralr_viz.data import Dataset, DatasetRow, ParallelText
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -82,7 +82,7 @@ def import_command(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Folder, zip or tar: official files or class folders; repeatable, for parts of one data set.",
+            help="Folder, zip or tar: official files, class folders or parallel text; repeatable, for parts of one data set.",
         ),
     ],
     data: Data = None,
@@ -155,6 +155,10 @@ def weights_command(
 
 
 def _describe(row: DatasetRow) -> str:
+    if row.languages is not None:
+        pairs = "" if row.n_train is None else f"{row.n_train:,} + {row.n_test:,} "
+        what = f"{pairs}sentence pairs, {row.languages[0]} to {row.languages[1]}"
+        return "; ".join(filter(None, [f"{'ready' if row.present else 'absent':7}  {what}", row.note]))
     if row.n_train is None:
         return f"damaged  {row.note}"
     status = "ready" if row.present else "absent"
@@ -172,7 +176,12 @@ def _describe(row: DatasetRow) -> str:
     )
 
 
-def _print_dataset(dataset: Dataset, as_json: bool) -> None:
+def _print_dataset(dataset: Dataset | ParallelText, as_json: bool) -> None:
+    from ralr_viz.data import ParallelText
+
+    if isinstance(dataset, ParallelText):
+        _print_text(dataset, as_json)
+        return
     facts = {
         "name": dataset.name,
         "path": str(dataset.root),
@@ -194,3 +203,22 @@ def _print_dataset(dataset: Dataset, as_json: bool) -> None:
         print_line(line.format(**facts))
         for note in dataset.notes:
             print_note(f"{dataset.name}: {note}")
+
+
+def _print_text(text: ParallelText, as_json: bool) -> None:
+    facts = {
+        "name": text.name,
+        "path": str(text.root),
+        "source": text.source,
+        "target": text.target,
+        **{f"n_{split}": count for split, count in text.counts.items()},
+        "content_hash": text.content_hash,
+        "notes": text.notes,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    line = "{name}: {n_train:,} + {n_val:,} + {n_test:,} sentence pairs, {source} to {target}, in {path}"
+    print_line(line.format(**facts))
+    for note in text.notes:
+        print_note(f"{text.name}: {note}")

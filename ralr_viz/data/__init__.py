@@ -4,7 +4,8 @@ from ralr_viz.data.dataset import NO_BOX, Dataset, Split
 from ralr_viz.data.doctor import Check, doctor
 from ralr_viz.data.download import download_dataset
 from ralr_viz.data.images import read_image_files
-from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset
+from ralr_viz.data.parallel import ParallelText
+from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset, load_text
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import data_root
 from ralr_viz.data.views import View, fixed_view
@@ -14,6 +15,7 @@ __all__ = [
     "Check",
     "Dataset",
     "DatasetRow",
+    "ParallelText",
     "Progress",
     "Split",
     "View",
@@ -24,5 +26,6 @@ __all__ = [
     "import_dataset",
     "list_datasets",
     "load_dataset",
+    "load_text",
     "read_image_files",
 ]

@@ -16,6 +16,8 @@ from ralr_viz.data.archive import MAX_TOTAL_BYTES
 from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.ingest import Say
 from ralr_viz.data.known import KNOWN, Download
+from ralr_viz.data.parallel import ParallelText
+from ralr_viz.data.parallel_layouts import KNOWN_TEXTS
 from ralr_viz.data.registry import BUILT, check_absent, import_dataset, load_dataset
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.workspace import write_errors
@@ -44,7 +46,7 @@ def download_dataset(
     progress: Progress | None = None,
     say: Say | None = None,
     downloads: Mapping[str, Sequence[Download]] = DOWNLOADS,
-) -> Dataset:
+) -> Dataset | ParallelText:
     """Download the official archives of ``name`` into the data root and import them.
 
     An archive is kept in ``root/.downloads`` (two datasets come from one); a whole one is not fetched again.
@@ -68,6 +70,10 @@ def download_dataset(
     if name in KNOWN and KNOWN[name].by_hand:
         raise DataError(
             f"`{name}` cannot be downloaded, {KNOWN[name].by_hand} of `ralr-viz data import {name}`"
+        )
+    if name in KNOWN_TEXTS:
+        raise DataError(
+            f"`{name}` cannot be downloaded: {KNOWN_TEXTS[name]} of `ralr-viz data import {name}`"
         )
     if name not in downloads:
         raise UnknownNameError(

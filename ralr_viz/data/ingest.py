@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ralr_viz.data.canonical import ContentHash, add_shapes, canonical_order
+from ralr_viz.data.parallel import is_text
 from ralr_viz.data.ragged import Boxes
 from ralr_viz.data.spool import Images, Progress, Spool, offsets_of, spool_images, store_images
 from ralr_viz.data.store import (
@@ -218,5 +219,5 @@ def _publish(folder: Path, target: Path, content_hash: str, force: bool) -> Path
 
 def check_replaceable(target: Path) -> None:
     """Raise :class:`DataError` if ``target`` is there and is no store: it may be the user's own images."""
-    if target.exists() and not (target / MANIFEST).is_file():
+    if target.exists() and not (target / MANIFEST).is_file() and not is_text(target):
         raise DataError(f"`{target}` is in the way and is no dataset store: move it or choose another --data")

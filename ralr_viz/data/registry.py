@@ -14,7 +14,10 @@ from ralr_viz.data.images import worker_count
 from ralr_viz.data.ingest import Intake, Say, check_replaceable, write_store
 from ralr_viz.data.known import KNOWN, KnownDataset
 from ralr_viz.data.layouts import read_layout
+from ralr_viz.data.number_words import NUMBERS, make_numbers
 from ralr_viz.data.official import Reading
+from ralr_viz.data.parallel import ParallelText, is_text, read_text, text_names
+from ralr_viz.data.parallel_layouts import KNOWN_TEXTS, has_parallel_text, import_text
 from ralr_viz.data.scenes import read_digit_scenes
 from ralr_viz.data.sources import open_sources
 from ralr_viz.data.spool import Images, Progress
@@ -40,10 +43,34 @@ def load_dataset(name: str, root: Path) -> Dataset:
         return read_store(root / name)
     if name in BUILT:
         return read_store(write_store(BUILT[name](), root, name))
+    if is_valid_name(name) and is_text(root / name):
+        raise DataError(f"dataset `{name}` is text, not images: it is for recipes of the task translation")
     if name in KNOWN:
         raise DataError(f"dataset `{name}` is not in `{root}`: {how_to_get(name)}")
     raise UnknownNameError(
         "dataset", name, {*KNOWN, *stored_names(root)},
+        f"(in `{root}`; your own: `ralr-viz data import NAME --from PATH`)",
+    )  # fmt: skip
+
+
+def load_text(name: str, root: Path) -> ParallelText:
+    """Open the parallel text ``name`` of the data root; ``numbers`` is made at its first use.
+
+    Raises:
+        UnknownNameError: Neither known nor in the root.
+        DataError: Known but not in the root, or its store is damaged.
+        StorageError: ``numbers`` cannot be made because the root cannot be written.
+    """
+    if is_valid_name(name) and is_text(root / name):
+        return read_text(root / name)
+    if name == NUMBERS:
+        return make_numbers(root)
+    if name in KNOWN_TEXTS:
+        raise DataError(
+            f"text `{name}` is not in `{root}`: {KNOWN_TEXTS[name]} of `ralr-viz data import {name}`"
+        )
+    raise UnknownNameError(
+        "text", name, {NUMBERS, *KNOWN_TEXTS, *text_names(root)},
         f"(in `{root}`; your own: `ralr-viz data import NAME --from PATH`)",
     )  # fmt: skip
 
@@ -59,13 +86,14 @@ def import_dataset(
     workers: int | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> Dataset:
+) -> Dataset | ParallelText:
     """Read folders, zips or tars into the store ``root/name``, whole or not at all.
 
     The layout is recognised by its files: the official CIFAR python version, Tiny-ImageNet, CUB-200-2011, Stanford Cars
     and Stanford Dogs, PASCAL VOC and what is annotated like it, or class folders ``train/<class>/`` and
-    ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A known name must hold that dataset's classes; ``tiny-imagenet-50`` takes its classes out of the official
-    archive.
+    ``test/<class>/`` (or ``val/``) with pictures that Pillow reads. A known name must hold that dataset's classes;
+    ``tiny-imagenet-50`` takes its classes out of the official archive. Files ``train.en``, ``train.de``, … are parallel
+    text, see `import_text`.
 
     Args:
         name: ``[a-z0-9][a-z0-9._-]*``.
@@ -90,9 +118,13 @@ def import_dataset(
     check_absent(name, root, force)
     if name in BUILT:
         raise InputError(f"dataset `{name}` comes with scikit-learn: import yours under another name")
+    if name == NUMBERS:
+        raise InputError("text `numbers` is made by ralr-viz: import yours under another name")
     _check_size_options(name, size, cap)
     paths = [Path(sources)] if isinstance(sources, str | os.PathLike) else list(sources)
     with open_sources(paths) as opened:
+        if has_parallel_text(opened):
+            return import_text(name, opened, root, force=force)
         intake = read_layout(name, opened, size, Reading(cap, workers, progress))
         if name in KNOWN:
             _check_classes(KNOWN[name], opened, intake)
@@ -104,7 +136,7 @@ def import_dataset(
 
 def check_absent(name: str, root: Path, force: bool) -> None:
     """Raise :class:`DataError` if there is a store that must not be replaced, or a folder that is none."""
-    if not force and is_stored(name, root):
+    if not force and (is_stored(name, root) or is_text(root / name)):
         raise DataError(f"dataset `{name}` is already in `{root}`: add --force to replace it")
     check_replaceable(root / name)
 
@@ -116,8 +148,10 @@ def is_stored(name: str, root: Path) -> bool:
 
 def how_to_get(name: str) -> str:
     """What to do about a known dataset that is not in the root."""
-    if name in BUILT:
+    if name in BUILT or name == NUMBERS:
         return "built at first use"
+    if name in KNOWN_TEXTS:
+        return f"{KNOWN_TEXTS[name]} of `ralr-viz data import {name}`"
     if name in KNOWN and KNOWN[name].by_hand:
         return f"{KNOWN[name].by_hand} of `ralr-viz data import {name}`"
     return f"run `ralr-viz data download {name}` or `ralr-viz data import {name} --from PATH`"
@@ -128,7 +162,7 @@ class DatasetRow:
     """One line of ``ralr-viz data list``: a known dataset or a store in the root.
 
     ``present`` says whether there is a store; ``note`` how to get it, or what is wrong with it. ``image_size`` is None
-    of photographs, ``side_range`` their shortest and longest side.
+    of photographs, ``side_range`` their shortest and longest side; ``languages`` are set of parallel text.
     """
 
     name: str
@@ -140,14 +174,29 @@ class DatasetRow:
     boxes: bool | None
     note: str
     side_range: tuple[int, int] | None = None
+    languages: tuple[str, str] | None = None
 
 
 def list_datasets(root: Path) -> list[DatasetRow]:
     """Known datasets, then the user's own; a damaged store is a row, not an error."""
     own = [name for name in stored_names(root) if name not in KNOWN]
-    return [
+    images = [
         _stored_row(name, root) if is_stored(name, root) else _absent_row(name) for name in (*KNOWN, *own)
     ]
+    texts = dict.fromkeys((NUMBERS, *KNOWN_TEXTS, *text_names(root)))
+    return images + [_text_row(name, root) for name in texts]
+
+
+def _text_row(name: str, root: Path) -> DatasetRow:
+    languages = ("en", "nn" if name == NUMBERS else "de")
+    if not is_text(root / name):
+        return DatasetRow(name, False, None, None, None, None, None, how_to_get(name), languages=languages)
+    try:
+        text = read_text(root / name)
+    except DataError as error:
+        return DatasetRow(name, True, None, None, None, None, None, str(error))
+    counts, languages = text.counts, (text.source, text.target)
+    return DatasetRow(name, True, counts["train"], counts["test"], None, None, None, "", languages=languages)
 
 
 def _stored_row(name: str, root: Path) -> DatasetRow:

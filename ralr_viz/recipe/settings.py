@@ -136,6 +136,11 @@ class Settings:
         return frozenset(to_epoch(k, self.epochs) for k in self.keep) | frozenset(every)
 
     @property
+    def averaged_epochs(self) -> tuple[int, ...]:
+        """Kept epochs whose mean weights are scored at the end too, beside the last; none unless a task has a setting."""
+        return ()
+
+    @property
     def moves_each_step(self) -> bool:
         """Whether the base learning rate changes within an epoch."""
         return self.warmup_steps > 0

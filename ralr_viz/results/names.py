@@ -13,6 +13,7 @@ UNTRAINED = frozenset(
     {
         *("name", "description", "keep", "keep_every", "keep_optimizer", "train_sample"),
         *("evaluate_every", "evaluate_test", "evaluate_unused"),
+        *("average", "beam", "length_penalty", "decoded", "bleu"),
     }
 )
 """Settings of a recipe that leave the weights as they are."""

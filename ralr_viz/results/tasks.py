@@ -74,6 +74,8 @@ IMAGES = About(ACCURACY, "nats", "images")
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 MEAN_PRECISION = Score("map50", "mAP@.5 (VOC07)", "%")
+BLEU = Score("bleu", "BLEU")
+TRANSLATION = "translation"
 
 TASKS = {
     row.name: row
@@ -89,6 +91,12 @@ TASKS = {
             About(MEAN_PRECISION, "", "images"),
             "ralr_viz.tasks.detection.recipe:DetectionRecipe",
             "ralr_viz.tasks.detection.task:Detection",
+        ),
+        TaskRow(
+            TRANSLATION,
+            About(BLEU, "nats", "tokens"),
+            "ralr_viz.tasks.translation.recipe:TranslationRecipe",
+            "ralr_viz.tasks.translation.task:Translation",
         ),
     )
 }

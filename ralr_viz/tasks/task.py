@@ -184,6 +184,14 @@ class Task(Criterion, Protocol):
     def evaluator(self, runtime: Runtime) -> Evaluator:
         """In rank 0: the samples that each epoch is measured on."""
 
+    def judge(self, record: Mapping[str, Any], steps: int) -> str:
+        """In rank 0: why a training has failed although its loss is finite; empty where it has not.
+
+        Args:
+            record: Of the epoch that is over.
+            steps: Of an epoch.
+        """
+
     def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
         """Once, at the end: what stands in ``result.json`` under ``final``; empty for nothing."""
 

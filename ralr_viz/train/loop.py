@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import torch
+from torch import Tensor
 
 from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError
 from ralr_viz.results.columns import speed_of
@@ -21,6 +22,7 @@ from ralr_viz.runtime.device import configure, describe_environment, resolve_run
 from ralr_viz.runtime.ranks import ALONE, Ranks
 from ralr_viz.runtime.stop import StopSignal, catch_stop_signals
 from ralr_viz.tasks.opening import about_task, open_task
+from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.prepare import read_prepared_run
 from ralr_viz.train.run import RunWriter
 from ralr_viz.train.training import EpochStoppedError, Report, Training
@@ -147,10 +149,15 @@ class _Loop:
                 report(training.step_report(epoch, training.steps, loss, rate, record))
             if training.ranks.stopped(stop) and training.epoch < epochs:
                 self._interrupt(stop)
-        result = self._lead(lambda run: run.finish(final=training.conclude()))
+        result = self._lead(lambda run: run.finish(final=training.conclude(self._averaged(run))))
         if not training.recipe.keep_optimizer:  # now that nothing goes on from it
             self._lead(lambda run: run.drop_optimizer())
         return result
+
+    def _averaged(self, run: RunWriter) -> list[dict[str, Tensor]]:
+        """Weights of the epochs whose mean is scored."""
+        epochs = self.training.recipe.averaged_epochs
+        return [read_checkpoint(run.checkpoints / f"epoch_{epoch:04d}.pt")["model"] for epoch in epochs]
 
     def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
         try:

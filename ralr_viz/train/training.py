@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -115,13 +115,16 @@ class Training:
 
         Raises:
             EpochStoppedError: ``stop`` has a signal.
-            DivergedError: The loss is NaN, infinite, or much larger than at the beginning.
+            DivergedError: The loss is NaN, infinite, or much larger than at the beginning, or the task says that nothing
+                was learned.
         """
         epoch = self.epoch
         plan = self.feed.plan(self.order_seed, epoch)
         self.steps = plan.steps
         trained = self._train(epoch, plan, stop, report)
         record = self._measure(epoch, trained)
+        if failed := self.ranks.lead(lambda: self.task.judge(record, plan.steps)):
+            raise DivergedError(f"{failed}: {self._kept(epoch)}; lower --set lr or high")
         self.scheduler.step()
         self.epoch = epoch + 1
         return record
@@ -130,9 +133,14 @@ class Training:
         """Loss and score of the network as it is, as they stand in a record."""
         return self._unmeasured() | ({} if self.evaluator is None else self.evaluator(self.model))
 
-    def conclude(self) -> dict[str, Any]:
-        """What the task looks at once, at the end."""
-        return self.task.conclude(self.model, self.runtime)
+    def conclude(self, averaged: Sequence[Mapping[str, Tensor]] = ()) -> dict[str, Any]:
+        """What the task looks at once, at the end; where there are states, of their mean too, under ``averaged``."""
+        final = self.task.conclude(self.model, self.runtime)
+        if not (final and averaged):
+            return final
+        model = self.runtime.place(self.task.build())  # of its own: what training goes on with stays
+        model.load_state_dict(average_weights(averaged))
+        return final | {"averaged": self.task.conclude(model, self.runtime) | {"states": len(averaged)}}
 
     def weights(self) -> Tensor:
         """All parameters as one vector."""
@@ -313,19 +321,32 @@ class Training:
         """
         total, weight = float(totals.own[0]), float(totals.own[-1])
         if not math.isfinite(total):
-            raise self._diverged(epoch, "is not finite")
+            raise self._diverged(epoch, "the loss is not finite")
         loss = total / weight
         if self.first_loss is None:
             self.first_loss = loss
         if loss > self.task.largest_growth * self.first_loss:
             raise self._diverged(
-                epoch, f"is {loss:.3g}, {loss / self.first_loss:.3g} times the first look's,"
+                epoch, f"the loss is {loss:.3g}, {loss / self.first_loss:.3g} times the first look's,"
             )
         return loss
 
     def _diverged(self, epoch: int, what: str) -> DivergedError:
-        kept = f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
         return DivergedError(
-            f"the loss {what} in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
-            f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {kept}; lower --set lr or high"
+            f"{what} in epoch {epoch + 1} at factor {self.scheduler.factor:.3g} "
+            f"(LR {float(self.scheduler.get_last_lr()[0]):.3g}): {self._kept(epoch)}; lower --set lr or high"
         )
+
+    def _kept(self, epoch: int) -> str:
+        return f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
+
+
+def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each floating tensor over the states, summed in float64; others are the last state's."""
+    last = states[-1]
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+        if value.is_floating_point()
+        else value
+        for name, value in last.items()
+    }

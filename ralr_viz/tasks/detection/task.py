@@ -198,13 +198,13 @@ class Detection(BaseTask):
             "positives": weight,
         }
 
-    def feed(self, runtime: Runtime, ranks: Ranks) -> DetectionFeed:  # type: ignore[override]
+    def feed(self, runtime: Runtime, ranks: Ranks) -> DetectionFeed:
         """Batches of augmented training images."""
         trained = self.split()["train"]
         ranks.lead(lambda: check_batches(self.recipe, len(trained), ranks.size))
         return DetectionFeed(self, trained, runtime)
 
-    def evaluator(self, runtime: Runtime) -> DetectionEvaluator:  # type: ignore[override]
+    def evaluator(self, runtime: Runtime) -> DetectionEvaluator:
         """On the training sample, on what was held out and, where the recipe says so, on the test images."""
         places = self.split()
         places["train"] = spread(places["train"], self.recipe.train_sample)

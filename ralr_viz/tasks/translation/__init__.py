@@ -1,0 +1,1 @@
+"""Machine translation: the paper's Table 5."""
