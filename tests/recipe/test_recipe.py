@@ -32,6 +32,7 @@ SHORT = {
         "stanford-cars": "cars",
         "stanford-dogs": "dogs",
         "efficientnet_lite0": "lite0",
+        "voc0712": "voc",
     },
 }
 IMAGES = [n for n in recipe_names() if classifies(load_recipe(n).to_dict())]

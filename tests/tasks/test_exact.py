@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ralr_viz.tasks import Classification, task
+from ralr_viz.tasks.classification.loss import Classification
+from ralr_viz.tasks.own import task
 from ralr_viz.tasks.exact import exact
 
 
