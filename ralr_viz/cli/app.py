@@ -107,7 +107,6 @@ _BAD_INPUT = {
 
 
 _LIBRARY = re.compile(r"([\w.+-]+\.so[\w.]*): ")
-_NOT_DETERMINISTIC = re.compile(r"(\w+) does not have a deterministic implementation")
 _NO_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -163,12 +162,6 @@ def _fail_system(error: MemoryError | ImportError | OSError | RuntimeError | Sys
             what = f"load `{library[1]}`" if library else "start"
             return _fail(f"too little memory to {what}: raise the limit (`ulimit -v`) or free some", 1)
         return _fail(f"out of memory: {_memory_remedy()}", 1)
-    if kernel := _NOT_DETERMINISTIC.search(str(error)):  # such as adaptive pooling to more than one position
-        return _fail(
-            f"`{kernel[1]}`, which this network needs, has no deterministic kernel on this device: leave out "
-            "--deterministic, or take another network",
-            1,
-        )
     if isinstance(
         error, OSError
     ):  # a name that is too long, a folder that may not be read, a disk that is gone

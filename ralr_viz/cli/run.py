@@ -20,7 +20,7 @@ def run(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Prepared run directory.")],
     data: options.Data = None,
     allow: options.Allow = None,
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
     device: options.Device = "auto",
     as_json: Annotated[

@@ -85,7 +85,7 @@ def plan(
     runs: Runs = Path("runs"),
     data: options.Data = None,
     device: options.Device = "auto",
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
     as_json: options.Json = False,
 ) -> None:
@@ -142,7 +142,7 @@ def run(
     runs: Runs = Path("runs"),
     data: options.Data = None,
     device: options.Device = "auto",
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -189,7 +189,7 @@ def commands(
     runs: Runs = Path("runs"),
     data: options.Data = None,
     device: options.Device = "auto",
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
 ) -> None:
     """Print one `ralr-viz run DIR` a line for each run that nobody has done or does, as for a SLURM array.
@@ -205,7 +205,7 @@ def commands(
     wanted_runs = {entry.directory for entry in plan.entries if entry.state.status in wanted}
     passed = ["--data", str(data.resolve())] if data is not None else []
     passed += ["--device", device] if device != "auto" else []
-    passed += ["--deterministic"] * deterministic + ["--compile"] * compile
+    passed += ["--fast"] * (not deterministic) + ["--compile"] * compile
     passed += [word for named in allowed_code() for word in ("--allow", named)]
     for directory in prepare_plan(plan):
         if directory in wanted_runs:

@@ -14,6 +14,7 @@ import typer
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_json, print_line, print_note
 from ralr_viz.errors import DivergedError, InterruptedRunError, StorageError
+from ralr_viz.nouns.fork import DETERMINISTIC
 
 if TYPE_CHECKING:
     from ralr_viz.runtime.ranks import Ranks
@@ -37,7 +38,7 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run dir
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an unfinished run; starts afresh where there is none.")
 ]
-Deterministic = Annotated[bool, typer.Option("--deterministic", help="Only deterministic kernels on CUDA.")]
+Deterministic = Annotated[bool, typer.Option("--deterministic/--fast", help=DETERMINISTIC.help)]
 Compile = Annotated[
     bool, typer.Option("--compile", help="torch.compile the network: slower start, faster epochs.")
 ]
@@ -67,7 +68,7 @@ def train(
     runs: Runs = Path("runs"),
     data: options.Data = None,
     resume: Resume = False,
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -95,7 +96,7 @@ def pair(
     runs: Runs = Path("runs"),
     data: options.Data = None,
     resume: Resume = False,
-    deterministic: Deterministic = False,
+    deterministic: Deterministic = True,
     compile: Compile = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",

@@ -24,7 +24,12 @@ PROBE_IMAGES = Option(
     least=0,
     metavar="N",
 )
-DETERMINISTIC = Option("deterministic", False, "Only deterministic kernels on CUDA.")
+DETERMINISTIC = Option(
+    "deterministic",
+    True,
+    "On CUDA only deterministic kernels, so that arms are bit-identical until an amplification, or any.",
+    flag="--deterministic/--fast",
+)
 COMPILE = Option("compile", False, "With `torch.compile`, as the run was trained.")
 
 SPEC = Spec(

@@ -31,7 +31,7 @@ class Runtime:
         device: CPU, CUDA or MPS.
         precision: ``fp32``, IEEE's on every device; ``tf32``, the same with products in TF32; or ``bf16`` for
             autocast.
-        deterministic: CUDA kernels restricted to deterministic ones; the CPU's are.
+        deterministic: CUDA kernels restricted to deterministic ones. False elsewhere: the CPU's are.
         compile: Whether the training step's network goes through `torch.compile`.
         threads: CPU threads of torch; 0 leaves them as they are.
     """
@@ -82,7 +82,7 @@ def resolve_runtime(
     compile: bool = False,
     threads: int = 0,
 ) -> Runtime:
-    """Runtime for ``--device`` and ``--precision``.
+    """Runtime for ``--device`` and ``--precision``; ``deterministic`` is a wish that counts on CUDA.
 
     Raises:
         InputError: The device is not there, or an unknown name.
@@ -101,7 +101,7 @@ def resolve_runtime(
         raise InputError(
             "`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out"
         )
-    return Runtime(where, precision, deterministic, compile, threads)
+    return Runtime(where, precision, deterministic and where.type == "cuda", compile, threads)
 
 
 def configure(runtime: Runtime) -> None:

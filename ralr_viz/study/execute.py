@@ -64,7 +64,7 @@ class ExecuteOptions:
 
     data: Path | None = None
     device: str = "auto"
-    deterministic: bool = False
+    deterministic: bool = True
     compile: bool = False
     allow: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -276,7 +276,7 @@ def _command(directory: Path, options: ExecuteOptions) -> list[str]:
     command = [sys.executable, "-X", "faulthandler", "-m", "ralr_viz", "run", str(directory)]
     command += ["--json", "--stop-at-eof", "--quiet", "--device", options.device]
     command += ["--data", str(options.data)] if options.data is not None else []
-    command += ["--deterministic"] if options.deterministic else []
+    command += [] if options.deterministic else ["--fast"]
     command += ["--compile"] if options.compile else []
     command += [word for named in options.allow for word in ("--allow", named)]
     return command

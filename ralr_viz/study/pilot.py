@@ -11,6 +11,7 @@ import torch
 from ralr_viz.recipe import Recipe
 from ralr_viz.results.columns import speed_of
 from ralr_viz.runtime.device import Runtime, configured, resolve_runtime
+from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.study.plan import Rate
 from ralr_viz.tasks.opening import open_task
@@ -37,7 +38,7 @@ def measure_rate(
     data_root: Path,
     *,
     device: str = "auto",
-    deterministic: bool = False,
+    deterministic: bool = True,
     compile: bool = False,
 ) -> Rate:
     """Train a few steps and forget them.
@@ -53,7 +54,8 @@ def measure_rate(
     runtime = resolve_runtime(
         device, recipe.precision, deterministic=deterministic, compile=compile, threads=recipe.threads
     )
-    with configured(runtime):
+    remedy = f"at `batch` = {recipe.batch}: lower it by --set batch"
+    with named_faults(runtime.device, remedy), configured(runtime):
         return _measure(recipe, data_root, runtime)
 
 

@@ -17,6 +17,7 @@ from ralr_viz.foreign import one_line
 from ralr_viz.own_code import names_code
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.document import parse_json
+from ralr_viz.results.environment import comparable
 from ralr_viz.results.of_loss import describe_score
 from ralr_viz.results.run import read_about
 from ralr_viz.results.study import COMPARISON, METRICS, NOT_PLANNED, SUMMARY, StudyResult
@@ -142,10 +143,11 @@ class Conditions:
             found = parse_json((directory / "env.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             found = None
+        found = comparable(found) if isinstance(found, dict) else {}
         for name in _ENVIRONMENT:
             # what was trained before there was a choice was trained by one process
             missing = 1 if name == "world_size" else None
-            value = found.get(name, missing) if isinstance(found, dict) else None
+            value = found.get(name, missing) if found else None
             self._add(name, value if isinstance(value, str | int | float) else "unknown")
 
     def distinct(self) -> dict[str, tuple[Any, ...]]:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import torch
 from torch import Tensor
 
-from ralr_viz.errors import DivergedError, InterruptedRunError, RalrVizError
+from ralr_viz.errors import DivergedError, InterruptedRunError
 from ralr_viz.results.columns import speed_of
 from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
+from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.ranks import ALONE, Ranks
 from ralr_viz.runtime.stop import StopSignal, catch_stop_signals
 from ralr_viz.tasks.opening import about_task, open_task
@@ -35,7 +35,7 @@ def train_run(
     data_root: Path,
     *,
     device: str = "auto",
-    deterministic: bool = False,
+    deterministic: bool = True,
     compile: bool = False,
     report: Report | None = None,
     note: Callable[[str], object] | None = None,
@@ -99,14 +99,10 @@ def train_run(
                 note(line)
         if restored is not None:  # another machine's "auto" must not change the arithmetic midway
             runtime = dataclasses.replace(runtime, precision=restored["header"]["precision"])
-        try:
+        remedy = "lower it by --set batch, then train anew, or --resume on a larger device"
+        with named_faults(runtime.device, f"at `batch` = {recipe.batch}: {remedy}"):
             training = Training(task, method, seed, runtime, ranks)
             return _Loop(run, training, restored, directory).run_epochs(stop, report)
-        except torch.OutOfMemoryError:
-            raise RalrVizError(
-                f"{runtime.device} is out of memory at `batch` = {recipe.batch}: lower it by --set batch, "
-                "then train anew, or --resume on a larger device"
-            ) from None
 
 
 @contextlib.contextmanager

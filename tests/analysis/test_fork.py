@@ -141,6 +141,9 @@ def test_a_changed_run_is_not_called_reproduced(trained, squares_root, tmp_path)
     assert result.reproduction == "differs"
     assert "`val_loss` of epoch 3" in result.reproduction_note
     env = json.loads((copy / "env.json").read_text())
+    assert env["deterministic"] is False  # as before there was the choice, on the CPU
+    (copy / "env.json").write_text(json.dumps(env | {"deterministic": True}))  # of --deterministic then
+    assert compute_fork(f"{copy}@1", squares_root, **options).reproduction == "differs"
     (copy / "env.json").write_text(json.dumps(env | {"threads": 77, "compile": True}))
     result = compute_fork(f"{copy}@1", squares_root, **options)
     assert result.reproduction == "not comparable"

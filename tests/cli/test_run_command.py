@@ -7,9 +7,9 @@ import pytest
 
 from ralr_viz.cli.app import main
 from ralr_viz.errors import InterruptedRunError, StorageError
+from ralr_viz.runtime import stop
 from ralr_viz.study.attempt import read_attempts
 from ralr_viz.study.state import run_state
-from ralr_viz.runtime import stop
 from ralr_viz.train import loop
 from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.prepare import prepare_run

@@ -99,6 +99,8 @@ def test_study_commands_prints_a_line_for_each_run_that_is_not_done(cli, study, 
     (directory / "result.json").write_text('{"status": "finished"}')
     again = cli("study", "commands", study, *options, "--compile", "--device", "cpu").succeeded()
     assert again.lines == [f"{lines[1]} --device cpu --compile"]
+    fast = cli("study", "commands", study, *options, "--fast").succeeded()
+    assert fast.lines == [f"{lines[1]} --fast"]
     assert again.err == "left out: 1 finished\n"
 
 

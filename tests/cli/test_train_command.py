@@ -295,3 +295,19 @@ def test_ctrl_c_saves_and_exits_130(recipe_file, squares_root, tmp_path, cli):
     (saved,) = tmp_path.rglob("last.pt")
     assert cli("eval", "--ckpt", saved, "--data", squares_root, "--json").succeeded()
     cli(*command, "-q").failed(2, "holds an unfinished run: pass --resume")
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"), [((), True), (("--fast",), False), (("--deterministic",), True)]
+)
+def test_what_trains_is_deterministic_unless_fast(train, monkeypatch, option, expected):
+    asked = []
+
+    def note(*_, deterministic=True, **__):
+        asked.append(deterministic)
+        return {"status": "finished"}
+
+    monkeypatch.setattr("ralr_viz.train.loop.train_run", note)
+    train(*option).succeeded()
+    train(*option, command="pair").succeeded()
+    assert asked == [expected] * 3

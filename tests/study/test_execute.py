@@ -442,8 +442,8 @@ def test_command_is_run_with_the_options(tmp_path):
     plain = execute._command(tmp_path, ExecuteOptions())
     assert plain[1:5] == ["-X", "faulthandler", "-m", "ralr_viz"]
     assert plain[5:] == ["run", str(tmp_path), "--json", "--stop-at-eof", "--quiet", "--device", "auto"]
-    full = execute._command(tmp_path, ExecuteOptions(tmp_path / "data", "cuda", True, True))
-    assert full[11:] == ["cuda", "--data", str(tmp_path / "data"), "--deterministic", "--compile"]
+    full = execute._command(tmp_path, ExecuteOptions(tmp_path / "data", "cuda", False, True))
+    assert full[11:] == ["cuda", "--data", str(tmp_path / "data"), "--fast", "--compile"]
 
 
 def test_importing_the_engine_loads_no_torch():

@@ -175,6 +175,14 @@ def test_compute_study_tells_in_what_the_runs_differ(runs):
     assert found["epochs"] == (24, 30)
 
 
+def test_compute_study_calls_runs_of_the_cpu_alike_whatever_kernels_were_asked_for(runs):
+    study, folder, values = runs
+    for seed, asked in enumerate((False, True)):
+        directory = study.directory(folder, study.cells[0], seed)
+        _write(directory, values[0, seed], 24, {"device": "cpu", "deterministic": asked})
+    assert True not in compute_study(study, folder).conditions["deterministic"]
+
+
 def test_compute_study_notes_a_run_of_another_length(runs):
     study, folder, values = runs
     _write(study.directory(folder, study.cells[0], 1), values[0, 1], 12)

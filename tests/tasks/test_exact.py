@@ -9,8 +9,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ralr_viz.tasks.classification.loss import Classification
-from ralr_viz.tasks.own import task
 from ralr_viz.tasks.exact import exact
+from ralr_viz.tasks.own import task
 
 
 def test_exact_keeps_device_and_graph(device: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ralr_viz._version import __version__
 from ralr_viz.analysis.fork.branch import Branch, BranchOutcome
@@ -17,7 +16,7 @@ from ralr_viz.analysis.fork.branches import make_folder, train_all
 from ralr_viz.analysis.fork.point import ForkPoint, ForkState, open_state
 from ralr_viz.analysis.fork.reproduction import SETTINGS, compare_with_run, recorded_epochs
 from ralr_viz.comparison import Progress
-from ralr_viz.errors import InputError, RalrVizError
+from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import fork as options
 from ralr_viz.recipe.rules import HIGHEST_FACTOR
@@ -25,6 +24,7 @@ from ralr_viz.results.fork import CURVES, ForkResult
 from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.tasks import Score
 from ralr_viz.runtime.device import configured, describe_environment, resolve_runtime
+from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.tasks.opening import about_task
 from ralr_viz.train.training import Training
@@ -93,25 +93,21 @@ def compute_fork(
         branches.append(twin)
     if work is not None:
         make_folder(work)
-    try:
-        with configured(runtime), catch_stop_signals() as stop:
-            training = Training(task, point.method, point.seed, runtime)
-            start, base_lr = _look_at_start(training, point, total)
-            probe = BranchProbe(training, point.state["model"], probe_images) if probe_images else None
-            key = {
-                "checkpoint": point.sha256,
-                "data": content_hash,
-                "environment": environment,
-                "probe": probe.settings if probe else None,
-            }
-            if "products" in runtime.key:
-                key["products"] = runtime.key["products"]
-            outcomes = train_all(training, point, branches, probe, work, key, stop, progress)
-            start_sharpness = probe.sharpness(point.state["model"]) if probe else math.nan
-    except torch.OutOfMemoryError:
-        raise RalrVizError(
-            f"{runtime.device} is out of memory at `batch` = {point.recipe.batch}: choose a larger --device"
-        ) from None
+    remedy = f"at `batch` = {point.recipe.batch}: choose a larger --device"
+    with named_faults(runtime.device, remedy), configured(runtime), catch_stop_signals() as stop:
+        training = Training(task, point.method, point.seed, runtime)
+        start, base_lr = _look_at_start(training, point, total)
+        probe = BranchProbe(training, point.state["model"], probe_images) if probe_images else None
+        key = {
+            "checkpoint": point.sha256,
+            "data": content_hash,
+            "environment": environment,
+            "probe": probe.settings if probe else None,
+        }
+        if "products" in runtime.key:
+            key["products"] = runtime.key["products"]
+        outcomes = train_all(training, point, branches, probe, work, key, stop, progress)
+        start_sharpness = probe.sharpness(point.state["model"]) if probe else math.nan
     reproduction = compare_with_run(
         outcomes[branches.index(twin)] if twin else outcomes[0], recorded, directory, environment
     )

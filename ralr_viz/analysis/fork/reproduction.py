@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ralr_viz.analysis.fork.branch import BranchOutcome, digest_state
 from ralr_viz.errors import InputError
 from ralr_viz.results.columns import TIMES
+from ralr_viz.results.environment import comparable, on_cuda
 from ralr_viz.results.run import load_run
 from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
 
@@ -99,13 +100,14 @@ def _find_difference(
 
 def _changed_settings(directory: Path, environment: Mapping[str, Any]) -> str:
     """``threads 1, not 2, …``; empty where all that is known agrees."""
-    before = load_run(directory).env
-    if before is None:
+    recorded = load_run(directory).env
+    if recorded is None:
         return "env.json is missing"
+    before, environment = comparable(recorded), comparable(environment)
     changed = [
         f"{name} {environment[name]}, not {before[name]}"
         for name in SETTINGS
         if name in before and before[name] != environment[name]
     ]
-    cuda = environment["device"] not in ("cpu", "mps") and not environment["deterministic"]
-    return ", ".join(changed + ["CUDA without --deterministic"] * cuda)
+    fast = on_cuda(environment) and not environment["deterministic"]
+    return ", ".join(changed + ["CUDA with --fast"] * fast)
