@@ -107,6 +107,16 @@ def test_run_needs_what_it_names_on_its_own_command_line(here, cli):
     assert load_run(run).status == "finished"
 
 
+def test_code_that_is_not_there_is_one_line(here, cli):
+    set_to = ("--set", "dataset=points", "--set", "model=my.module:net", "--set", "optimizer=sgd")
+    (here / "images.toml").write_text(RECIPE.split("clip_norm")[0].replace('task = "line_task:Line"', ""))
+    cli("train", "images.toml", "--method", "ralr", *set_to, "--data", here).failed(2, "`points`")
+    cli("train", "line.toml", "--method", "ralr", "--set", "task=my.module:Task").failed(
+        2, "`my.module:Task` cannot be imported: ModuleNotFoundError"
+    )
+    assert not (here / "runs").exists()
+
+
 def test_names_that_are_set_on_the_command_line_are_allowed(here, cli):
     (here / "plain.toml").write_text(RECIPE.replace('"torch.optim:AdamW"', '"sgd"'))
     done = cli(
