@@ -16,8 +16,11 @@ from hypothesis import settings
 from PIL import Image
 
 from ralr_viz.data import import_dataset
+from ralr_viz.data.ingest import Intake, write_store
+from ralr_viz.data.ragged import DIFFICULT, join_boxes
 from ralr_viz.recipe import Recipe
 from ralr_viz.tasks.classification.recipe import ClassificationRecipe
+from ralr_viz.tasks.detection.recipe import DetectionRecipe
 
 # A deadline of 200 ms says how busy the machine is, not whether the code is right.
 settings.register_profile("ralr-viz", deadline=None)
@@ -131,6 +134,50 @@ def make_recipe() -> Callable[..., Recipe]:
             "name": "squares-resnet20",
         }
         return ClassificationRecipe(**(values | changes))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def blobs_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root with ``blobs``: 26 training and 10 test images of 40 × 48 with one to three squares of two colours.
+
+    The first training and test image have no object, and the last square of some test images is difficult.
+    """
+    rng, images, corners, labels, flags = np.random.default_rng(3), [], [], [], []
+    is_test = np.arange(36) >= 26
+    for i in range(len(is_test)):
+        image = rng.integers(60, 120, (40, 48, 3), dtype=np.uint8)
+        found = []
+        for left in (1, 17, 33)[: 0 if i in (0, 26) else 1 + i % 3]:
+            label, side = int(rng.integers(2)), int(rng.integers(8, 15))
+            top = int(rng.integers(0, 40 - side))
+            image[top : top + side, left : left + side] = [(230, 40, 40), (40, 60, 230)][label]
+            found.append(((left, top, left + side, top + side), label))
+        images.append(image)
+        corners.append(np.array([box for box, _ in found], dtype=np.float64).reshape(-1, 4))
+        labels.append(np.array([label for _, label in found], dtype=np.int64))
+        flags.append(np.array([DIFFICULT * (is_test[i] and j == 2) for j in range(len(found))], np.uint8))
+    intake = Intake(
+        ("blue", "red")[::-1], ("blue", "red")[::-1], is_test, np.zeros(len(is_test), np.int64),
+        join_boxes(corners, labels, flags), iter([images]),
+    )  # fmt: skip
+    root = tmp_path_factory.mktemp("blobs")
+    write_store(intake, root, "blobs")
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_detector() -> Callable[..., Recipe]:
+    """``make_detector(epochs=3, …)``: the small SSD at 32 pixels on ``blobs`` in fp32."""
+
+    def make(**changes: object) -> Recipe:
+        values: dict[str, object] = {
+            "task": "detection", "dataset": "blobs", "model": "ssd-small", "epochs": 4, "batch": 8, "lr": 0.01,
+            "momentum": 0.9, "weight_decay": 5e-4, "clip_norm": 5.0, "precision": "fp32", "threads": 1, "size": 32,
+            "bias_lr": 2.0, "loc_loss": "smooth_l1", "expand": 1.5, "drop_last": True, "name": "blobs-ssd",
+        }  # fmt: skip
+        return DetectionRecipe(**(values | changes))  # type: ignore[arg-type]
 
     return make
 

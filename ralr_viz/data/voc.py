@@ -119,7 +119,7 @@ def _read_members(source: Source, folders: Sequence[str]) -> list[_Member]:
     texts = read_lists(source, [path for path in paths.values() if path in there])
     lists = {key: _read_list(texts[path]) for key, path in paths.items() if path in texts}
     tested = any(kind == "test" for _, kind in lists)
-    members = []
+    members, seen = list[_Member](), set[str]()
     for folder in folders:
         images = _index(source, f"{folder}JPEGImages/")
         annotations = _index(source, f"{folder}Annotations/")
@@ -130,6 +130,11 @@ def _read_members(source: Source, folders: Sequence[str]) -> list[_Member]:
                         f"`{source.label}` has no annotation of `{one_line(image)}`, which `{paths[folder, kind]}` lists: "
                         "get it again, or give its other archives by another --from"
                     )
+                if annotations[image] in seen:
+                    raise DataError(
+                        f"`{source.label}` lists `{one_line(image)}` twice: take it from one of its lists"
+                    )
+                seen.add(annotations[image])
                 found = images.get(image, f"{folder}JPEGImages/{image}.jpg")
                 members.append(_Member(found, annotations[image], is_test))
     if not members:
