@@ -51,7 +51,11 @@ Data = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[
-    str, typer.Option("--precision", help="auto, fp32 or bf16 (autocast); analyses on CUDA also tf32.")
+    str,
+    typer.Option(
+        "--precision",
+        help="auto, fp32 or bf16 (autocast); analyses on CUDA also tf32, training also fp16 (its loss is scaled).",
+    ),
 ]
 Checkpoints = Annotated[
     list[str],

@@ -204,6 +204,8 @@ def compare(
     Example:
         >>> pair = compare({"SGD": "runs/R/baseline/seed0", "RALR": "runs/R/ralr/seed0"}, limit=1000)  # doctest: +SKIP
     """
+    if precision == "fp16":
+        raise InputError("`--precision fp16` is of training, whose loss is scaled: take fp32 or auto")
     runtime = resolve_runtime(device, precision)  # refuse early what is not there
     if not networks:
         raise InputError("`networks` is empty: a comparison needs one network or more")

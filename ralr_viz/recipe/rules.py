@@ -15,7 +15,7 @@ from ralr_viz.recipe.values import coerce_value, shorten
 OPTIMIZERS = ("sgd", "adam", "adagrad")
 _OPTIMIZER = f"one of {', '.join(OPTIMIZERS)}, or package.module:Class"
 SCHEDULES = ("multistep", "cosine", "constant", "sgdr", "cyclical", "onecycle", "inverse_sqrt")
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DRAWS = ("uniform", "integer")
 EVALUATE_TEST, EVALUATE_UNUSED = ("epoch", "end"), ("never", "end")
 

@@ -58,7 +58,7 @@ class Settings:
         split_seed: Seed of both selections; the same for all training seeds, so that they are comparable.
         drop_last: Leave out the last, smaller batch of an epoch.
         clip_norm: Largest norm of a step's gradient, which is scaled down to it; 0 for no bound.
-        precision: ``auto``, ``fp32`` or ``bf16`` (autocast).
+        precision: ``auto``, ``fp32``, ``bf16`` (autocast) or ``fp16`` (the same, with the loss scaled).
         threads: CPU threads of torch, on which the last bits of a training depend; 0 leaves them to the caller.
         keep: Epochs whose checkpoint is kept; ``keep_every`` keeps each n-th.
         keep_optimizer: Whether the states of a finished training keep the optimizer's, from which `fork` goes on; without

@@ -20,7 +20,8 @@ from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.runtime.arithmetic import fp32_products, set_fp32_products
 from ralr_viz.runtime.ranks import ALONE, Ranks
 
-_PRECISIONS = ("auto", "fp32", "tf32", "bf16")
+_PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Runtime:
 
     Attributes:
         device: CPU, CUDA or MPS.
-        precision: ``fp32``, IEEE's on every device; ``tf32``, the same with products in TF32; or ``bf16`` for
-            autocast.
+        precision: ``fp32``, IEEE's on every device; ``tf32``, the same with products in TF32; or ``bf16`` or ``fp16``
+            for autocast, of which the latter is of training, with its loss scaled.
         deterministic: CUDA kernels restricted to deterministic ones. False elsewhere: the CPU's are.
         compile: Whether the training step's network goes through `torch.compile`.
         threads: CPU threads of torch; 0 leaves them as they are.
@@ -71,7 +72,8 @@ class Runtime:
 
     def autocast(self) -> torch.autocast:
         """Context of a forward pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        half = _HALVES.get(self.precision)
+        return torch.autocast(self.device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def resolve_runtime(
@@ -95,6 +97,8 @@ def resolve_runtime(
             f"`--precision tf32` needs a CUDA device of compute capability 8.0 or more, not {where.type}: "
             "take fp32 or auto"
         )
+    if precision == "fp16" and where.type == "mps":
+        raise InputError("`--precision fp16` is not tried on mps: take fp32")
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(where) else "fp32"
     if compile and where.type == "cpu" and not any(map(shutil.which, _compilers())):

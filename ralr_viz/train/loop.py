@@ -72,8 +72,9 @@ def train_run(
         threads=recipe.threads,
     )
     # ranks on unlike hardware: "auto" is what all of them can do
-    precision = "bf16" if ranks.every(runtime.precision == "bf16") else "fp32"
-    runtime = dataclasses.replace(runtime, precision=precision)
+    shared = ranks.every(runtime.precision == "bf16")
+    if recipe.precision == "auto":
+        runtime = dataclasses.replace(runtime, precision="bf16" if shared else "fp32")
     configure(runtime)
     header = {**facts, "precision": runtime.precision}
     if ranks.size > 1:
@@ -169,14 +170,16 @@ class _Loop:
 
     def _save(self, record: dict[str, Any] | None = None, **state: Any) -> None:
         training = self.training
-        rng = training.rng_state()  # of all ranks, so outside of what rank 0 does alone
+        state["rng"] = training.rng_state()  # of all ranks, so outside of what rank 0 does alone
         if math.isfinite(training.task.largest_growth):
             state["first_loss"] = training.first_loss
+        if training.loss_scale.enabled:
+            state["loss_scale"] = training.loss_scale.state_dict()
 
         def write(run: RunWriter) -> None:
             if record is not None:
                 run.log(**record)
-            run.save(training.model, training.optimizer, training.scheduler, rng=rng, **state)
+            run.save(training.model, training.optimizer, training.scheduler, **state)
             if record is not None:
                 run.say(_log_line(record))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.batches import Batch
 from ralr_viz.tasks.task import Part, Task
+from ralr_viz.train.loss_scale import UNSCALED, LossScale
 
 
 class Totals:
@@ -68,6 +69,7 @@ def train_step(
     totals: Totals,
     runtime: Runtime,
     clip: float = 0.0,
+    scale: LossScale = UNSCALED,
 ) -> None:
     """One optimizer step on the mean loss; nothing in it waits for the device.
 
@@ -79,6 +81,7 @@ def train_step(
         totals: Of the epoch, to which the step is added.
         runtime: Where and in which precision.
         clip: Largest norm of the gradient; 0 for no bound.
+        scale: Of the loss, in fp16.
     """
     parts = []
     for batch, share, last in zip(batches, _shares(task, batches), _is_last(batches), strict=True):
@@ -86,15 +89,16 @@ def train_step(
         quiet = contextlib.nullcontext() if last else getattr(network, "no_sync", contextlib.nullcontext)()
         with quiet:
             part = task.train_loss(network, batch, runtime)
-            (part.mean if share is None else part.mean * share).backward()
+            scale.scale(part.mean if share is None else part.mean * share).backward()
         parts.append(part)
+    scale.unscale(optimizer)
     with torch.no_grad():
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        totals.add(parts, norm, clip)
+        totals.add(parts, scale.count(norm), clip)
         if clip:
             nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-    optimizer.step()
+    scale.step(optimizer)
     optimizer.zero_grad(set_to_none=True)
 
 

@@ -20,6 +20,7 @@ from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
 from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.tasks.task import Plan, Task
+from ralr_viz.train.loss_scale import LossScale
 from ralr_viz.train.optim import build_optimizer, build_scheduler
 from ralr_viz.train.step import Totals, train_step
 
@@ -65,7 +66,7 @@ class Training:
             and call the methods marked *together*.
 
     Attributes:
-        model, optimizer, scheduler: As after ``epoch`` epochs.
+        model, optimizer, scheduler, loss_scale: As after ``epoch`` epochs.
         network: What is trained: the model, or its replica of torch's DistributedDataParallel.
         epoch: Number of finished epochs.
         steps: Of the present epoch.
@@ -98,6 +99,8 @@ class Training:
         self.initial = self.weights()
         self.optimizer = build_optimizer(recipe, task.parameter_groups(self.model), runtime.device)
         self.scheduler = build_scheduler(recipe, method, seed, self.optimizer, self.steps)
+        self.loss_scale = LossScale(runtime.precision, runtime.device)
+        self.loss_scale.prepare(self.optimizer)
         self.epoch = 0
         self.base_lrs: list[float] = []  # of the epoch's steps, where they differ
         self.partial: dict[str, Any] | None = None
@@ -167,6 +170,7 @@ class Training:
             # copied: torch would train on the caller's own momentum buffers
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
             self.scheduler.load_state_dict(state["scheduler"])
+            self.loss_scale.load_state_dict(state.get("loss_scale", {}))
             self.epoch = int(state["header"]["epoch"])
             streams = [state["rng"], *state["rng"].get("other_ranks", ())]
             if self.ranks.rank < len(streams):
@@ -218,8 +222,9 @@ class Training:
             done = step + 1
             batches = self.feed.load(plan, step, self.ranks)
             train_step(
-                self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm
-            )
+                self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm,
+                self.loss_scale,
+            )  # fmt: skip
             if self.recipe.moves_each_step:
                 self.base_lrs.append(self.scheduler.base_lr[0])
                 if done < steps:
@@ -241,12 +246,14 @@ class Training:
             whole.own.tolist(),
             whole.values[-3:].tolist(),
         )
+        skipped = float(self.loss_scale.skipped)
         clipping = {"grad_norm_max": largest, "clipped_steps": clipped} if self.recipe.clip_norm else {}
         return {
             "train_loss": loss_sum / weight,
             **self.task.record(counts, weight),
-            "grad_norm": norm_sum / plan.steps,
+            "grad_norm": norm_sum / max(plan.steps - skipped, 1),
             **clipping,
+            **({"skipped_steps": skipped} if self.loss_scale.enabled else {}),
             "step_length": float((self.weights() - before).norm()),
             "seconds": seconds,
             speed_column(self.task.samples_name): plan.shown(plan.steps) / seconds,
@@ -265,12 +272,15 @@ class Training:
         partial = {"step": done, "seconds": seconds, "before": before.cpu(), "totals": whole.values.cpu()}
         if self.recipe.moves_each_step:
             partial["base_lrs"] = self.base_lrs
+        if self.loss_scale.enabled:
+            partial["skipped"] = float(self.loss_scale.skipped)
         raise EpochStoppedError(partial | ({"parts": [own, *others]} if others else {}))
 
     def _take_up_epoch(self, plan: Plan) -> tuple[int, float, Tensor, Totals]:
         """Steps and seconds that the epoch has already, the weights before it and its totals so far."""
         device, partial = self.runtime.device, self.partial
         self.base_lrs = []
+        self.loss_scale.skipped.fill_(0.0 if partial is None else float(partial.get("skipped", 0.0)))
         if partial is None:
             return 0, 0.0, self.weights(), Totals.zero(len(self.task.counted), device)
         self.partial = None
