@@ -141,6 +141,11 @@ class Settings:
         return ()
 
     @property
+    def scored_by(self) -> str:
+        """Which of several scores of the end a table reads: a key of ``final.test`` in ``result.json``; empty for the one."""
+        return ""
+
+    @property
     def moves_each_step(self) -> bool:
         """Whether the base learning rate changes within an epoch."""
         return self.warmup_steps > 0

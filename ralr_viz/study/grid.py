@@ -93,14 +93,15 @@ class Study:
 
     @property
     def trainings(self) -> list[tuple[Cell, int]]:
-        """Every cell and seed, in the order in which they are trained."""
+        """Every cell and seed, in the order in which they are trained; cells that read scores of one training stand once."""
         place = {seed: i for i, seed in enumerate(self.seeds)}
         found = [(c.stage, i, place[seed], c, seed) for i, c in enumerate(self.cells) for seed in c.seeds]
         if self.order == "seed":
             found.sort(key=lambda f: (f[0], f[2], f[1]))
         else:
             found.sort(key=lambda f: f[:3])
-        return [(cell, seed) for *_, cell, seed in found]
+        once = {(cell.folder, seed): (cell, seed) for *_, cell, seed in reversed(found)}
+        return list(reversed(once.values()))
 
     def directory(self, runs: Path, cell: Cell, seed: int) -> Path:
         """Run directory of one cell and seed."""

@@ -116,7 +116,7 @@ def _make_cells(
             )
     base = _table(values.get("base", {}), "base", source)
     excluded = [_read_exclude(e, axes, source) for e in _tables(values, "exclude", source)]
-    cells: dict[Path, Cell] = {}
+    cells: dict[tuple[Path, str], Cell] = {}
     for labels in itertools.product(*axes.values()):
         named = dict(zip(axes, labels, strict=True))
         if any(all(named[axis] in rule[axis] for axis in rule) for rule in excluded):
@@ -125,7 +125,7 @@ def _make_cells(
         for axis, label in named.items():
             settings |= axes[axis][label]
         cell = _make_cell(named, settings, seeds, changed, source)
-        if (twin := cells.setdefault(cell.folder, cell)) is not cell:
+        if (twin := cells.setdefault((cell.folder, cell.recipe.scored_by), cell)) is not cell:
             raise InputError(
                 f"`{source}`: cells `{twin.name}` and `{cell.name}` are the same training: take one out by [[exclude]]"
             )

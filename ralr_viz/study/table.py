@@ -65,7 +65,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
             if run.message and run.status in ("failed", "finished"):
                 problems.append(f"{cell.name}, seed {seed}: {run.message}")
             if run.status == "finished" and run.result is not None:
-                values[i, k] = _scores(run.result, about)
+                values[i, k] = _scores(run.result, about, cell.recipe.scored_by)
                 spoken.append(about)
                 seen.add_environment(directory)
     if len(set(spoken)) > 1:
@@ -177,7 +177,7 @@ def _check_run(run: RunState, cell: Cell, about: About) -> RunState:
     if run.status != "finished" or run.result is None:
         return run
     epochs = run.result.get("epochs")
-    if not np.isfinite(_scores(run.result, about)).any():
+    if not np.isfinite(_scores(run.result, about, cell.recipe.scored_by)).any():
         return RunState(
             "failed",
             run.result,
@@ -188,10 +188,19 @@ def _check_run(run: RunState, cell: Cell, about: About) -> RunState:
     return RunState("finished", run.result)
 
 
-def _scores(result: Mapping[str, Any], about: About) -> list[float]:
-    """Test scores in the order of `METRICS`; NaN where there is none."""
+def _scores(result: Mapping[str, Any], about: About, scored_by: str = "") -> list[float]:
+    """Test scores in the order of `METRICS`; NaN where there is none.
+
+    Args:
+        result: Of a run.
+        about: How it is scored.
+        scored_by: One of several scores of the last epoch, see `Settings.scored_by`.
+    """
     if about.score is None:
         return [math.nan] * len(METRICS)
+    if scored_by:
+        found = (result.get("final") or {}).get("test") or {}
+        return [_score(found.get(scored_by), about.score), *[math.nan] * (len(METRICS) - 1)]
     records = [result.get(metric) for metric in METRICS]
     column = f"test_{about.score.key}"
     return [

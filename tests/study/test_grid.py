@@ -26,7 +26,7 @@ def cell(name, **labels):
 
 
 def test_study_names_pair_each_table_with_a_laptops():
-    numbers = ("1", "2", "3", "6", "7", "8", "9")
+    numbers = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert sorted(TABLES) == sorted(f"table{n}{end}" for n in numbers for end in ("", "-laptop"))
     assert set(study_names()) - set(TABLES) == {"decide"}
 
@@ -34,7 +34,7 @@ def test_study_names_pair_each_table_with_a_laptops():
 @pytest.mark.parametrize("name", TABLES)
 def test_packaged_table_has_four_seeds_and_compares_each_cell_with_a_baseline(name):
     study = load_study(name)
-    assert study.seeds == (0, 1, 2, 3)
+    assert study.seeds == ((0, 1, 2) if name == "table5-laptop" else (0, 1, 2, 3))
     assert study.title.startswith(f"Table {name[5]}")
     for c in study.cells:
         if c.reference is not None:
@@ -44,7 +44,7 @@ def test_packaged_table_has_four_seeds_and_compares_each_cell_with_a_baseline(na
     assert sum(c.reference is None for c in study.cells) < len(study.cells)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [name for name in PAPER if name != "table5"])
 def test_paper_study_trains_as_the_paper_does(name):
     for c in load_study(name).cells:
         assert (c.recipe.epochs, c.recipe.validation, c.recipe.subset) == (
@@ -64,6 +64,7 @@ def test_paper_numbers_are_those_of_the_paper():
     assert cell("table1", Model="WRN-28-10", Method="RALR").paper == (96.36, 0.03)
     assert cell("table2", Model="DenseNet-BC-100-12", Method="Baseline").paper == (77.22, 0.15)
     assert cell("table3", Data="Stanford Dogs", Method="RALR").paper == (84.72, 0.13)
+    assert cell("table5", BLEU="international, uncased", Method="RALR").paper == (26.7, None)
     assert cell("table6", Optimizer="Adagrad", Method="RALR").paper == (65.01, 0.86)
     assert cell("table7", Technique="CutMix", Model="ResNet-110", Method="RALR").paper == (78.52, 0.07)
     assert cell("table8", Range="[3, 7]").paper == (71.79, 3.01)
@@ -73,6 +74,7 @@ def test_paper_numbers_are_those_of_the_paper():
         "table1": 8,
         "table2": 10,
         "table3": 6,
+        "table5": 8,
         "table6": 8,
         "table7": 20,
         "table8": 10,
@@ -85,7 +87,7 @@ def test_paper_numbers_agree_where_tables_repeat_a_training():
     for name in PAPER:
         for c in load_study(name).cells:
             if c.paper is not None:
-                assert published.setdefault(c.folder, c.paper) == c.paper
+                assert published.setdefault((c.folder, c.recipe.scored_by), c.paper) == c.paper
 
 
 def test_settings_of_section_5_are_in_the_cells():

@@ -85,6 +85,11 @@ class TranslationRecipe(Recipe):
         require(self, never, "evaluate_unused", "never: a translation is not scored on training text")
 
     @property
+    def scored_by(self) -> str:
+        """That BLEU: runs that differ in it alone are one training."""
+        return self.bleu
+
+    @property
     def averaged_epochs(self) -> tuple[int, ...]:
         """The last ``average``."""
         return tuple(range(self.epochs - self.average + 1, self.epochs + 1))

@@ -23,7 +23,7 @@ from ralr_viz.tasks.batches import Batches, place
 from ralr_viz.tasks.batching import spread
 from ralr_viz.tasks.eval_mode import eval_mode
 from ralr_viz.tasks.exact import exact
-from ralr_viz.tasks.task import Each, Part, Sums
+from ralr_viz.tasks.task import Part, Sums
 from ralr_viz.tasks.translation.batches import TextBatch, TextFeed, batches_of, make_batch, pad
 from ralr_viz.tasks.translation.decode import translate_all
 from ralr_viz.tasks.translation.metric import score_translations
@@ -33,7 +33,7 @@ from ralr_viz.tasks.translation.recipe import SIZES, TranslationRecipe
 
 TOKENS_RIGHT = Score("tokens", "predicted tokens", "%")
 """What diagnostics count beside the loss, since a BLEU is of a search and no sum over batches."""
-_READ_SENTENCES = 2000
+_READ_PLACES = 2000
 
 
 class Translation(BaseTask):
@@ -142,14 +142,6 @@ class Translation(BaseTask):
         losses = exact(F.cross_entropy(logits, wanted, ignore_index=PAD, reduction="none"))
         return Sums(losses.sum(), 100 * right, torch.full_like(right, batch.tokens))
 
-    @torch.no_grad()
-    def each(self, model: nn.Module, batch: TextBatch) -> Each:
-        """Mean cross-entropy of each sentence, weighted by its tokens."""
-        logits, wanted = _predict(model, batch)
-        losses = exact(F.cross_entropy(logits, wanted, ignore_index=PAD, reduction="none"))
-        tokens = exact((batch.target[:, 1:] != PAD).sum(1))
-        return Each(losses.view(len(tokens), -1).sum(1) / tokens, tokens, None)
-
     def feed(self, runtime: Runtime, ranks: Ranks) -> TextFeed:
         """Batches by tokens."""
         pairs = self.encoded.splits["train"]
@@ -219,7 +211,7 @@ class Translation(BaseTask):
         )  # fmt: skip
 
     def _batches(self, split: str, places: np.ndarray) -> list[TextBatch]:
-        return batches_of(self.encoded.splits[split], places, max(self.recipe.batch, _READ_SENTENCES))
+        return batches_of(self.encoded.splits[split], places, max(self.recipe.batch, _READ_PLACES))
 
     def _choose(self) -> np.ndarray:
         """Training pairs within the recipe's lengths, and of those so many as ``subset`` says."""
