@@ -17,6 +17,7 @@ from ralr_viz.study.begun import as_begun
 from ralr_viz.study.execute import ExecuteOptions
 from ralr_viz.train import choice
 from ralr_viz.train.choice import choose_runtime
+from ralr_viz.train.loop import train_run
 from ralr_viz.train.methods import prepare_methods
 from ralr_viz.train.prepare import prepare_run, read_prepared_run
 from ralr_viz.train.setting import Setting, Wish, setting_path
@@ -210,3 +211,20 @@ def test_check_compares_the_kind_of_device() -> None:
     setting = Setting("cuda", "bf16", 1, False, False)
     for device in ("auto", "cuda", "cuda:1"):
         setting.check(Wish(device, deterministic=False), Path("x"))
+
+
+def test_a_training_is_as_its_setting_says(
+    prepare: Callable[..., Path], squares_root: Path, kept: Callable[[], list[Path]]
+) -> None:
+    small = {"precision": "auto", "epochs": 1, "milestones": (), "subset": 32, "train_sample": 8}
+    train_run(prepare(**small), squares_root, device="cpu")
+    (path,) = kept()
+    threads = torch.get_num_threads()
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "fp32", "threads": threads + 1}))
+    directory = prepare("ralr", **small)
+    try:
+        train_run(directory, squares_root, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
+    env = json.loads((directory / "env.json").read_text())
+    assert (env["precision"], env["threads"]) == ("fp32", threads + 1)
