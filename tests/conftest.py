@@ -78,6 +78,17 @@ def waiting_is_an_error(device: str) -> Callable[[], AbstractContextManager[None
     return forbid
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Samples a second that a training is measured at in each precision: nothing is timed in tests."""
+    from ralr_viz.train import choice
+    from ralr_viz.train.speed import Speed
+
+    rates = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}
+    monkeypatch.setattr(choice, "measure_speed", lambda *of: Speed(rates[of[2].precision], 0, 1))
+    return rates
+
+
 COLOURS = {"blue": (40, 40, 220), "green": (40, 200, 40), "red": (220, 40, 40), "white": (230, 230, 230)}
 
 

@@ -198,11 +198,15 @@ def commands(
     """
     from ralr_viz.data import data_root
     from ralr_viz.own_code import allowed_code
+    from ralr_viz.study.begun import as_begun
+    from ralr_viz.study.execute import ExecuteOptions
     from ralr_viz.study.plan import compute_plan, describe_counts, prepare_plan
 
     plan = compute_plan(_load(name, settings, seeds, only), runs, data_root(data))
     wanted = {"pending", "stopped"} | ({"failed"} if retry_failed else set())
     wanted_runs = {entry.directory for entry in plan.entries if entry.state.status in wanted}
+    begun, _ = as_begun(plan, ExecuteOptions(None, device, deterministic, compile))
+    device, deterministic, compile = begun.device, begun.deterministic, begun.compile
     passed = ["--data", str(data.resolve())] if data is not None else []
     passed += ["--device", device] if device != "auto" else []
     passed += ["--fast"] * (not deterministic) + ["--compile"] * compile

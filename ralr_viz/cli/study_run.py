@@ -53,6 +53,7 @@ def run_study(
         InputError: Data are missing, or the engine cannot be had.
         RalrVizError: See `run_all`.
     """
+    from ralr_viz.study.begun import as_begun
     from ralr_viz.study.engine import run_all
     from ralr_viz.study.plan import prepare_plan
 
@@ -67,13 +68,14 @@ def run_study(
     plan = look()
     for name, how in plan.missing_data.items():
         raise InputError(f"data set `{name}` is not there: {how}, or leave its cells out by --only")
+    options, threads = as_begun(plan, options)
     directories = prepare_plan(plan)
     if not directories:
         return []
     if engine == "ray":  # its workers have another working directory
         directories = [directory.resolve() for directory in directories]
         options = replace(options, data=options.data.resolve() if options.data else None)
-    with _open_executor(engine, address, options.device, jobs, gpus_per_run, cpus_per_run or 1) as executor, _show(
+    with _open_executor(engine, address, options.device, jobs, gpus_per_run, cpus_per_run or 1, threads) as executor, _show(
         look, len(directories), quiet=quiet
     ) as report:  # fmt: skip
         return run_all(directories, executor, options, retry_failed=retry_failed, report=report)
@@ -100,6 +102,7 @@ def _open_executor(
     jobs: int | None,
     gpus_per_run: float | None,
     cpus_per_run: int,
+    threads: int | None,
 ) -> Executor:
     if engine == "ray":
         from ralr_viz.study.ray_engine import RayExecutor
@@ -111,6 +114,8 @@ def _open_executor(
     slots = find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run)
     if gpus_per_run is not None and slots[0].gpu is None:
         raise InputError(f"`--gpus-per-run {gpus_per_run:g}`: torch sees no CUDA device here; leave it out")
+    if threads is not None:
+        slots = [replace(slot, threads=threads) for slot in slots]
     return LocalExecutor(slots)
 
 

@@ -137,6 +137,7 @@ def _train_methods(
     from ralr_viz.data import data_root
     from ralr_viz.recipe import load_recipe
     from ralr_viz.train.methods import check_runnable, prepare_methods
+    from ralr_viz.train.setting import Wish
 
     overrides = list(settings or [])
     if precision != "auto":
@@ -147,8 +148,9 @@ def _train_methods(
         chosen = options.parse_seeds(seeds) if seeds is not None else [seed]
         check = functools.partial(check_runnable, recipe, data_root(data), device, compile)
         return prepare_methods(
-            recipe, methods, chosen, runs, resume=resume, force=force, check=None if prepare else check
-        )
+            recipe, methods, chosen, runs, resume=resume, force=force, check=None if prepare else check,
+            wish=None if prepare else Wish(device, compile, deterministic),
+        )  # fmt: skip
 
     with joined_ranks(device) as ranks:
         directories = ranks.lead(prepare_all)

@@ -23,7 +23,7 @@ EVALUATE_TEST, EVALUATE_UNUSED = ("epoch", "end"), ("never", "end")
 MOST_EPOCHS, HIGHEST_FACTOR = 100_000, 1e6
 _HIGHEST_RATE = 1e30  # also of weight decay: float32 holds its product with a factor
 _MOST_IMAGES = 10**9
-_MOST_THREADS = 1024
+MOST_THREADS = 1024
 _LONGEST_NAME, _LONGEST_TEXT = 200, 10_000
 # Fewer leave OneCycleLR no epoch in which the rate rises, or a cycle no epoch between its ends.
 _FEWEST_ONECYCLE, _SHORTEST_CYCLE = 5, 2
@@ -84,7 +84,7 @@ RULES: dict[str, Rule] = {
     "drop_last": OF_ITS_TYPE,
     "clip_norm": within(0, _HIGHEST_RATE),
     "precision": one_of(PRECISIONS),
-    "threads": within(0, _MOST_THREADS),
+    "threads": within(0, MOST_THREADS),
     "keep": OF_ITS_TYPE,
     "keep_every": within(0, MOST_EPOCHS),
     "keep_optimizer": OF_ITS_TYPE,

@@ -100,7 +100,7 @@ def resolve_runtime(
     if precision == "fp16" and where.type == "mps":
         raise InputError("`--precision fp16` is not tried on mps: take fp32")
     if precision == "auto":
-        precision = "bf16" if _has_fast_bf16(where) else "fp32"
+        precision = "bf16" if half_precision(where) == "bf16" else "fp32"
     if compile and where.type == "cpu" and not any(map(shutil.which, _compilers())):
         raise InputError(
             "`--compile` needs a C++ compiler on the CPU: install g++ or clang++, or leave it out"
@@ -156,7 +156,7 @@ def describe_environment(runtime: Runtime, ranks: Ranks = ALONE) -> dict[str, An
         "platform": platform.system() + " " + platform.machine(),
         "device": torch.cuda.get_device_name(runtime.device) if cuda else runtime.device.type,
         "processor": describe_processor(),
-        "threads": torch.get_num_threads(),
+        "threads": runtime.threads or torch.get_num_threads(),
         "precision": runtime.precision,
         "deterministic": runtime.deterministic,
         "compile": runtime.compile,
@@ -230,6 +230,13 @@ def _resolve_device(name: str) -> torch.device:
 def _compilers() -> list[str]:
     """What torch.compile calls on the CPU."""
     return [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+
+
+def half_precision(device: torch.device) -> str | None:
+    """Which precision of 16 bits may be faster than fp32 there; None for none."""
+    if _has_fast_bf16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" else None
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

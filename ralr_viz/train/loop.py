@@ -17,14 +17,16 @@ from torch import Tensor
 
 from ralr_viz.errors import DivergedError, InterruptedRunError
 from ralr_viz.results.columns import speed_of
-from ralr_viz.runtime.device import configure, describe_environment, resolve_runtime
+from ralr_viz.runtime.device import configure, describe_environment
 from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.ranks import ALONE, Ranks
 from ralr_viz.runtime.stop import StopSignal, catch_stop_signals
 from ralr_viz.tasks.opening import about_task, open_task
 from ralr_viz.train.checkpoint import read_checkpoint
+from ralr_viz.train.choice import choose_runtime
 from ralr_viz.train.prepare import read_prepared_run
 from ralr_viz.train.run import RunWriter
+from ralr_viz.train.setting import Wish
 from ralr_viz.train.training import EpochStoppedError, Report, Training
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ def train_run(
     Args:
         directory: Holds ``recipe.toml`` with the recipe, ``method`` and ``seed``.
         data_root: Folder of the ingested data sets.
-        device, deterministic, compile: See `Runtime`; a resumed run keeps its precision.
+        device, deterministic, compile: See `Wish`; a run has the setting of its comparison, and a resumed one its precision.
         report: Called every few steps and, with ``record`` set, after each epoch.
         note: Called in rank 0 with what a reader should know, one line: that an older state was gone on from.
         ranks: From `join_ranks`, where several processes train it together; each makes this call.
@@ -64,17 +66,8 @@ def train_run(
     recipe, method, seed = read_prepared_run(directory)
     task = open_task(recipe, data_root)
     facts = dict(task.facts)
-    runtime = resolve_runtime(
-        ranks.device or device,
-        recipe.precision,
-        deterministic=deterministic,
-        compile=compile,
-        threads=recipe.threads,
-    )
-    # ranks on unlike hardware: "auto" is what all of them can do
-    shared = ranks.every(runtime.precision == "bf16")
-    if recipe.precision == "auto":
-        runtime = dataclasses.replace(runtime, precision="bf16" if shared else "fp32")
+    wish = Wish(device, compile, deterministic)
+    runtime = choose_runtime(directory, (recipe, method, seed), data_root, wish, ranks)
     configure(runtime)
     header = {**facts, "precision": runtime.precision}
     if ranks.size > 1:

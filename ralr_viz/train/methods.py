@@ -19,6 +19,7 @@ from ralr_viz.results.run import read_about
 from ralr_viz.results.tasks import ACCURACY, About
 from ralr_viz.runtime.ranks import ALONE, Ranks
 from ralr_viz.train.prepare import finished_result, prepare_run
+from ralr_viz.train.setting import Wish, check_beside, forget_setting, setting_of
 
 if TYPE_CHECKING:
     from ralr_viz.train.training import Report
@@ -64,17 +65,25 @@ def prepare_methods(
     resume: bool = False,
     force: bool = False,
     check: Callable[[], object] | None = None,
+    wish: Wish | None = None,
 ) -> list[Path]:
     """Run directories of every method at every seed, ready to be trained; arguments and errors of `prepare_run`.
 
     Args:
         check: Called before anything is written or deleted, where a training is still to be done.
+        wish: How they are to be trained; refused then, too, where what stays beside them has another setting.
     """
     arms = [(method, seed) for seed in seeds for method in methods]
     folders = [runs / run_folder(recipe, method, seed) for method, seed in arms]
     if check is not None and (force or any(finished_result(folder) is None for folder in folders)):
         check()
-    return [prepare_run(recipe, method, seed, runs, resume=resume, force=force) for method, seed in arms]
+    path = setting_of(runs, recipe)
+    if wish is not None:
+        check_beside(path, wish, deleted=folders if force else ())
+    prepared = [prepare_run(recipe, method, seed, runs, resume=resume, force=force) for method, seed in arms]
+    if force:
+        forget_setting(path)
+    return prepared
 
 
 def check_runnable(recipe: Recipe, data_root: Path, device: str = "auto", compile: bool = False) -> None:

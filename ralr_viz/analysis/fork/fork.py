@@ -14,7 +14,7 @@ from ralr_viz.analysis.fork.branch import Branch, BranchOutcome
 from ralr_viz.analysis.fork.branch_probe import BranchProbe
 from ralr_viz.analysis.fork.branches import make_folder, train_all
 from ralr_viz.analysis.fork.point import ForkPoint, ForkState, open_state
-from ralr_viz.analysis.fork.reproduction import SETTINGS, compare_with_run, recorded_epochs
+from ralr_viz.analysis.fork.reproduction import SETTINGS, compare_with_run, recorded_epochs, recorded_threads
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
@@ -61,7 +61,7 @@ def compute_fork(
             last; 0 leaves the two out.
         work: Folder in which each finished branch is kept and found again, also with more factors or
             repeats; nothing is kept when left out.
-        deterministic, compile: As in training; the precision is the checkpoint's.
+        deterministic, compile: As in training; precision and threads are the run's own.
         progress: Called as ``progress(done, total, what)`` with the epochs of all branches.
 
     Raises:
@@ -79,12 +79,16 @@ def compute_fork(
     point, task, device = state if isinstance(state, ForkState) else open_state(state)
     _check_schedule(point, epochs)
     total = 2 * epochs
+    directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
     runtime = resolve_runtime(
-        device, str(point.state["header"]["precision"]), deterministic=deterministic, compile=compile
+        device,
+        str(point.state["header"]["precision"]),
+        deterministic=deterministic,
+        compile=compile,
+        threads=point.recipe.threads or recorded_threads(directory),
     )
     content_hash = task.facts.get("content_hash")
     environment = {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS}
-    directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
     recorded = recorded_epochs(directory, point.epoch)[:total]
     branches = [Branch(f, r, total, epochs) for r in range(repeats) for f in chosen]
     twin = next((b for b in branches if b.repeat == 0 and _has_factors(b, recorded)), None)

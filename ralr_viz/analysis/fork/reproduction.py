@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ralr_viz.analysis.fork.branch import BranchOutcome, digest_state
 from ralr_viz.errors import InputError
+from ralr_viz.recipe.rules import MOST_THREADS
 from ralr_viz.results.columns import TIMES
 from ralr_viz.results.environment import comparable, on_cuda
 from ralr_viz.results.run import load_run
@@ -42,6 +43,15 @@ def recorded_epochs(directory: Path | None, after: int) -> list[dict[str, float]
         after += 1
         found.append(rows[after])
     return found
+
+
+def recorded_threads(directory: Path | None) -> int:
+    """CPU threads that the run was trained with; 0 where it does not say."""
+    try:
+        found = (load_run(directory).env or {}).get("threads", 0) if directory is not None else 0
+    except InputError:
+        return 0
+    return found if isinstance(found, int) and 0 < found <= MOST_THREADS else 0
 
 
 def compare_with_run(

@@ -72,8 +72,8 @@ def test_evaluate_names_bad_input(images):
 def test_resolve_runtime_names_what_is_missing():
     with pytest.raises(InputError, match="unknown device `gpu`"):
         resolve_runtime("gpu")
-    with pytest.raises(InputError, match="unknown precision `fp16`"):
-        resolve_runtime("cpu", "fp16")
+    with pytest.raises(InputError, match="unknown precision `fp8`"):
+        resolve_runtime("cpu", "fp8")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="torch sees no CUDA device here; use --device cpu"):
             resolve_runtime("cuda")
