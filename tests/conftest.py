@@ -185,7 +185,7 @@ def make_detector() -> Callable[..., Recipe]:
     def make(**changes: object) -> Recipe:
         values: dict[str, object] = {
             "task": "detection", "dataset": "blobs", "model": "ssd-small", "epochs": 4, "batch": 8, "lr": 0.01,
-            "momentum": 0.9, "weight_decay": 5e-4, "clip_norm": 5.0, "precision": "fp32", "threads": 1, "size": 32,
+            "momentum": 0.9, "weight_decay": 5e-4, "clip_norm": 5.0, "precision": "fp32", "threads": 1, "input_size": 32,
             "bias_lr": 2.0, "loc_loss": "smooth_l1", "expand": 1.5, "drop_last": True, "name": "blobs-ssd",
         }  # fmt: skip
         return DetectionRecipe(**(values | changes))  # type: ignore[arg-type]

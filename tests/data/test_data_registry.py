@@ -9,6 +9,8 @@ import pytest
 
 from ralr_viz.data import import_dataset, list_datasets, load_dataset
 from ralr_viz.data.known import KNOWN
+from ralr_viz.data.number_words import NUMBERS
+from ralr_viz.data.parallel_layouts import KNOWN_TEXTS
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 NAMES = KNOWN["cifar10"].class_ids or ()
@@ -82,7 +84,8 @@ def test_import_refuses_a_size_out_of_range_or_for_a_known_dataset(
 def test_list_datasets_shows_known_own_and_damaged(
     tmp_path: Path, root: Path, make_tree: Callable[..., Path], make_tiny_imagenet: Callable[..., Path]
 ) -> None:
-    assert [row.name for row in list_datasets(root)] == list(KNOWN)
+    texts = [NUMBERS, *KNOWN_TEXTS]
+    assert [row.name for row in list_datasets(root)] == [*KNOWN, *texts]
     assert not any(row.present for row in list_datasets(root))
 
     import_dataset("boxed", make_tiny_imagenet(tmp_path / "tiny", ["n1"]), root)
@@ -91,7 +94,7 @@ def test_list_datasets_shows_known_own_and_damaged(
     (root / "torn" / "train_images.npy").unlink()
     (root / "no-store").mkdir()
     rows = {row.name: row for row in list_datasets(root)}
-    assert list(rows) == [*KNOWN, "boxed", "pets", "torn"]
+    assert list(rows) == [*KNOWN, "boxed", "pets", "torn", *texts]
     assert (rows["pets"].n_train, rows["pets"].n_test, rows["pets"].num_classes) == (8, 4, 2)
     assert (rows["pets"].boxes, rows["boxed"].boxes, rows["boxed"].image_size) == (False, True, 64)
     assert rows["torn"].present and rows["torn"].n_train is None and "damaged" in rows["torn"].note

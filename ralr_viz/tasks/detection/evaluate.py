@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ralr_viz.data import Dataset
 from ralr_viz.results.average_precision import (
     Detected,
     FoundBoxes,
@@ -19,11 +20,11 @@ from ralr_viz.results.average_precision import (
 )
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.detection.decode import Detections, find_detections
-from ralr_viz.tasks.detection.samples import Pictures
+from ralr_viz.tasks.detection.loss import MultiboxSums
+from ralr_viz.tasks.detection.network import Outputs
+from ralr_viz.tasks.detection.recipe import DetectionRecipe
+from ralr_viz.tasks.detection.samples import DetectionSplit, Painter, Pictures
 from ralr_viz.tasks.eval_mode import eval_mode
-
-if TYPE_CHECKING:
-    from ralr_viz.tasks.detection.task import Detection
 
 _BATCH = 32
 _KEPT = 2**28
@@ -45,10 +46,29 @@ class Measured:
     detected: Detected
 
 
+class Detector(Protocol):
+    """What is asked of the task."""
+
+    recipe: DetectionRecipe
+    dataset: Dataset
+    splits: dict[str, DetectionSplit]
+
+    @property
+    def painter(self) -> Painter: ...
+
+    def prepare_batch(
+        self, pictures: Pictures, device: torch.device, memory_format: torch.memory_format | None = None
+    ) -> Any: ...
+
+    def measure(self, outputs: Outputs, batch: Any) -> MultiboxSums: ...
+
+    def priors_on(self, device: torch.device) -> Tensor: ...
+
+
 class DetectionEvaluator:
     """Measures a network on sets of images, in fp32."""
 
-    def __init__(self, task: Detection, places: Mapping[str, np.ndarray], runtime: Runtime) -> None:
+    def __init__(self, task: Detector, places: Mapping[str, np.ndarray], runtime: Runtime) -> None:
         self.task, self.places, self.runtime = task, places, runtime
         self._kept: dict[str, list[Pictures]] = {}
 
@@ -111,7 +131,7 @@ class DetectionEvaluator:
             yield from self._kept[name]
             return
         places, of = self.places[name], "test" if name == "test" else "train"
-        keep = len(places) * self.task.recipe.size**2 * 3 <= _KEPT
+        keep = len(places) * self.task.recipe.input_size**2 * 3 <= _KEPT
         made = []
         for first in range(0, len(places), _BATCH):
             pictures = self.task.painter.make(of, places[first : first + _BATCH])

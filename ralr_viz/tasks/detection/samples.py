@@ -104,7 +104,7 @@ class Painter:
 
     def start(self, split: str, places: np.ndarray, draw: Draw | None) -> tuple[Pictures, list[Future[None]]]:
         """Begin to make images; without a draw as they are. They are there when all futures are."""
-        size, count = self.recipe.size, len(places)
+        size, count = self.recipe.input_size, len(places)
         made = Pictures(
             torch.empty((count, size, size, 3), dtype=torch.uint8),
             torch.zeros((count, self.most, 4)),
@@ -128,8 +128,8 @@ class Painter:
             at = split.boxes.of(place)
             window = self.window(split, place, draw)
             colours = Colours(*draw, place) if draw is not None and self.recipe.photometric else None
-            shown = render_window(split.images[place], window, self.recipe.size, self.fill, colours)
-            boxes, kept = place_boxes(window, split.boxes.corners[at], self.recipe.size)
+            shown = render_window(split.images[place], window, self.recipe.input_size, self.fill, colours)
+            boxes, kept = place_boxes(window, split.boxes.corners[at], self.recipe.input_size)
             made.images[row] = torch.from_numpy(np.ascontiguousarray(shown))
             made.boxes[row, : len(boxes)] = torch.from_numpy(boxes)
             made.labels[row, : len(boxes)] = torch.from_numpy(split.boxes.labels[at][kept] + 1)

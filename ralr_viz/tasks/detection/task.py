@@ -85,7 +85,7 @@ class Detection(BaseTask):
                 f"a colour channel of `{self.dataset.name}` never changes, so it cannot be normalised"
             )
         self.splits = open_splits(self.dataset)
-        levels = SSD300_LEVELS if recipe.model == "ssd300" else small_levels(recipe.size)
+        levels = SSD300_LEVELS if recipe.model == "ssd300" else small_levels(recipe.input_size)
         self.priors = make_priors(levels)
 
     @functools.cached_property
@@ -97,8 +97,8 @@ class Detection(BaseTask):
     @functools.cached_property
     def _scale(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         """Mean and std of the channels, in units of [0, 1]: those that the weights expect, or of the data."""
-        if self.recipe.pretrained:
-            return locate_weights(_VGG16, self.recipe.pretrained)[1:]
+        if self.recipe.weights:
+            return locate_weights(_VGG16, self.recipe.weights)[1:]
         return self.dataset.mean, self.dataset.std
 
     @property
@@ -112,11 +112,11 @@ class Detection(BaseTask):
             "class_names": list(self.dataset.class_names),
             "dataset": self.dataset.name,
             "content_hash": self.dataset.content_hash,
-            "image_size": self.recipe.size,
+            "image_size": self.recipe.input_size,
         }
-        if self.recipe.pretrained:
-            with locate_weights(_VGG16, self.recipe.pretrained)[0].open("rb") as file:
-                facts["pretrained_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        if self.recipe.weights:
+            with locate_weights(_VGG16, self.recipe.weights)[0].open("rb") as file:
+                facts["weights_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         return facts
 
     def count(self, split: str) -> int:
@@ -127,10 +127,10 @@ class Detection(BaseTask):
         """SSD300, from VGG-16's weights where the recipe has them, or the small SSD."""
         classes = self.dataset.num_classes
         if self.recipe.model != "ssd300":
-            return SmallSSD(classes, self.recipe.size)
+            return SmallSSD(classes, self.recipe.input_size)
         model = SSD300(classes)
-        if self.recipe.pretrained:
-            load_vgg16(model, self.recipe.pretrained)
+        if self.recipe.weights:
+            load_vgg16(model, self.recipe.weights)
         return model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:

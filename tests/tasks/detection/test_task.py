@@ -50,7 +50,7 @@ def test_images_are_byte_equal_in_any_batch_and_number_of_threads(task):
 
 
 def test_bytes_do_not_depend_on_torchs_threads(blobs_root, make_detector):
-    large = open_task(make_detector(size=320), blobs_root)  # large enough for torch to divide
+    large = open_task(make_detector(input_size=320), blobs_root)  # large enough for torch to divide
     before, made = torch.get_num_threads(), []
     try:
         for threads in (1, 3):
@@ -150,8 +150,8 @@ def test_data_without_objects_are_refused(make_detector, squares_root):
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"size": 96, "model": "ssd300"}, "`size` = 96 must be 300"), ({"model": "resnet20"}, "`model` = "),
-     ({"loc_loss": "l2"}, "one of l1, smooth_l1"), ({"pretrained": "x.pt"}, "`pretrained` = ")],
+    [({"input_size": 96, "model": "ssd300"}, "`input_size` = 96 must be 300"), ({"model": "resnet20"}, "`model` = "),
+     ({"loc_loss": "l2"}, "one of l1, smooth_l1"), ({"weights": "x.pt"}, "`weights` = ")],
 )  # fmt: skip
 def test_recipe_refuses_what_does_not_hold(make_detector, setting, message):
     with pytest.raises(InputError, match=message):
