@@ -10,6 +10,7 @@ def evaluate(
     ckpt: options.OneCheckpoint,
     data: options.Data = None,
     dataset: options.DatasetName = None,
+    allow: options.Allow = None,
     split: options.Split = "test",
     limit: options.Limit = None,
     arch: options.Arch = None,
@@ -24,11 +25,11 @@ def evaluate(
     precision: options.Precision = "fp32",
     as_json: options.Json = False,
 ) -> None:
-    """Loss, top-1 and top-5 accuracy (per cent) of a checkpoint, ours or other people's.
+    """Loss, top-1 and top-5 accuracy (per cent) of a checkpoint, ours or other people's; of other tasks loss and score.
 
     Example: ralr-viz eval --ckpt resnet20.th --arch resnet20 --dataset cifar10
     """
-    from ralr_viz.analysis.evaluation import evaluate_networks
+    from ralr_viz.analysis.evaluation import evaluate_networks, score_networks
     from ralr_viz.comparison import compare
 
     compared = compare(
@@ -50,6 +51,15 @@ def evaluate(
     )
     for note in compared.notes:
         print_note(note)
+    where = {"device": compared.runtime.device.type, "precision": compared.runtime.precision}
+    if compared.task is not None:
+        (record,) = score_networks(compared)
+        if as_json:
+            print_json(record | where, indent=None)
+        else:
+            shown = ", ".join(f"{name} {value:.6g}" for name, value in record.items() if value is not None)
+            print_line(f"{compared.networks[0].label}: {shown} ({', '.join(where.values())})")
+        return
     (result,) = evaluate_networks(compared)
     if as_json:
         numbers = {
@@ -58,8 +68,7 @@ def evaluate(
             "top5": result.top5,
             "n": result.n,
             "images_per_second": result.images_per_second,
-            "device": compared.runtime.device.type,
-            "precision": compared.runtime.precision,
+            **where,
         }
         print_json(numbers, indent=None)
         return

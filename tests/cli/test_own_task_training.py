@@ -147,6 +147,16 @@ def test_study_table_is_of_the_score(trained, cli, monkeypatch):
     assert (trained / "table" / "points.pdf").exists()
 
 
+def test_eval_gives_the_numbers_of_the_record(trained, cli, monkeypatch):
+    monkeypatch.chdir(trained)
+    run = runs_of(trained) / "ralr" / "seed0"
+    found = json.loads(cli("eval", "--ckpt", run, *ALLOW, "--device", "cpu", "--json").succeeded().out)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    for name in ("test_mae", "test_loss", "val_mae", "train_loss_eval"):
+        assert found[name] == pytest.approx(last[name], rel=1e-6), name
+    assert "test_mae 0." in cli("eval", "--ckpt", run, *ALLOW, "--device", "cpu").succeeded().out
+
+
 CRASH = textwrap.dedent(
     """
     import os, signal, sys
@@ -187,7 +197,7 @@ def test_killed_run_ends_with_the_same_bits(here, cli):
 
 
 def runs_of(folder):
-    (recipe,) = (folder / "runs").iterdir()
+    (recipe,) = (path for path in (folder / "runs").iterdir() if path.is_dir())
     return recipe
 
 
