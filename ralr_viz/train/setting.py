@@ -166,11 +166,10 @@ def _has_begun(*folders: Path, but: Collection[Path] = ()) -> bool:
 @contextmanager
 def _one_at_a_time(runs: Path) -> Iterator[None]:
     """Wait until no other process chooses a setting in this folder of runs."""
-    path = runs / ".settings.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(runs, os.O_RDONLY)  # the folder itself: a file in it would look like a recipe's
     except OSError as error:
-        raise storage_error(path, error) from error
+        raise storage_error(runs, error) from error
     try:
         while not try_lock(descriptor, runs):
             time.sleep(_PATIENCE)

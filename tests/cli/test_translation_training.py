@@ -25,6 +25,7 @@ from ralr_viz.train.prepare import prepare_run
 RECIPE = "numbers-transformer-tiny"
 SHORT = (
     *(
+        'precision="fp32"',  # a child would time what is faster
         "subset=400",
         "epochs=4",
         "batch=512",

@@ -39,7 +39,7 @@ DRIVER = textwrap.dedent(
     from pathlib import Path
     from ralr_viz.cli import app
     from ralr_viz.results import storage
-    from ralr_viz.tasks.classification import task
+    from ralr_viz.tasks.classification import start
     from ralr_viz.train import training
     import ralr_viz.train.distributed, ralr_viz.train.loop  # before the fork
     torch.optim.SGD([torch.zeros(1)], lr=0.1)  # and what torch imports at the first optimizer: its compiler
@@ -98,12 +98,12 @@ DRIVER = textwrap.dedent(
         training.train_step = counted
 
     def with_dropout(rank):
-        real = task.build_model
+        real = start.build_model
         def build(*arguments, **named):
             model = real(*arguments, **named)
             model.linear = torch.nn.Sequential(torch.nn.Dropout(0.5), model.linear)
             return model
-        task.build_model = build
+        start.build_model = build
 
     def stop_in_the_second_epoch(rank):
         with_dropout(rank)
