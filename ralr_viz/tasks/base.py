@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from abc import ABC, abstractmethod
@@ -19,7 +20,7 @@ from ralr_viz.recipe import Recipe
 from ralr_viz.results.tasks import Score
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import Ranks
-from ralr_viz.tasks.batches import Batch, Batches, count_samples, place
+from ralr_viz.tasks.batches import Batch, Batches, bytes_of, count_samples, place
 from ralr_viz.tasks.batching import check_batches, count_steps, spread
 from ralr_viz.tasks.eval_mode import eval_mode
 from ralr_viz.tasks.exact import exact
@@ -77,11 +78,16 @@ class BaseTask(ABC):
     @property
     def facts(self) -> Mapping[str, Any]:
         """Of the data: the recipe's name for them, and a hash of the training samples."""
+        return {"dataset": self.recipe.dataset, "content_hash": self._content_hash}
+
+    @functools.cached_property
+    def _content_hash(self) -> str:
+        """Found once: it reads every training sample."""
         digest = hashlib.sha256()
         for first in range(0, self.count("train"), _READ_BATCH):
             places = np.arange(first, min(first + _READ_BATCH, self.count("train")))
-            digest.update(_bytes_of(self.batch("train", places)))
-        return {"dataset": self.recipe.dataset, "content_hash": digest.hexdigest()}
+            digest.update(bytes_of(self.batch("train", places)))
+        return digest.hexdigest()
 
     def prepare(self, model: nn.Module, batch: Batch) -> None:
         """Try the loss.
@@ -128,11 +134,15 @@ class BaseTask(ABC):
 
     def evaluator(self, runtime: Runtime) -> Evaluator:
         """On the training sample, on what was held out and, where the recipe says so, on the test samples."""
+        return SumEvaluator(self, self.watched(), runtime)
+
+    def watched(self) -> dict[str, np.ndarray]:
+        """Places of the samples that epochs are measured on."""
         places = self.split()
         places["train"] = spread(places["train"], self.recipe.train_sample)
         if self.recipe.evaluate_test != "epoch":
             places.pop("test", None)
-        return SumEvaluator(self, places, runtime)
+        return places
 
     def judge(self, record: Mapping[str, Any], steps: int) -> str:
         """A finite loss is no failure."""
@@ -252,12 +262,3 @@ class SumEvaluator:
     def _batches(self, split: str, places: np.ndarray) -> Iterator[Batch]:
         for first in range(0, len(places), _READ_BATCH):
             yield place(self.task.batch(split, places[first : first + _READ_BATCH]), self.runtime.device)
-
-
-def _bytes_of(batch: Batch) -> bytes:
-    from ralr_viz.models.outputs import tensors_in
-
-    return b"".join(
-        tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        for tensor in tensors_in(batch)
-    )

@@ -109,6 +109,14 @@ def count_samples(batch: Batch) -> int:
     return 1 if first is None else len(first)
 
 
+def bytes_of(batch: Batch) -> bytes:
+    """Its tensors' content, one after the other, for a hash."""
+    return b"".join(
+        tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        for tensor in tensors_in(batch)
+    )
+
+
 def place(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors on the device; containers are rebuilt, others are asked by their ``to``."""
     if isinstance(batch, Tensor) or hasattr(batch, "to"):

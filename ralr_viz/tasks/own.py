@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from ralr_viz.errors import InputError
 from ralr_viz.foreign import describe_error
-from ralr_viz.models.outputs import tensors_in
 from ralr_viz.own_code import call_named
 from ralr_viz.results.tasks import Score
-from ralr_viz.tasks.batches import Batch, Batches, count_samples
+from ralr_viz.tasks.batches import Batch, Batches, bytes_of, count_samples
 from ralr_viz.tasks.exact import exact
 from ralr_viz.tasks.task import Each, Sums
 
@@ -74,8 +73,8 @@ class OwnTask:
             digest.update(
                 code.co_code + repr(code.co_consts).encode() if code else type(measure).__name__.encode()
             )
-        for tensor in tensors_in(list(self.read(limit).batches)):
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        for batch in self.read(limit).batches:
+            digest.update(bytes_of(batch))
         return digest.hexdigest()
 
     def prepare(self, model: nn.Module, batch: Batch) -> None:

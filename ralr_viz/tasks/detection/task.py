@@ -206,11 +206,7 @@ class Detection(BaseTask):
 
     def evaluator(self, runtime: Runtime) -> DetectionEvaluator:
         """On the training sample, on what was held out and, where the recipe says so, on the test images."""
-        places = self.split()
-        places["train"] = spread(places["train"], self.recipe.train_sample)
-        if self.recipe.evaluate_test != "epoch":
-            places.pop("test", None)
-        return DetectionEvaluator(self, places, runtime)
+        return DetectionEvaluator(self, self.watched(), runtime)
 
     def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
         """Average precision of each class on the test images, in fp32."""

@@ -240,11 +240,7 @@ class TextEvaluator:
 
     def __init__(self, task: Translation, runtime: Runtime) -> None:
         self.task, self.runtime = task, runtime
-        places = task.split()
-        places["train"] = spread(places["train"], task.recipe.train_sample)
-        if task.recipe.evaluate_test != "epoch":
-            del places["test"]
-        self.places = places
+        self.places = task.watched()
 
     @property
     def sizes(self) -> dict[str, int]:
