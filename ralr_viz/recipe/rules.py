@@ -84,6 +84,10 @@ RULES: dict[str, Rule] = {
     "drop_last": OF_ITS_TYPE,
     "clip_norm": within(0, _HIGHEST_RATE),
     "precision": one_of(PRECISIONS),
+    "auto_precision": (
+        lambda value: value in ("", *PRECISIONS[1:]),
+        f"empty or one of {', '.join(PRECISIONS[1:])}",
+    ),
     "threads": within(0, MOST_THREADS),
     "keep": OF_ITS_TYPE,
     "keep_every": within(0, MOST_EPOCHS),

@@ -59,6 +59,7 @@ class Settings:
         drop_last: Leave out the last, smaller batch of an epoch.
         clip_norm: Largest norm of a step's gradient, which is scaled down to it; 0 for no bound.
         precision: ``auto``, ``fp32``, ``bf16`` (autocast) or ``fp16`` (the same, with the loss scaled).
+        auto_precision: What ``auto`` takes where the device has it, as the published runs did; empty for what is faster.
         threads: CPU threads of torch, on which the last bits of a training depend; 0 leaves them to the caller.
         keep: Epochs whose checkpoint is kept; ``keep_every`` keeps each n-th.
         keep_optimizer: Whether the states of a finished training keep the optimizer's, from which `fork` goes on; without
@@ -102,6 +103,7 @@ class Settings:
     drop_last: bool = False
     clip_norm: float = 0.0
     precision: str = "auto"
+    auto_precision: str = ""
     threads: int = 0
     keep: tuple[int | float, ...] = ()
     keep_every: int = 0

@@ -12,7 +12,7 @@ from ralr_viz.results.run import RunRecord
 UNTRAINED = frozenset(
     {
         *("name", "description", "keep", "keep_every", "keep_optimizer", "train_sample"),
-        *("evaluate_every", "evaluate_test", "evaluate_unused"),
+        *("auto_precision", "evaluate_every", "evaluate_test", "evaluate_unused"),
         *("average", "beam", "length_penalty", "decoded", "bleu"),
     }
 )
@@ -40,7 +40,7 @@ ADDED = {
         "keep_optimizer": True,
     },
     **{"weights": "", "head_init": "default", "head_lr": 1.0, "input_size": 0, "crop_scale": [0.08, 1.0]},
-    **{"resize": 0, "view": "centre"},
+    **{"resize": 0, "view": "centre", "auto_precision": ""},
 }
 """What older recipes, which lack a setting, had for it."""
 _MOST_SETTINGS = 3  # in a name

@@ -79,7 +79,10 @@ def _choices(recipe: Recipe, device: torch.device, ranks: Ranks) -> tuple[str, .
     """Together: the precisions that there is a choice of, IEEE's first."""
     own = half_precision(device)
     shared = [half for half in ("bf16", "fp16") if ranks.every(own == half)]
-    return ("fp32", *shared) if recipe.precision == "auto" else (recipe.precision,)
+    choices = ("fp32", *shared)
+    if recipe.precision != "auto":
+        return (recipe.precision,)
+    return (recipe.auto_precision,) if recipe.auto_precision in choices else choices
 
 
 def _choose(

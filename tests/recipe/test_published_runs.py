@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ralr_viz.recipe import run_folder
+from ralr_viz.recipe import load_recipe, run_folder
 from ralr_viz.results.run import find_runs, load_run, read_recipe_file
 from ralr_viz.results.tasks import IMAGES
 from ralr_viz.study.grid_file import load_study
@@ -41,3 +41,10 @@ def test_finished_runs_of_decide_are_done_and_can_be_opened():
     assert record.env["processor"]["flags"] and record.result["final"]["unused"]["n"] == 38_000
     checkpoint = load_checkpoint(done[0])
     assert checkpoint.is_classifier and checkpoint.build()(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: str(run.relative_to(PUBLISHED)))
+def test_packaged_recipe_of_a_published_run_pins_its_precision(run):
+    recipe = load_recipe(read_prepared_run(run)[0].name)
+    pinned = recipe.auto_precision if recipe.precision == "auto" else recipe.precision
+    assert pinned == load_run(run).env["precision"]

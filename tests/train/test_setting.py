@@ -93,6 +93,19 @@ def test_pinned_precision_is_not_timed(
     assert json.loads(kept()[0].read_text())["rates"] == {}
 
 
+def test_auto_takes_what_the_published_runs_have_untimed_where_there_is_it(
+    choose: Callable[..., Runtime],
+    kept: Callable[[], list[Path]],
+    clock: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock["bf16"] = 0.5
+    assert choose(auto_precision="bf16").precision == "bf16"
+    assert json.loads(kept()[0].read_text())["rates"] == {}
+    monkeypatch.setattr(choice, "half_precision", lambda _: None)
+    assert choose(auto_precision="bf16", seed=1, epochs=4).precision == "fp32"
+
+
 @pytest.mark.parametrize(
     ("recorded", "wish", "remedy"),
     [
