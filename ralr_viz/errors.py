@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from ralr_viz.foreign import LONGEST_MESSAGE, LONGEST_NAME, one_line
 
@@ -30,6 +31,16 @@ class RalrVizError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(one_line(message, LONGEST_MESSAGE))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # children take other arguments than the message, and processes send each other errors
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(kind: type[RalrVizError], args: tuple[Any, ...], state: dict[str, Any]) -> RalrVizError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(RalrVizError, ValueError):

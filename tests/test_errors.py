@@ -1,6 +1,7 @@
 """Errors of bad arguments are ValueErrors, and no handler of ValueErrors swallows what they say."""
 
 import inspect
+import pickle
 
 import pytest
 import torch
@@ -43,6 +44,20 @@ def test_bad_arguments_raise_a_value_error(call):
         call()
     assert isinstance(caught.value, errors.InputError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnknownNameError("data set", "cat", ["cats"]),
+        errors.InterruptedRunError("stopped", 15),
+        errors.StorageError("full"),
+    ],
+)
+def test_errors_cross_from_one_process_to_another(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error) and copy.exit_code == error.exit_code
+    assert str(copy) == str(error)
 
 
 def test_only_bad_input_is_a_value_error():

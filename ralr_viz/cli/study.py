@@ -121,7 +121,10 @@ def run(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", metavar="N", min=1, help="Runs at once. [default: all that fit the GPUs; 1 on a CPU]"
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Runs at once. [default: all that fit the GPUs; on a CPU 1 or one a core, as is faster]",
         ),
     ] = None,
     gpus_per_run: Annotated[

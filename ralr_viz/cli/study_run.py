@@ -75,9 +75,11 @@ def run_study(
     if engine == "ray":  # its workers have another working directory
         directories = [directory.resolve() for directory in directories]
         options = replace(options, data=options.data.resolve() if options.data else None)
-    with _open_executor(engine, address, options.device, jobs, gpus_per_run, cpus_per_run or 1, threads) as executor, _show(
-        look, len(directories), quiet=quiet
-    ) as report:  # fmt: skip
+    if engine == "ray":
+        executor: Executor = _open_ray(address, options.device, jobs, gpus_per_run, cpus_per_run or 1)
+    else:
+        executor = _open_local(plan, options, jobs, gpus_per_run, threads, quiet=quiet)
+    with executor, _show(look, len(directories), quiet=quiet) as report:
         return run_all(directories, executor, options, retry_failed=retry_failed, report=report)
 
 
@@ -95,28 +97,39 @@ def check_outcomes(outcomes: Sequence[Outcome]) -> None:
         )
 
 
-def _open_executor(
-    engine: str,
-    address: str | None,
-    device: str,
+def _open_ray(
+    address: str | None, device: str, jobs: int | None, gpus_per_run: float | None, cpus_per_run: int
+) -> Executor:
+    from ralr_viz.study.ray_engine import RayExecutor
+
+    share = gpus_per_run if gpus_per_run is not None else float(device != "cpu")
+    return RayExecutor(address, gpus_per_run=share, cpus_per_run=cpus_per_run, jobs=jobs)
+
+
+def _open_local(
+    plan: Plan,
+    options: ExecuteOptions,
     jobs: int | None,
     gpus_per_run: float | None,
-    cpus_per_run: int,
     threads: int | None,
+    *,
+    quiet: bool,
 ) -> Executor:
-    if engine == "ray":
-        from ralr_viz.study.ray_engine import RayExecutor
+    from ralr_viz.data import data_root
+    from ralr_viz.study.packing import pack_slots
+    from ralr_viz.study.slots import LocalExecutor
 
-        share = gpus_per_run if gpus_per_run is not None else float(device != "cpu")
-        return RayExecutor(address, gpus_per_run=share, cpus_per_run=cpus_per_run, jobs=jobs)
-    from ralr_viz.study.slots import LocalExecutor, find_slots
-
-    slots = find_slots(device, jobs, 1.0 if gpus_per_run is None else gpus_per_run)
-    if gpus_per_run is not None and slots[0].gpu is None:
-        raise InputError(f"`--gpus-per-run {gpus_per_run:g}`: torch sees no CUDA device here; leave it out")
-    if threads is not None:
-        slots = [replace(slot, threads=threads) for slot in slots]
-    return LocalExecutor(slots)
+    return LocalExecutor(
+        pack_slots(
+            plan,
+            data_root(options.data),
+            options,
+            jobs=jobs,
+            gpus_per_run=gpus_per_run,
+            threads=threads,
+            say=(lambda _: None) if quiet else print_note,
+        )
+    )
 
 
 @contextlib.contextmanager

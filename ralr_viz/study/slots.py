@@ -80,13 +80,24 @@ def make_slots(
     return [Slot("cuda", max(1, cores // len(places)), gpu) for gpu in places]
 
 
+def count_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_threads() -> int | None:
+    """The user's own ``OMP_NUM_THREADS``; None where he has not said."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return int(threads) if threads.isdigit() and int(threads) > 0 else None
+
+
 def find_slots(device: str = "auto", jobs: int | None = None, gpus_per_run: float = 1.0) -> list[Slot]:
     """`make_slots` of this machine; the user's own ``OMP_NUM_THREADS`` counts for each run.
 
     Raises:
         InputError: See `make_slots`.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     gpus: list[str] = []
     if device == "auto" or device.startswith("cuda"):
         import torch
@@ -95,10 +106,8 @@ def find_slots(device: str = "auto", jobs: int | None = None, gpus_per_run: floa
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = [str(i) for i in range(count)] if named is None else named.split(",")[:count]
     slots = make_slots(device, jobs, gpus_per_run, cores, gpus)
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdigit() and int(threads) > 0:
-        return [replace(slot, threads=int(threads)) for slot in slots]
-    return slots
+    threads = own_threads()
+    return slots if threads is None else [replace(slot, threads=threads) for slot in slots]
 
 
 class LocalExecutor(ThreadPoolExecutor):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.tasks.opening import open_task
 from ralr_viz.train.training import EpochStoppedError, Training
 
-# Steps that warm up (memory, convolution plans, compilation) and that are measured.
+# Steps that warm up (memory, convolution plans, compilation) and that are measured, at most, and seconds after which
+# either ends: a step of a large network takes a minute on a laptop.
 WARM_UP, MEASURED = 4, 20
+_LONG_ENOUGH = 10.0
 
 
 class Speed(NamedTuple):
@@ -35,15 +38,15 @@ class Speed(NamedTuple):
 
 
 class _StopAfter(StopSignal):
-    """A stop signal that comes after a number of questions: the training asks once a step."""
+    """A stop signal that comes after a number of questions, or long enough: the training asks once a step."""
 
     def __init__(self, steps: int) -> None:
-        self.left = steps
+        self.left, self.end = steps, time.monotonic() + _LONG_ENOUGH
 
     @property
     def number(self) -> int | None:  # type: ignore[override]
         self.left -= 1
-        return 0 if self.left <= 0 else None
+        return 0 if self.left <= 0 or time.monotonic() >= self.end else None
 
 
 def measure_speed(recipe: Recipe, data_root: Path, runtime: Runtime) -> Speed:
