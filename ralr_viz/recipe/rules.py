@@ -11,6 +11,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.own_code import names_code
 from ralr_viz.recipe.settings import Settings, to_epoch
 from ralr_viz.recipe.values import coerce_value, shorten
+from ralr_viz.results.tasks import SETS
 
 OPTIMIZERS = ("sgd", "adam", "adagrad")
 _OPTIMIZER = f"one of {', '.join(OPTIMIZERS)}, or package.module:Class"
@@ -93,6 +94,10 @@ RULES: dict[str, Rule] = {
     "keep_every": within(0, MOST_EPOCHS),
     "keep_optimizer": OF_ITS_TYPE,
     "train_sample": within(1, _MOST_IMAGES),
+    "examples": (
+        lambda value: set(filter(None, value.split(","))) <= set(SETS) and value.strip(",") == value,
+        f"empty, or of {', '.join(SETS)} one or several with commas",
+    ),
     "evaluate_every": within(1, MOST_EPOCHS),
     "evaluate_test": one_of(EVALUATE_TEST),
     "evaluate_unused": one_of(EVALUATE_UNUSED),

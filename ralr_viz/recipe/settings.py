@@ -65,6 +65,8 @@ class Settings:
         keep_optimizer: Whether the states of a finished training keep the optimizer's, from which `fork` goes on; without
             it they have half the size, or a third.
         train_sample: Size of the fixed training sample on which ``train_loss_eval`` is measured.
+        examples: Of which samples loss and correctness are kept each by each, epoch by epoch: ``train`` (as the steps
+            saw them), ``val``, ``test`` (as they are evaluated), or several with commas; empty for none.
         evaluate_every: Epochs between two evaluations; the last five epochs are always evaluated.
         evaluate_test: When the test samples are looked at: after each ``epoch``, or once at the ``end``.
         evaluate_unused: Whether the training samples that ``subset`` leaves out are: ``never``, or once at the
@@ -109,6 +111,7 @@ class Settings:
     keep_every: int = 0
     keep_optimizer: bool = True
     train_sample: int = 2000
+    examples: str = ""
     evaluate_every: int = 1
     evaluate_test: str = "epoch"
     evaluate_unused: str = "never"

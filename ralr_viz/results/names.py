@@ -12,7 +12,7 @@ from ralr_viz.results.run import RunRecord
 UNTRAINED = frozenset(
     {
         *("name", "description", "keep", "keep_every", "keep_optimizer", "train_sample"),
-        *("auto_precision", "evaluate_every", "evaluate_test", "evaluate_unused"),
+        *("auto_precision", "examples", "evaluate_every", "evaluate_test", "evaluate_unused"),
         *("average", "beam", "length_penalty", "decoded", "bleu"),
     }
 )

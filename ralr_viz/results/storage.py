@@ -129,6 +129,23 @@ def append_line(path: Path, line: str) -> None:
         raise storage_error(path, error) from error
 
 
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    """Write into a file that is there, at a place that may lie behind its end; it is on disk afterwards.
+
+    Not atomic: what is read back must show whether it is whole.
+
+    Raises:
+        StorageError: The disk is full or cannot be written.
+    """
+    try:
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+            sync_file(file)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of a process that was killed while it wrote."""
     for path in folder.glob(f"*{_TEMPORARY}"):

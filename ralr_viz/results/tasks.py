@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from ralr_viz.foreign import one_line
 
+SETS = ("train", "val", "test")
+"""Parts of the samples as a training sees them: trained on, held out, and official test samples."""
+
 
 @dataclass(frozen=True)
 class Score:

@@ -118,6 +118,10 @@ class BaseTask(ABC):
             total, weight = self.loss(network, batch)
         return Part(total.float() / weight, weight, total.new_zeros(0, dtype=torch.float32))
 
+    def example_places(self, name: str) -> np.ndarray | None:
+        """None: what a loss makes of one sample is not known here."""
+        return None
+
     def weigh(self, batch: Batch) -> Tensor | float:
         """Its samples."""
         return float(count_samples(batch))

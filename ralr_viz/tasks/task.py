@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 
 from ralr_viz.results.tasks import Score
@@ -86,11 +87,14 @@ class Part(NamedTuple):
         mean: () mean loss with its graph: Σ loss / Σ weight.
         weight: Σ weight, a number or a tensor () on the device.
         counts: (k,) float32 on the device: more sums for the record, see `Task.record`.
+        each: (b, 2) float32 on the device: loss of each sample and 1 where it is right, where the recipe's ``examples``
+            ask for them.
     """
 
     mean: Tensor
     weight: Tensor | float
     counts: Tensor
+    each: Tensor | None = None
 
 
 class Plan(Protocol):
@@ -122,6 +126,13 @@ class Feed(Protocol):
         Several are micro-batches: the step's gradient is that of Σ loss / Σ weight over all of them. The rank's share
         of the step is told to ``ranks`` (`Ranks.shard` by samples, `Ranks.weigh` by weight).
         """
+
+
+class ExampleFeed(Feed, Protocol):
+    """Of a task that has `Task.example_places` of ``train`` samples."""
+
+    def rows(self, plan: Any, step: int, ranks: Ranks) -> Tensor:
+        """Which of those places the samples of `load` are, (b,) int64 on the device."""
 
 
 class Task(Criterion, Protocol):
@@ -166,6 +177,10 @@ class Task(Criterion, Protocol):
         Raises:
             InputError: They make no epoch of the recipe.
         """
+
+    def example_places(self, name: str) -> np.ndarray | None:
+        """Places (n,) in their split of the ``train``, ``val`` or ``test`` samples, of which `train_loss` and the
+        evaluator know each one's loss; None where they do not."""
 
     def train_loss(self, network: nn.Module, batch: Batch, runtime: Runtime) -> Part:
         """The loss that is trained on, of a network in training mode; nothing in it waits for the device."""
@@ -222,3 +237,11 @@ class Evaluator(Protocol):
 
     def __call__(self, model: nn.Module) -> dict[str, float | None]:
         """``train_loss_eval``, and of ``val`` and ``test`` ``…_loss`` and ``…_<score's key>``, where measured."""
+
+
+class ExampleEvaluator(Evaluator, Protocol):
+    """Of a task that has `Task.example_places` of held out or test samples."""
+
+    @property
+    def each(self) -> Mapping[str, Tensor]:
+        """(n, 2) loss of each sample and 1 where it is right, of the last call and the sets in the recipe's ``examples``."""

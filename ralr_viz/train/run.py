@@ -14,19 +14,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 
 from ralr_viz._version import __version__
 from ralr_viz.data import Dataset
-from ralr_viz.errors import CheckpointError, InputError
+from ralr_viz.errors import CheckpointError, InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.models.checkpoint_file import FORMAT_VERSION, pack_checkpoint
 from ralr_viz.recipe import changed_settings, recipe_to_toml
 from ralr_viz.results.columns import evaluated_columns
 from ralr_viz.results.document import parse_json
+from ralr_viz.results.examples import examples_path, write_examples
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
-from ralr_viz.results.tasks import IMAGES, About
+from ralr_viz.results.tasks import IMAGES, SETS, About
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.record import clean_record
@@ -196,6 +198,29 @@ class RunWriter:
                 self._write_recipe()
         self.history.append(clean)
         append_line(self.directory / "metrics.jsonl", json.dumps(clean, allow_nan=False))
+
+    def log_examples(
+        self, name: str, *, right: np.ndarray, losses: np.ndarray, places: np.ndarray | None = None
+    ) -> None:
+        """Add what the last logged epoch made of each example, for `ralr-viz learning`; before `save`.
+
+        Args:
+            name: ``train`` (the samples that are trained on), ``val`` (held out of them) or ``test``.
+            right: (n,) bool, whether the class was predicted.
+            losses: (n,) in nats; NaN for an example that was not seen.
+            places: (n,) of the examples in the data set's split; 0, 1, … where left out.
+
+        Raises:
+            InputError: No epoch is logged yet, an unknown name, or other examples than in the epoch before.
+        """
+        if not self.history:
+            raise InputError("`log_examples` is of the last logged epoch, and none is: call `log` before it")
+        if name not in SETS:
+            raise UnknownNameError("set of examples", name, SETS)
+        facts = {key: self.header.get(key) for key in ("dataset", "content_hash")}
+        rows = np.arange(len(right)) if places is None else places
+        path = examples_path(self.directory, name)
+        write_examples(path, self.history[-1]["epoch"], right, losses, rows, facts)
 
     def say(self, line: str) -> None:
         """Add a line to ``log.txt``."""

@@ -70,7 +70,7 @@ def train_step(
     runtime: Runtime,
     clip: float = 0.0,
     scale: LossScale = UNSCALED,
-) -> None:
+) -> list[Part]:
     """One optimizer step on the mean loss; nothing in it waits for the device.
 
     Args:
@@ -82,6 +82,9 @@ def train_step(
         runtime: Where and in which precision.
         clip: Largest norm of the gradient; 0 for no bound.
         scale: Of the loss, in fp16.
+
+    Returns:
+        What became of each batch.
     """
     parts = []
     for batch, share, last in zip(batches, _shares(task, batches), _is_last(batches), strict=True):
@@ -100,6 +103,7 @@ def train_step(
             nn.utils.clip_grads_with_norm_(parameters, clip, norm)
     scale.step(optimizer)
     optimizer.zero_grad(set_to_none=True)
+    return parts
 
 
 def _shares(task: Task, batches: Sequence[Batch]) -> list[Tensor | float | None]:

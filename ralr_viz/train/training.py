@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ from ralr_viz.results.columns import evaluated_columns, speed_column
 from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
 from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.runtime.stop import StopSignal
-from ralr_viz.tasks.task import Plan, Task
+from ralr_viz.tasks.task import ExampleFeed, Plan, Task
+from ralr_viz.train.examples import ExampleTotals, Record
 from ralr_viz.train.loss_scale import LossScale
 from ralr_viz.train.optim import build_optimizer, build_scheduler
 from ralr_viz.train.step import Totals, train_step
@@ -95,6 +96,8 @@ class Training:
             self._rehearse()
         if ranks.rank:  # dropout is another in each part of a batch
             torch.manual_seed(seed_of_rank(seed, ranks.rank, 0))
+        self.examples = ExampleTotals(task, runtime.device)
+        self.recorded: dict[str, Record] = {}  # of the last epoch
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.initial = self.weights()
         self.optimizer = build_optimizer(recipe, task.parameter_groups(self.model), runtime.device)
@@ -126,6 +129,9 @@ class Training:
         self.steps = plan.steps
         trained = self._train(epoch, plan, stop, report)
         record = self._measure(epoch, trained)
+        if self.examples.places:
+            measured = self.evaluator if self.recipe.evaluates(epoch + 1) else None
+            self.recorded = self.examples.records(self.examples.whole(self.ranks), measured)
         if failed := self.ranks.lead(lambda: self.task.judge(record, plan.steps)):
             raise DivergedError(f"{failed}: {self._kept(epoch)}; lower --set lr or high")
         self.scheduler.step()
@@ -221,10 +227,13 @@ class Training:
         for step in range(first, steps):
             done = step + 1
             batches = self.feed.load(plan, step, self.ranks)
-            train_step(
+            parts = train_step(
                 self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm,
                 self.loss_scale,
             )  # fmt: skip
+            if self.examples.of_steps:
+                rows = cast(ExampleFeed, self.feed).rows(plan, step, self.ranks)
+                self.examples.add(rows, parts[0].each)
             if self.recipe.moves_each_step:
                 self.base_lrs.append(self.scheduler.base_lr[0])
                 if done < steps:
@@ -274,6 +283,8 @@ class Training:
             partial["base_lrs"] = self.base_lrs
         if self.loss_scale.enabled:
             partial["skipped"] = float(self.loss_scale.skipped)
+        if self.examples.of_steps:
+            partial["examples"] = self.examples.whole(self.ranks).cpu()
         raise EpochStoppedError(partial | ({"parts": [own, *others]} if others else {}))
 
     def _take_up_epoch(self, plan: Plan) -> tuple[int, float, Tensor, Totals]:
@@ -281,6 +292,7 @@ class Training:
         device, partial = self.runtime.device, self.partial
         self.base_lrs = []
         self.loss_scale.skipped.fill_(0.0 if partial is None else float(partial.get("skipped", 0.0)))
+        self.examples.begin(partial.get("examples") if partial and self.ranks.rank == 0 else None)
         if partial is None:
             return 0, 0.0, self.weights(), Totals.zero(len(self.task.counted), device)
         self.partial = None

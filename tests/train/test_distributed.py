@@ -15,6 +15,7 @@ import torch
 from ralr_viz.data import load_dataset
 from ralr_viz.errors import InputError, RalrVizError
 from ralr_viz.models import build_model
+from ralr_viz.results.examples import examples_path, read_examples
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import ALONE, Place
 from ralr_viz.runtime.stop import StopSignal
@@ -92,9 +93,10 @@ DRIVER = textwrap.dedent(
     def after_step(number, act):
         real, steps = training.train_step, iter(range(1, 10_000))
         def counted(*arguments):
-            real(*arguments)
+            parts = real(*arguments)
             if next(steps) == number:
                 act()
+            return parts
         training.train_step = counted
 
     def with_dropout(rank):
@@ -169,6 +171,7 @@ DRIVER = textwrap.dedent(
     """
 )
 
+SETTINGS = {"epochs": 2, "milestones": (1,), "batch": 13, "lr": 0.01, "examples": "train,val"}
 # 72 training images in batches of 13: parts of 7 and 6, and a last batch of 7 in parts of 4 and 3.
 RECIPES = {
     "whole": {},
@@ -189,7 +192,7 @@ def launched(make_recipe, squares_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     for name, changes in RECIPES.items():
         made = prepare_run(
-            make_recipe(**({"epochs": 2, "milestones": (1,), "batch": 13, "lr": 0.01} | changes)),
+            make_recipe(**(SETTINGS | changes)),
             "ralr",
             2,
             folder / "made",
@@ -228,6 +231,10 @@ def assert_same_run(directory, reference):
     ours, theirs = (read_checkpoint(d / "checkpoints" / "last.pt") for d in (directory, reference))
     assert all(torch.equal(ours["model"][k], v) for k, v in theirs["model"].items())
     timing = {"seconds", "images_per_second"}
+    for name in ("train", "val"):
+        ours, theirs = (examples_path(d, name).read_bytes() for d in (directory, reference))
+        assert ours == theirs
+    ours, theirs = (read_checkpoint(d / "checkpoints" / "last.pt") for d in (directory, reference))
     logs = [[{k: v for k, v in r.items() if k not in timing} for r in s["history"]] for s in (ours, theirs)]
     assert logs[0] == logs[1]
 
@@ -249,6 +256,7 @@ def train_in_parts(directory, root, size=2):
         for r in replicas
     ]
     n, records = len(feed.loader.labels), []
+    seen = torch.full((recipe.epochs, n), torch.nan)
     for epoch in range(recipe.epochs):
         lr = recipe.lr * recipe.gamma ** sum(epoch >= m for m in recipe.milestone_epochs) * factors[epoch]
         plan, loss_sum, hits, norms = feed.plan(seed, epoch), 0.0, 0, []
@@ -266,6 +274,10 @@ def train_in_parts(directory, root, size=2):
                     mean += len(logits) / len(x) * gradient
                 loss_sum += loss.item() * len(logits)
                 hits += (logits.argmax(1) == y[part]).sum().item()
+                rows = plan.draws.order[step * recipe.batch : (step + 1) * recipe.batch][part]
+                seen[epoch, rows] = torch.nn.functional.cross_entropy(
+                    logits, y[part], reduction="none"
+                ).detach()
             norms.append(math.sqrt(sum(float((g.double() ** 2).sum()) for g in means)))
             for replica, optimizer in zip(replicas, optimizers, strict=True):
                 optimizer.param_groups[0]["lr"] = lr
@@ -286,13 +298,13 @@ def train_in_parts(directory, root, size=2):
                 "test_acc": test["test_acc"],
             }
         )
-    return [r.state_dict() for r in replicas], records
+    return [r.state_dict() for r in replicas], records, seen
 
 
 @pytest.mark.parametrize("name", ["whole", "mixed"])
 def test_ranks_train_what_one_process_does_part_by_part(launched, squares_root, one_thread, name):
     ours = read_checkpoint(launched.folder / name / "checkpoints" / "last.pt")["model"]
-    (twin, other), records = train_in_parts(launched.folder / name, squares_root)
+    (twin, other), records, seen = train_in_parts(launched.folder / name, squares_root)
     assert ours.keys() == twin.keys()  # raw: no `module.`
     for key, value in twin.items():
         torch.testing.assert_close(ours[key].contiguous(), value.contiguous(), rtol=1e-5, atol=1e-6)
@@ -302,6 +314,8 @@ def test_ranks_train_what_one_process_does_part_by_part(launched, squares_root, 
     assert len(metrics) == len(records) == 2
     for record, expected in zip(metrics, records, strict=True):
         assert {k: record[k] for k in expected} == pytest.approx(expected, rel=1e-4)
+    examples = read_examples(examples_path(launched.folder / name, "train"))
+    torch.testing.assert_close(torch.from_numpy(examples.losses), seen, rtol=2e-3, atol=1e-4)
 
 
 def test_first_rank_speaks_and_writes_for_all(launched):

@@ -21,6 +21,7 @@ from ralr_viz.errors import (
     RalrVizError,
 )
 from ralr_viz.models import build_model
+from ralr_viz.results.examples import examples_path
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.tasks.classification import conclude
 from ralr_viz.tasks.classification.evaluate import evaluate
@@ -364,16 +365,17 @@ def test_resumed_run_keeps_its_precision_on_every_machine_and_says_so(prepare, s
 def test_warm_run_stopped_within_the_rise_goes_on_to_the_bit(prepare, squares_root, monkeypatch):
     from ralr_viz.train import training
 
-    given = {"warmup_steps": 8, "schedule": "inverse_sqrt", "epochs": 3}
+    given = {"warmup_steps": 8, "schedule": "inverse_sqrt", "epochs": 3, "examples": "train,val"}
     whole, stopped = prepare("ralr", folder="whole", **given), prepare("ralr", folder="stopped", **given)
     train_run(whole, squares_root, device="cpu")
     real, steps = training.train_step, []
 
     def interrupted(*arguments, **named):
-        real(*arguments, **named)
+        parts = real(*arguments, **named)
         steps.append(1)
         if len(steps) == 7:
             os.kill(os.getpid(), signal.SIGINT)
+        return parts
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "train_step", interrupted)
@@ -381,6 +383,8 @@ def test_warm_run_stopped_within_the_rise_goes_on_to_the_bit(prepare, squares_ro
             train_run(stopped, squares_root, device="cpu")
     train_run(stopped, squares_root, device="cpu")
     assert_same(weights_of(stopped), weights_of(whole))
+    for name in ("train", "val"):
+        assert examples_path(stopped, name).read_bytes() == examples_path(whole, name).read_bytes()
     for one, other in zip(read_metrics(stopped), read_metrics(whole), strict=True):
         assert {k: one[k] for k in ("base_lr", "lr", "factor", "train_loss")} == {
             k: other[k] for k in ("base_lr", "lr", "factor", "train_loss")

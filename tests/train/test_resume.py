@@ -60,9 +60,10 @@ DRIVER = textwrap.dedent(
         def arm():
             real, steps = training.train_step, iter(range(1, 10_000))
             def counted(*arguments):
-                real(*arguments)
+                parts = real(*arguments)
                 if next(steps) == step:
                     threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+                return parts
             training.train_step = counted
         return arm
 
@@ -74,7 +75,7 @@ DRIVER = textwrap.dedent(
                 if epochs_saved() == epochs:
                     training.train_step = real
                     os.kill(os.getpid(), signal.SIGSTOP)
-                real(*arguments)
+                return real(*arguments)
             training.train_step = waiting
         pid = train(arm)
         assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])
@@ -136,6 +137,7 @@ def make_run(tmp_path_factory):
         recipe = ClassificationRecipe(
             dataset="squares", model="resnet20", epochs=EPOCHS, batch=16, lr=0.05, momentum=0.9, milestones=(0.5,),
             crop_padding=2, flip=True, validation=0.25, precision="fp32", keep=(4,),
+            examples="train,val",
         )  # fmt: skip
         return prepare_run(recipe, "ralr", 0, tmp_path_factory.mktemp("runs"))
 
@@ -167,6 +169,8 @@ def assert_same_run(directory: Path, reference: Path) -> None:
         {k: v for k, v in r.items() if k not in timing} for r in logs[1]
     ]
     assert json.loads((directory / "result.json").read_text())["status"] == "finished"
+    for name in ("train.bin", "val.bin"):
+        assert (directory / "examples" / name).read_bytes() == (reference / "examples" / name).read_bytes()
 
 
 def test_killed_at_twelve_seeded_moments_the_weights_are_bit_identical(make_run, uninterrupted, drive):

@@ -74,6 +74,7 @@ def evaluate(
     runtime: Runtime,
     *,
     batch: int | None = None,
+    each: list[Tensor] | None = None,
 ) -> Evaluation:
     """Evaluate ``model``, which is left in the mode it was in.
 
@@ -83,6 +84,7 @@ def evaluate(
         labels: (n,) int64 in [0, classes).
         mean, std: (3,) float32 on the device, in units of [0, 1].
         batch: Images per forward pass; left out, 500, of more than 64 pixels a side as many as have their pixels.
+        each: Takes, batch by batch, (b, 2) float32 of each image: its loss, and 1 where its class is predicted.
 
     Returns:
         Evaluation; top-5 is top-1's weaker twin and 100 where there are at most five classes.
@@ -112,6 +114,9 @@ def evaluate(
             loss = nn.functional.cross_entropy(logits, y, reduction="sum")
             # topk breaks the ties that bf16 logits have; counting higher scores would call each of them right
             hits = logits.topk(min(5, logits.shape[1])).indices == y[:, None]
+            if each is not None:
+                losses = nn.functional.cross_entropy(logits, y, reduction="none")
+                each.append(torch.stack([losses, hits[:, 0].float()], 1))
             totals += torch.stack([loss, hits[:, 0].sum().float(), hits.sum().float()])
     loss_sum, top1, top5 = totals.tolist()
     seconds = time.perf_counter() - begin

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ralr_viz.data import Dataset, View, fixed_view
@@ -130,6 +131,8 @@ class PhotographFeed:
             threads=recipe.threads or None,
             pinned=runtime.device.type == "cuda",
         )
+        self._row_of = np.zeros(len(photographs.labels), dtype=np.int64)
+        self._row_of[trained] = np.arange(len(trained))
         self._stream: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._next: tuple[PhotographPlan | None, int] = (None, 0)
 
@@ -152,3 +155,8 @@ class PhotographFeed:
         x = normalise_batch(images.to(device, non_blocking=True), self.mean, self.std)
         x = x.contiguous(memory_format=self.runtime.memory_format)
         return [(x, labels.to(device, non_blocking=True), None)]
+
+    def rows(self, plan: PhotographPlan, step: int, ranks: Ranks) -> Tensor:
+        """Of the photographs of `load`, among those that are trained on."""
+        first, last = ranks.shard(*plan.bounds(step))
+        return torch.from_numpy(self._row_of[plan.draws.order[first:last]]).to(self.runtime.device)

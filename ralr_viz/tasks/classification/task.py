@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,18 @@ class ImageClassification(Classification):
             logits, y if target is None else target, label_smoothing=self.recipe.label_smoothing
         )
         with torch.no_grad():
-            right = (logits.argmax(1) == y).sum().float()
-        return Part(loss, float(len(y)), right[None])
+            right = (logits.argmax(1) == y).float()
+            each = torch.stack([_plain_losses(logits, y), right], 1) if self._keeps("train") else None
+        return Part(loss, float(len(y)), right.sum()[None], each)
+
+    def example_places(self, name: str) -> np.ndarray | None:
+        """Those trained on, held out, or all test images where each epoch is measured on them."""
+        if name == "test":
+            return np.arange(len(self._part("test"))) if self.recipe.evaluate_test == "epoch" else None
+        return self.trained if name == "train" else self.held
+
+    def _keeps(self, name: str) -> bool:
+        return name in self.recipe.examples.split(",")
 
     def weigh(self, batch: tuple[Tensor, Tensor, Tensor | None]) -> float:
         """Its images."""
@@ -157,7 +167,8 @@ class ImageClassification(Classification):
             device,
             with_test=recipe.evaluate_test == "epoch",
         )
-        return ImageEvaluator(sets, *self._scale(device), runtime)
+        kept = frozenset(name for name in ("val", "test") if self._keeps(name))
+        return ImageEvaluator(sets, *self._scale(device), runtime, kept)
 
     def judge(self, record: Mapping[str, Any], steps: int) -> str:
         """A finite loss is no failure."""
@@ -277,15 +288,23 @@ class ImageFeed:
         x, y, target = self.loader.load(plan.draws, *part)
         return [(x.contiguous(memory_format=self.runtime.memory_format), y, target)]
 
+    def rows(self, plan: ImagePlan, step: int, ranks: Ranks) -> Tensor:
+        """Of the images of `load`, among those that are trained on."""
+        start = step * plan.batch
+        first, last = ranks.shard(start, min(start + plan.batch, len(self.loader.labels)))
+        return plan.draws.order[first:last]
+
 
 @dataclass(frozen=True, eq=False)
 class ImageEvaluator:
-    """Loss and accuracy of a network on images on the device."""
+    """Loss and accuracy of a network on images on the device, of the sets ``kept`` also each one's."""
 
     sets: Mapping[str, tuple[Tensor, Tensor]]
     mean: Tensor
     std: Tensor
     runtime: Runtime
+    kept: frozenset[str] = frozenset()
+    each: dict[str, Tensor] = field(default_factory=dict)
 
     @functools.cached_property
     def sizes(self) -> dict[str, int]:
@@ -296,9 +315,17 @@ class ImageEvaluator:
         """Nats and per cent, in the precision of the training."""
         record: dict[str, float | None] = {}
         for name, (images, labels) in self.sets.items():
-            result = evaluate(model, images, labels, self.mean, self.std, self.runtime)
+            each: list[Tensor] | None = [] if name in self.kept else None
+            result = evaluate(model, images, labels, self.mean, self.std, self.runtime, each=each)
+            if each is not None:
+                self.each[name] = torch.cat(each)
             if name == "train":
                 record["train_loss_eval"] = result.loss
             else:
                 record |= {f"{name}_loss": result.loss, f"{name}_acc": result.top1}
         return record
+
+
+def _plain_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """(b,) cross-entropy with each image's own label, neither mixed nor smoothed."""
+    return nn.functional.cross_entropy(logits, y, reduction="none")

@@ -37,6 +37,7 @@ SETTINGS = {
     "validation": 0.25,
     "keep_every": 1,
     "name": "pets",
+    "examples": "train,val",
 }
 
 
@@ -101,10 +102,11 @@ def test_run_stopped_within_an_epoch_goes_on_to_the_bit(make_recipe, pets_root, 
     real, steps = training_module.train_step, []
 
     def interrupted(*arguments, **named):
-        real(*arguments, **named)
+        parts = real(*arguments, **named)
         steps.append(1)
         if len(steps) == 5:
             os.kill(os.getpid(), signal.SIGINT)
+        return parts
 
     with monkeypatch.context() as patch:
         patch.setattr(training_module, "train_step", interrupted)
@@ -113,6 +115,8 @@ def test_run_stopped_within_an_epoch_goes_on_to_the_bit(make_recipe, pets_root, 
     train_run(stopped, pets_root, device="cpu")
     for name, value in weights_of(whole).items():
         assert torch.equal(value, weights_of(stopped)[name]), name
+    for name in ("train.bin", "val.bin"):
+        assert (stopped / "examples" / name).read_bytes() == (whole / "examples" / name).read_bytes()
 
 
 def test_feed_gives_the_same_batches_whatever_was_asked_before(make_recipe, pets_root):
