@@ -332,6 +332,13 @@ def test_study_overhead_is_what_is_left_of_the_engines_time(bench, tmp_path):
     assert value == pytest.approx(engine - here - imports, abs=0.02)
 
 
+def test_examples_prints_the_ratio_of_its_times(bench, tiny_cifar10):
+    out = bench("examples", "--data", tiny_cifar10, "--subset=0", "--repeats=1")
+    recorded, plain = (number(row["seconds of two epochs"]) for row in read_table(out))
+    value = float(re.search(r"time with a record: ([\d.]+)", out).group(1))
+    assert value == pytest.approx(recorded / plain, rel=2e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # it compiles
 def test_training_compiled_prints_its_share_and_targets(bench, tiny_cifar10):

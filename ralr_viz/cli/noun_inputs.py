@@ -141,11 +141,17 @@ _CHURN = Annotated[
     bool, typer.Option("--churn/--no-churn", help="Predictions that change late: needs the images.")
 ]
 
+_KEPT = Annotated[
+    bool,
+    typer.Option("--kept", help="Evaluate the kept states on images of --split instead of reading records."),
+]
+
 
 def _run_parameters(noun: Noun) -> Parameters:
     inputs = noun.spec.inputs
     after = [
-        keyword("churn", _CHURN, True),
+        *([keyword("churn", _CHURN, True)] if inputs.churn else []),
+        *([keyword("kept", _KEPT, False)] if inputs.kept else []),
         keyword("data", options.Data, None),
         keyword("allow", options.Allow, None),
         keyword("split", options.Split, inputs.split),
@@ -154,7 +160,7 @@ def _run_parameters(noun: Noun) -> Parameters:
         keyword("device", options.Device, "auto"),
         keyword("precision", options.Precision, inputs.precision),
     ]
-    return [keyword("run", _RUNS)], after if inputs.churn else []
+    return [keyword("run", _RUNS)], after if inputs.churn or inputs.kept else []
 
 
 def _null_parameters(noun: Noun) -> Parameters:

@@ -22,6 +22,7 @@ class Inputs:
         auto_precision: What ``--precision auto`` means.
         augment: Whether images get one draw of training's augmentation, unless ``--no-augment``.
         churn: Of runs: whether the predictions at both ends of their late phase are compared, unless ``--no-churn``.
+        kept: Of runs: whether ``--kept`` evaluates the states that they have kept.
     """
 
     split: str = "test"
@@ -34,6 +35,7 @@ class Inputs:
     auto_precision: str = "auto"
     augment: bool = False
     churn: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ _ROWS = (
     Noun("localisation", "networks", cost=60),
     Noun("movement", "runs", cost=60, tasks=ANY),
     Noun("effect", "runs", cost=5, tasks=ANY),
+    Noun("learning", "runs"),
     Noun("collapse", "networks", cost=60),
     Noun("fork", "state"),
     Noun("curves", "logs", tasks=ANY),

@@ -30,10 +30,12 @@ class Outcome(NamedTuple):
 
 _NAMES = ("train_loss_eval", "val_loss", "test_loss", "val_acc", "test_acc")
 OUTCOMES = {name: Outcome(BY_NAME[name].title, BY_NAME[name].difference_unit) for name in _NAMES} | {
-    "step_length": Outcome(BY_NAME["step_length"].title, "ln")
+    "step_length": Outcome(BY_NAME["step_length"].title, "ln"),
+    "forgotten": Outcome("examples forgotten", "points"),
 }
 """The outcomes, named as in the metrics; losses in nats, accuracies in percentage points. Of the length of an
-epoch's weight step the natural logarithm is taken: it spans the decades that the base LR does."""
+epoch's weight step the natural logarithm is taken: it spans the decades that the base LR does. Of examples that are
+recorded one by one, the share that the epoch forgot counts."""
 
 
 LAW = {"low": float, "high": float, "probability": float, "draw": str, "interval": int}

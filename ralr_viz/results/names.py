@@ -40,7 +40,7 @@ ADDED = {
         "keep_optimizer": True,
     },
     **{"weights": "", "head_init": "default", "head_lr": 1.0, "input_size": 0, "crop_scale": [0.08, 1.0]},
-    **{"resize": 0, "view": "centre", "auto_precision": ""},
+    **{"resize": 0, "view": "centre", "auto_precision": "", "examples": ""},
 }
 """What older recipes, which lack a setting, had for it."""
 _MOST_SETTINGS = 3  # in a name
@@ -82,6 +82,16 @@ def name_runs(runs: Sequence[RunRecord]) -> tuple[str, ...]:
         settings=[run.recipe for run in runs],
         methods=[run.method for run in runs],
     )
+
+
+def name_methods(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """``baseline`` and ``RALR`` where that tells runs apart, else with seed, else with what differs."""
+    short = [method_name(run.method) for run in runs]
+    seeds = [f"{name}, seed {run.seed}" for name, run in zip(short, runs, strict=True)]
+    for names in (short, seeds):
+        if len(set(names)) == len(names):
+            return tuple(names)
+    return name_runs(runs)
 
 
 def tell_apart(

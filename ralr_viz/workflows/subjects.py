@@ -16,6 +16,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.nouns import Inputs, Noun
 from ralr_viz.nouns.cam import COUNT, ROWS, SEED
 from ralr_viz.results.bundle import Result
+from ralr_viz.results.examples import Examples
 from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.workflows.output import Say
 
@@ -161,6 +162,8 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
     """Paths; where churn is measured, the runs' states and the networks of their late phase."""
     from ralr_viz.analysis.movement.movement import note_no_churn
 
+    if inputs.kept and given.get("kept"):
+        return given["run"], {"kept": _evaluate_kept(inputs, given, ears)}
     if not inputs.churn:
         return given["run"], {}
     split = given.get("split", inputs.split)
@@ -184,6 +187,24 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
     for note in () if late is None else late.notes:
         ears.say(note)
     return runs, {"late": late}
+
+
+def _evaluate_kept(inputs: Inputs, given: Given, ears: Ears) -> list[Examples]:
+    """What the runs' kept states make of each image."""
+    from ralr_viz.analysis.learning import evaluate_kept
+
+    split = given.get("split", inputs.split)
+    check_split(split)
+    return evaluate_kept(
+        given["run"],
+        root=given.get("data"),
+        split=split,
+        limit=given.get("limit", inputs.limit),
+        device=_device(given),
+        precision=given.get("precision", inputs.precision),
+        batch=given.get("batch", inputs.batch),
+        progress=ears.progress,
+    )
 
 
 def _open_logs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:

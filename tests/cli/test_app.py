@@ -26,6 +26,7 @@ COMMANDS = (
         "effect",
         "fork",
         "movement",
+        "learning",
         "barrier",
         "sharpness",
         "spectrum",

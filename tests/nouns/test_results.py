@@ -20,7 +20,7 @@ from ralr_viz.results.bundle import Result, load_result, save_result
 from ralr_viz.results.fields import Array, Axis, declarations
 
 ROOT = Path(__file__).parents[2]
-UNPUBLISHED = {"fork"}  # its branches take an hour; `test_fork_result` makes one
+UNPUBLISHED = {"fork", "learning"}  # hours of training; `test_fork_result` and `test_learning` make one
 ROWS = pytest.mark.parametrize("name", [name for name in NOUNS if name not in UNPUBLISHED])
 
 

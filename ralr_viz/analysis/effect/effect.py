@@ -11,12 +11,14 @@ import numpy as np
 from ralr_viz.analysis.effect.flips import Flips, collect_flips, on_epochs
 from ralr_viz.analysis.effect.local_projection import Fit, Projection, build_projection, find_rows, fit
 from ralr_viz.analysis.effect.randomised import find_randomised
+from ralr_viz.analysis.learning.trace import trace
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import effect as options
 from ralr_viz.nouns.option import SEED
 from ralr_viz.results.effect import FEW_DRAWS, LEVEL, POWER, EffectResult
+from ralr_viz.results.examples import examples_path, read_examples
 from ralr_viz.results.of_loss import describe_task
 from ralr_viz.results.records import Source
 from ralr_viz.results.run import RunRecord
@@ -191,11 +193,32 @@ def _read_outcomes(runs: Sequence[RunRecord], flips: Flips) -> tuple[dict[str, n
         if missing:
             notes.append(f"`{name}` was not recorded in {', '.join(missing)}")
         tables[name] = values
+    if (forgotten := _read_forgotten(runs, num_epochs)) is not None:
+        tables["forgotten"] = forgotten
     if not tables:
         raise InputError(
             f"`{runs[0].label}` records none of train_loss_eval, val_loss, val_acc and step_length: log at least one"
         )
     return tables, notes
+
+
+def _read_forgotten(runs: Sequence[RunRecord], num_epochs: int) -> np.ndarray | None:
+    """Per cent of the examples that each epoch forgot (S, E); None unless all runs have a record of the same kind."""
+    for name in ("val", "train", "test"):
+        paths = [None if run.path is None else examples_path(run.path, name) for run in runs]
+        if not all(path is not None and path.is_file() for path in paths):
+            continue
+        values = np.full((len(runs), num_epochs), np.nan)
+        for row, path, run in zip(values, paths, runs, strict=True):
+            assert path is not None
+            found = read_examples(path, int(run.epoch[-1]))
+            if np.array_equal(
+                found.epochs, np.arange(1, len(found.epochs) + 1)
+            ):  # of gaps nobody knows the epoch
+                count = min(len(found.epochs), num_epochs)
+                row[1:count] = 100 * trace(found.epochs, found.right, found.losses).forgotten[1:count]
+        return values if np.isfinite(values).any() else None
+    return None
 
 
 def _too_few(outcome: np.ndarray, flips: Flips) -> str:

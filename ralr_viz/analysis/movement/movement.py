@@ -18,7 +18,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import movement as options
 from ralr_viz.nouns.option import SEED
 from ralr_viz.results.movement import MovementResult, late_start
-from ralr_viz.results.names import group_runs, method_name, name_runs
+from ralr_viz.results.names import group_runs, name_methods
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
 
@@ -84,7 +84,7 @@ def compute_movement(
     churn = _measure_churn(opened, late, progress)
     lasts = [record.planned_epochs for record in records]
     return MovementResult(
-        models=_name_runs(records),
+        models=name_methods(records),
         methods=group_runs(records),
         epoch=epoch,
         late_after=np.array([late_start(last) for last in lasts], dtype=np.int64),
@@ -125,16 +125,6 @@ def _notes(runs: Sequence[RunStates]) -> list[str]:
                 f"{run.record.label}: the states after {late_start(last)} and {last} epochs are not kept"
             )
     return notes
-
-
-def _name_runs(records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """``baseline`` and ``RALR`` where that tells them apart, else with seed, else with what differs."""
-    short = [method_name(record.method) for record in records]
-    seeds = [f"{name}, seed {record.seed}" for name, record in zip(short, records, strict=True)]
-    for names in (short, seeds):
-        if len(set(names)) == len(names):
-            return tuple(names)
-    return name_runs(records)
 
 
 def _align(runs: Sequence[RunRecord], epoch: np.ndarray, quantity: str) -> np.ndarray:
