@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.fork import compute_fork
     from ralr_viz.analysis.fork.point import open_state
     from ralr_viz.analysis.landscape import compute_landscape
+    from ralr_viz.analysis.learning import compute_learning, evaluate_kept
     from ralr_viz.analysis.localisation import compute_localisation
     from ralr_viz.analysis.movement import compute_movement
     from ralr_viz.analysis.noise_scale import compute_noise_scale
@@ -57,9 +58,11 @@ if TYPE_CHECKING:
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork
     from ralr_viz.plots.landscape import draw_landscape
+    from ralr_viz.plots.learning import draw_learning
     from ralr_viz.plots.localisation import draw_localisation
     from ralr_viz.plots.movement import draw_movement
     from ralr_viz.plots.noise_scale import draw_noise_scale
+    from ralr_viz.plots.over_time import draw_over_time
     from ralr_viz.plots.sharpness import draw_sharpness
     from ralr_viz.plots.similarity import draw_similarity
     from ralr_viz.plots.spectrum import draw_spectrum
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.table import compute_study
     from ralr_viz.tasks.own import task
     from ralr_viz.train import RunWriter, load_checkpoint
+    from ralr_viz.workflows.over_time import OverTimeOptions, over_time
     from ralr_viz.workflows.why import WhyOptions, why
 
 _FIXED = {
@@ -105,7 +109,11 @@ _FIXED = {
     "select_pictures": "ralr_viz.analysis.selection",
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
+    "OverTimeOptions": "ralr_viz.workflows.over_time",
     "WhyOptions": "ralr_viz.workflows.why",
+    "draw_over_time": "ralr_viz.plots.over_time",
+    "evaluate_kept": "ralr_viz.analysis.learning",
+    "over_time": "ralr_viz.workflows.over_time",
     "task": "ralr_viz.tasks.own",
     "why": "ralr_viz.workflows.why",
 }

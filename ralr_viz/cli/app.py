@@ -22,6 +22,7 @@ from ralr_viz.cli import (
     evaluate,
     export,
     figures,
+    over_time,
     report,
     run,
     schedule,
@@ -70,6 +71,7 @@ app.command("schedule")(schedule.schedule)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
+app.command("over-time")(over_time.over_time)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))
 app.command("report")(report.report)

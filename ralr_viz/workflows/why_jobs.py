@@ -44,6 +44,7 @@ class Job:
         arguments: What `open_subject` takes.
         per_arm: Its measures have one value for each arm.
         note: What a reader of its numbers should know.
+        own: Options of the noun itself.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Job:
     arguments: dict[str, Any] = field(default_factory=dict)
     per_arm: bool = True
     note: str = ""
+    own: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,6 +72,7 @@ class Job:
         facts = {"ralr_viz": __version__, "command": self.command} | {
             name: self._identify(name, value) for name, value in self.arguments.items()
         }
+        facts |= {"own": self.own} if self.own else {}
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def _identify(self, name: str, value: Any) -> Any:
@@ -248,7 +251,9 @@ class JobRunner:
         provenance: Mapping[str, str],
         say: Say,
         progress: Progress | None,
+        speaker: str = "why",
     ) -> None:
+        self.speaker = speaker
         self.out, self.style, self.force = out, style, force
         self.provenance, self.say, self.progress = provenance, say, progress
         self._index = _read_index(out / INDEX)
@@ -271,13 +276,13 @@ class JobRunner:
                 except InputError as error:
                     notes.append(f"{job.name} was not measured: {error}")
                 spent += time.monotonic() - begin
-                worked += COSTS[job.command]
-                left = sum(COSTS[other.command] for other in jobs[number:] if not self._is_done(other))
+                worked += _cost(job)
+                left = sum(_cost(other) for other in jobs[number:] if not self._is_done(other))
                 self.say(
-                    f"why: {number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}"
+                    f"{self.speaker}: {number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}"
                 )
             else:
-                self.say(f"why: {number} of {len(jobs)} done ({job.name}: as saved before)")
+                self.say(f"{self.speaker}: {number} of {len(jobs)} done ({job.name}: as saved before)")
             if found is not None:
                 results.append((job, found))
         return results, notes
@@ -288,6 +293,7 @@ class JobRunner:
         found = run_noun(
             noun,
             job.arguments,
+            job.own,
             provenance=self.provenance,
             ears=Ears(self.progress, self.say, self.say),
         )
@@ -320,6 +326,10 @@ class JobRunner:
         self._index[job.path] = {"key": job.key, "done": done}
         self.out.mkdir(parents=True, exist_ok=True)
         write_json(self.out / INDEX, self._index)
+
+
+def _cost(job: Job) -> int:
+    return COSTS.get(job.command, 1)
 
 
 def _time_left(seconds: float) -> str:

@@ -27,6 +27,7 @@ COMMANDS = (
         "fork",
         "movement",
         "learning",
+        "over-time",
         "barrier",
         "sharpness",
         "spectrum",
