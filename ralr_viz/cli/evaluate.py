@@ -17,7 +17,7 @@ def evaluate(
     num_classes: options.NumClasses = None,
     size: options.Size = None,
     resize: options.Resize = None,
-    view: options.View = "centre",
+    view: options.View = None,
     mean: options.Mean = None,
     std: options.Std = None,
     batch: options.Batch = 500,

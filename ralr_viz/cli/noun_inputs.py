@@ -110,7 +110,7 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
         keyword("num_classes", options.NumClasses, None),
         keyword("size", options.Size, None),
         keyword("resize", options.Resize, None),
-        keyword("view", options.View, "centre"),
+        keyword("view", options.View, None),
         keyword("mean", options.Mean, None),
         keyword("std", options.Std, None),
         keyword("batch", options.Batch, inputs.batch),

@@ -102,11 +102,15 @@ Resize = Annotated[
         metavar="N",
         min=8,
         max=2048,
-        help="Pixels that the shorter side of photographs is scaled to before the centre is cut out. [default: 8/7 of --size]",
+        help="Pixels that the shorter side of photographs is scaled to before the centre is cut out. [default: as in training, else 8/7 of --size]",
     ),
 ]
 View = Annotated[
-    str, typer.Option("--view", help="How photographs become squares: centre, or warp for the whole picture.")
+    str | None,
+    typer.Option(
+        "--view",
+        help="How photographs become squares: centre, or warp for the whole picture. [default: as in training]",
+    ),
 ]
 Mean = Annotated[
     str | None,

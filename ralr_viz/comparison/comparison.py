@@ -16,7 +16,8 @@ from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.files import read_files
 from ralr_viz.comparison.network import PLAIN, Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.of_task import task_of
-from ralr_viz.comparison.samples import Samples, choose_view, open_dataset, own_samples, select_samples
+from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
+from ralr_viz.comparison.view import choose_view
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime, resolve_runtime
@@ -168,7 +169,7 @@ def compare(
     num_classes: int | None = None,
     image_size: int | None = None,
     resize: int | None = None,
-    view: str = "centre",
+    view: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
     batch: int | None = None,
@@ -192,7 +193,7 @@ def compare(
         arch, num_classes, image_size: For checkpoint files that do not say theirs; ``image_size`` is also the side that
             photographs of unequal shape are looked at with.
         resize, view: Of photographs, see `ralr_viz.data.View`: what their shorter side is scaled to before the
-            ``centre`` is cut out, or ``warp`` for the whole picture.
+            ``centre`` is cut out, or ``warp`` for the whole picture; left out, what the recipes of the checkpoints say.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, IEEE's on every device, ``bf16``, ``auto`` or, on CUDA, ``tf32``.
         batch: Images a forward pass; left out, what each analysis takes.
@@ -226,7 +227,13 @@ def compare(
         samples, scales = task.read(limit, split), [PLAIN] * len(opened)
     elif files:
         samples, scales = read_files(
-            [Path(file) for file in files], opened, root=root, size=image_size, scale=own
+            [Path(file) for file in files],
+            opened,
+            root=root,
+            size=image_size,
+            scale=own,
+            resize=resize,
+            mode=view,
         )
     elif images is not None:
         samples = own_samples(images, labels, boxes, class_names)

@@ -87,7 +87,7 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         num_classes=given.get("num_classes"),
         image_size=given.get("size"),
         resize=given.get("resize"),
-        view=given.get("view") or "centre",
+        view=given.get("view"),
         device=_device(given),
         precision=inputs.auto_precision if precision == "auto" else precision,
         batch=given.get("batch", inputs.batch) or None,
