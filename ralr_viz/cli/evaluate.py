@@ -20,7 +20,7 @@ def evaluate(
     view: options.View = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    batch: options.Batch = 500,
+    batch: options.Batch = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     as_json: options.Json = False,

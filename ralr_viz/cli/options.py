@@ -132,7 +132,8 @@ Task = Annotated[
         help="Your own loss and batches in the place of images: a function that returns ralr_viz.task(…).",
     ),
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
+BATCH_HELP = "Images per forward pass. [default: {}, fewer of large images]"
+Batch = Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help=BATCH_HELP.format(500))]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes on stderr.")]

@@ -12,7 +12,7 @@ import numpy as np
 from ralr_viz.analysis.activations.histogram import HALF, align
 from ralr_viz.analysis.activations.statistics import LayerStatistics, PairPass
 from ralr_viz.analysis.maps import Shape
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
@@ -58,7 +58,7 @@ def compute_activations(
         >>> compute_activations(pair).measure("relative_change").value  # (1, layers)  # doctest: +SKIP
     """
     check(options.SPEC.options, layers=layers, image=image)
-    pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch or 256
+    pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch_size(256)
     images, selection = _choose_images(comparison.labelled(), image)
     check_images(images, batch)
     n = len(images)
@@ -74,7 +74,7 @@ def compute_activations(
     networks = [[comparison.build(i).to(runtime.device) for i in two] for two in ends]
     # before any pass over the images, which takes longer
     found = [
-        common_stages(pair.name, two, [picture.load(0, PROBE_IMAGES)[0] for picture in view], layers)
+        common_stages(pair.name, two, [picture.probe() for picture in view], layers)
         for pair, two, view in zip(pairs, networks, views, strict=True)
     ]
     rows = tuple(pair.name for pair in pairs)
