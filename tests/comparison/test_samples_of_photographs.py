@@ -10,6 +10,7 @@ import pytest
 from torch import nn
 
 from ralr_viz.analysis.prediction_cache import cache_folder
+from ralr_viz.analysis.selection import select_pictures
 from ralr_viz.comparison import compare
 from ralr_viz.comparison.view import choose_view, choose_view_of_files
 from ralr_viz.data import Dataset, View, fixed_view
@@ -122,3 +123,10 @@ def test_predictions_of_one_view_are_not_those_of_another(photos: Dataset, squar
         pair = compare([network()], image_size=16, view=view, **given)  # type: ignore[arg-type]
         folders.append(cache_folder(pair, replace(pair.networks[0], source=checkpoint(16))))
     assert None not in folders and folders[0] != folders[1]
+
+
+def test_chosen_photographs_say_how_they_were_looked_at(photos: Dataset) -> None:
+    given = {"data": "photos", "root": photos.root.parent, "device": "cpu", **SCALE}
+    pair = compare([network()], image_size=16, view="warp", **given)  # type: ignore[arg-type]
+    chosen = select_pictures(pair, count=2).labelled()
+    assert chosen.selection == "2 of 6 photos test images, random, seed 0, warped to 16×16"
