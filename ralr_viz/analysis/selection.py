@@ -43,7 +43,7 @@ def select_pictures(
         InputError: Of `check_rule`, `select_images` or `select_by_outcome`.
     """
     check_rule(rule, len(comparison))
-    samples = comparison.samples
+    samples = comparison.labelled()
     shown = f"{samples.dataset} {samples.split}" if samples.dataset else "given"
     if rule in OUTCOME_RULES:
         pair = comparison if len(comparison) == 2 else replace(comparison, networks=comparison.networks[:2])

@@ -13,7 +13,7 @@ from ralr_viz.analysis.activations.histogram import HALF, align
 from ralr_viz.analysis.activations.statistics import LayerStatistics, PairPass
 from ralr_viz.analysis.maps import Shape
 from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
-from ralr_viz.analysis.stages import common_stages
+from ralr_viz.analysis.stages import common_stages, find_stage_axes
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
 from ralr_viz.comparison.precision import in_its_precision
@@ -79,7 +79,10 @@ def compute_activations(
     ]
     rows = tuple(pair.name for pair in pairs)
     _check_columns(rows, found)
-    passes = [PairPass(stages, groups, runtime) for stages in found]
+    passes = [
+        PairPass(stages, find_stage_axes(two[0], view[0].probe(), stages), groups, runtime)
+        for stages, two, view in zip(found, networks, views, strict=True)
+    ]
     for i, (one, two, view) in enumerate(zip(passes, networks, views, strict=True)):
         report = None if progress is None else partial(_report, progress, i * n, len(pairs) * n)
         one.run(two, view, batch, report)
