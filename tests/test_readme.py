@@ -1,6 +1,7 @@
 """The README's Python runs, and its commands and files exist."""
 
 import builtins
+import itertools
 import re
 import shlex
 import sys
@@ -18,9 +19,10 @@ from ralr_viz.cli.app import app, main
 from ralr_viz.data import import_dataset, load_dataset
 from ralr_viz.data.known import KNOWN
 from ralr_viz.models import build_model
-from ralr_viz.recipe import recipe_names
+from ralr_viz.recipe import load_recipe, recipe_names
 from ralr_viz.results.bundle import load_result
 from ralr_viz.results.run import load_run
+from ralr_viz.study.grid_file import load_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -204,3 +206,15 @@ def test_public_names_exist_and_are_those_of_their_modules():
 def test_readme_links_to_files_that_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_readme_study_is_one(tmp_path):
+    """Its runs are those of the `pair` above it."""
+    (block,) = (text for text in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "[[axes]]" in text)
+    (tmp_path / "birds.toml").write_text(block, encoding="utf-8")
+    study = load_study(tmp_path / "birds.toml")
+    (line,) = re.findall(r"^ralr-viz pair (cub10-lite0-short --set .*?)(?:  +#.*)?$", README, re.MULTILINE)
+    name, *words = shlex.split(line)
+    recipe = load_recipe(name, [b for a, b in itertools.pairwise(words) if a == "--set"])
+    assert {cell.recipe for cell in study.cells} == {recipe}
+    assert [cell.method for cell in study.cells] == ["baseline", "ralr", "scaled"]

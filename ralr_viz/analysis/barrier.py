@@ -132,7 +132,7 @@ def compute_barrier(
         )
     found, has_statistics = [], False
     for i, pair in enumerate(pairs):
-        objective = objective_of(comparison, pair.first, comparison.batch or 500)
+        objective = objective_of(comparison, pair.first, comparison.batch_size(as_trained=True))
         has_statistics |= objective.has_statistics
         report = None if progress is None else _shift(progress, i * points, len(pairs) * points)
         first, second = comparison.build(pair.first), comparison.build(pair.second)

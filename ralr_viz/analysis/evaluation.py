@@ -56,7 +56,7 @@ def _evaluate(comparison: Comparison, i: int) -> Evaluation:
         torch.tensor(values, dtype=torch.float32, device=runtime.device)
         for values in (network.mean, network.std)
     )
-    model, batch = runtime.place(comparison.build(i)), comparison.batch or 500
+    model, batch = runtime.place(comparison.build(i)), comparison.batch_size()
     found = evaluate(model, samples.images, samples.labels, mean, std, runtime, batch=batch)
     if not math.isfinite(found.loss):
         raise InputError(

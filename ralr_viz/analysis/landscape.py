@@ -65,7 +65,7 @@ def compute_landscape(
     """
     _check(len(comparison), epochs, radius, points, line)
     check(options.SPEC.options, batchnorm=batchnorm, seed=seed)
-    size = even_batch(len(comparison.samples), comparison.batch or 500)
+    size = even_batch(len(comparison.samples), comparison.batch_size(as_trained=True))
 
     def look(i: int) -> _Plane:
         return _Plane(objective_of(comparison, i, size), batchnorm)

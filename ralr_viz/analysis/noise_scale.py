@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.comparison import Comparison, Progress
-from ralr_viz.comparison.network import Network
 from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
@@ -110,7 +109,7 @@ def compute_noise_scale(
         loss=np.array([f.loss for f in found]),
         small=small,
         big=big,
-        recipe_batch=tuple(_recipe_batch(network) for network in comparison.networks),
+        recipe_batch=tuple(network.recipe_batch for network in comparison.networks),
         num_images=len(comparison.samples),
         seed=seed,
         resamples=resamples,
@@ -172,9 +171,3 @@ def _count_draws(n: int, small: int, big: int, draws: int | None) -> int:
             f"take more images{remedy}"
         )
     return n // big if draws is None else draws
-
-
-def _recipe_batch(network: Network) -> int | None:
-    """Images a step in the network's training; None where its recipe does not say."""
-    batch = network.recipe.get("batch")
-    return batch if isinstance(batch, int) and not isinstance(batch, bool) and batch > 0 else None

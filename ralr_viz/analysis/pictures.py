@@ -20,8 +20,8 @@ Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 RESIDENT_BYTES = 1 << 30
 """Images that may stay on a device as uint8: CIFAR's take 0.2 GB."""
 
-PROBE_IMAGES = 8
-"""Images on which the structure of a network is found out."""
+_PROBE_IMAGES, _PROBE_PIXELS = 8, 8 * 96**2
+"""Images on which the structure of a network is found out, with the graph of all its layers: two of them if they are large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,11 @@ class Pictures:
         target = _upload(self.targets[start:stop], device)
         x = normalise_batch(x, self.mean, self.std)
         return x.contiguous(memory_format=self.runtime.memory_format), target
+
+    def probe(self) -> Tensor:
+        """A few normalised images (b, 3, H, W), on which the structure of a network is found out."""
+        _, height, width, _ = self.images.shape
+        return self.load(0, min(_PROBE_IMAGES, max(2, _PROBE_PIXELS // (height * width))))[0]
 
     def run(self, step: Step, batch: int, progress: Callable[[int], object] | None) -> list[np.ndarray]:
         """The columns of all batches, joined on the host."""

@@ -16,7 +16,7 @@ from ralr_viz.analysis.head import CamHead, closed_form_maps, find_cam_head, fin
 from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.analysis.network import classifying
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.analysis.prediction_cache import cache_folder, keep_predictions, read_predictions
 from ralr_viz.comparison import Comparison, Network, Progress
 from ralr_viz.comparison.precision import in_its_precision
@@ -88,12 +88,12 @@ def _predict_once(comparison: Comparison, i: int, progress: Progress | None) -> 
 
 
 def _predict(comparison: Comparison, network: Network, progress: Progress | None) -> PredictionsResult:
-    samples, runtime, batch = comparison.samples, comparison.runtime, comparison.batch or 500
+    samples, runtime, batch = comparison.samples, comparison.runtime, comparison.batch_size()
     check_images(samples.images, batch)
     model = runtime.place(network.build())
     targets = check_targets(samples.labels, len(samples.images))
     pictures = Pictures.on_device(samples.images, targets, network.mean, network.std, runtime)
-    probe, _ = pictures.load(0, PROBE_IMAGES)
+    probe = pictures.probe()
     advance = (
         None
         if progress is None

@@ -43,7 +43,7 @@ def select_pictures(
         InputError: Of `check_rule`, `select_images` or `select_by_outcome`.
     """
     check_rule(rule, len(comparison))
-    samples = comparison.samples
+    samples = comparison.labelled()
     shown = f"{samples.dataset} {samples.split}" if samples.dataset else "given"
     if rule in OUTCOME_RULES:
         pair = comparison if len(comparison) == 2 else replace(comparison, networks=comparison.networks[:2])
@@ -53,7 +53,8 @@ def select_pictures(
     else:
         labels = samples.labels if bool((samples.labels >= 0).all()) else None
         picked, words = select_images(len(samples), count, seed, labels, rule=rule, split=shown)
-    return replace(comparison, samples=samples.take(picked, words))
+    seen = "" if samples.view is None else f", {samples.view.describe()}"
+    return replace(comparison, samples=samples.take(picked, words + seen))
 
 
 def check_rule(rule: str, networks: int, *, from_files: bool = False) -> None:

@@ -96,7 +96,7 @@ def compute_sharpness(
         resamples=resamples,
     )
     _check_radii(radii, worst_radii)
-    size = even_batch(len(comparison.samples), comparison.batch or 500)
+    size = even_batch(len(comparison.samples), comparison.batch_size(as_trained=True))
     each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
     done, found, shapes, kinds = 0, [], set(), set()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.analysis.stages import common_stages, find_stages
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
@@ -75,7 +75,7 @@ def compute_similarity(
     keys = [network.identity for network in comparison.networks]
     networks = {key: runtime.place(comparison.build(keys.index(key))) for key in dict.fromkeys(keys)}
     rows = tuple(pair.name for pair in pairs)
-    probe = pictures.load(0, PROBE_IMAGES)[0]
+    probe = pictures.probe()
     chosen = _choose_layers(", ".join(rows), list(networks.values()), probe, layers)
     ends = [(keys[pair.first], keys[pair.second]) for pair in pairs]
     cross, own = _pass_over(pictures, networks, ends, chosen, minibatch, progress)

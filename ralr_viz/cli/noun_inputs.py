@@ -87,6 +87,12 @@ _IMAGES = Annotated[
 _MORE_IMAGES = Annotated[list[Path] | None, typer.Argument(metavar="--images FILE", hidden=True)]
 
 
+def _batch(most: int) -> Any:
+    """``--batch`` of a noun that takes so many small images."""
+    shown = options.BATCH_HELP.format(most)
+    return Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help=shown)]
+
+
 def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Parameters:
     inputs = noun.spec.inputs
     limit: Any = options.Limit
@@ -110,10 +116,10 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
         keyword("num_classes", options.NumClasses, None),
         keyword("size", options.Size, None),
         keyword("resize", options.Resize, None),
-        keyword("view", options.View, "centre"),
+        keyword("view", options.View, None),
         keyword("mean", options.Mean, None),
         keyword("std", options.Std, None),
-        keyword("batch", options.Batch, inputs.batch),
+        keyword("batch", _batch(inputs.batch), None),
         keyword("device", options.Device, "auto"),
         keyword("precision", precision, inputs.precision),
     ]
@@ -156,7 +162,7 @@ def _run_parameters(noun: Noun) -> Parameters:
         keyword("allow", options.Allow, None),
         keyword("split", options.Split, inputs.split),
         keyword("limit", options.Limit, inputs.limit),
-        keyword("batch", options.Batch, inputs.batch),
+        keyword("batch", _batch(inputs.batch), None),
         keyword("device", options.Device, "auto"),
         keyword("precision", options.Precision, inputs.precision),
     ]

@@ -102,11 +102,15 @@ Resize = Annotated[
         metavar="N",
         min=8,
         max=2048,
-        help="Pixels that the shorter side of photographs is scaled to before the centre is cut out. [default: 8/7 of --size]",
+        help="Pixels that the shorter side of photographs is scaled to before the centre is cut out. [default: as in training, else 8/7 of --size]",
     ),
 ]
 View = Annotated[
-    str, typer.Option("--view", help="How photographs become squares: centre, or warp for the whole picture.")
+    str | None,
+    typer.Option(
+        "--view",
+        help="How photographs become squares: centre, or warp for the whole picture. [default: as in training]",
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -128,7 +132,8 @@ Task = Annotated[
         help="Your own loss and batches in the place of images: a function that returns ralr_viz.task(…).",
     ),
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Images per forward pass.")]
+BATCH_HELP = "Images per forward pass. [default: {}, fewer of large images]"
+Batch = Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help=BATCH_HELP.format(500))]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes on stderr.")]

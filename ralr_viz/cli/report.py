@@ -51,7 +51,7 @@ def report(
     size: options.Size = None,
     mean: options.Mean = None,
     std: options.Std = None,
-    batch: options.Batch = 500,
+    batch: options.Batch = None,
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     seed: Annotated[

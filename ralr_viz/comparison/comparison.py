@@ -16,11 +16,13 @@ from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.files import read_files
 from ralr_viz.comparison.network import PLAIN, Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.of_task import task_of
-from ralr_viz.comparison.samples import Samples, choose_view, open_dataset, own_samples, select_samples
+from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
+from ralr_viz.comparison.view import choose_view
 from ralr_viz.data import data_root, load_dataset
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime, resolve_runtime
 from ralr_viz.tasks.batches import Batch, Batches
+from ralr_viz.tasks.classification.evaluate import fitting_batch
 from ralr_viz.tasks.own import OwnTask
 from ralr_viz.tasks.task import Task
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
@@ -40,7 +42,7 @@ class Comparison:
         networks: One or more, of different names.
         samples: What they look at.
         runtime: Device and precision of their forward passes.
-        batch: Images a forward pass; None for what the analysis takes.
+        batch: Images a forward pass; None for what the analysis takes, see `batch_size`.
         named: The names are the caller's, not made from what the networks differ in.
         notes: What a reader should know of how it came about, a sentence each.
         task: Whose batches the samples are; None for labelled images.
@@ -68,6 +70,19 @@ class Comparison:
         """A private copy of network ``i`` in eval mode; see `Network.build`."""
         make = getattr(self.task, "build", None)  # which an objective of the caller's own has not
         return self.networks[i].build(classifier=self.task is None, make=make)
+
+    def batch_size(self, most: int = 500, *, as_trained: bool = False) -> int:
+        """Images a forward pass: the caller's number, else as many as a few gigabytes hold the activations of.
+
+        Args:
+            most: Where images are small; of a task's own batches it is only passed on.
+            as_trained: No fewer than a step of training had, whose statistics BatchNorm knows.
+        """
+        if self.batch is not None or isinstance(self.samples, Batches):
+            return self.batch or most
+        height, width = self.samples.images.shape[1:3]
+        least = max((network.recipe_batch or 1 for network in self.networks), default=1) if as_trained else 1
+        return max(fitting_batch(height * width, most), min(least, most))
 
     def labelled(self) -> Samples:
         """The images that the networks look at.
@@ -168,7 +183,7 @@ def compare(
     num_classes: int | None = None,
     image_size: int | None = None,
     resize: int | None = None,
-    view: str = "centre",
+    view: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
     batch: int | None = None,
@@ -192,10 +207,10 @@ def compare(
         arch, num_classes, image_size: For checkpoint files that do not say theirs; ``image_size`` is also the side that
             photographs of unequal shape are looked at with.
         resize, view: Of photographs, see `ralr_viz.data.View`: what their shorter side is scaled to before the
-            ``centre`` is cut out, or ``warp`` for the whole picture.
+            ``centre`` is cut out, or ``warp`` for the whole picture; left out, what the recipes of the checkpoints say.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``fp32``, IEEE's on every device, ``bf16``, ``auto`` or, on CUDA, ``tf32``.
-        batch: Images a forward pass; left out, what each analysis takes.
+        batch: Images a forward pass; left out, what each analysis takes, see `Comparison.batch_size`.
 
     Raises:
         InputError: No network, no images, networks of different data, or what is missing is not known.
@@ -226,7 +241,13 @@ def compare(
         samples, scales = task.read(limit, split), [PLAIN] * len(opened)
     elif files:
         samples, scales = read_files(
-            [Path(file) for file in files], opened, root=root, size=image_size, scale=own
+            [Path(file) for file in files],
+            opened,
+            root=root,
+            size=image_size,
+            scale=own,
+            resize=resize,
+            mode=view,
         )
     elif images is not None:
         samples = own_samples(images, labels, boxes, class_names)

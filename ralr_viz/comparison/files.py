@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from ralr_viz.comparison.samples import Samples, open_dataset
+from ralr_viz.comparison.view import choose_view_of_files
 from ralr_viz.data import read_image_files
 from ralr_viz.errors import InputError
 from ralr_viz.results.names import tell_apart
@@ -26,8 +27,10 @@ def read_files(
     root: Path | None,
     size: int | None,
     scale: Scale,
+    resize: int | None = None,
+    mode: str | None = None,
 ) -> tuple[Samples, list[Scale]]:
-    """Pictures in files, resized to what the networks were trained on, and how each network normalises them.
+    """Pictures in files, as the networks look at what they were trained on, and how each network normalises them.
 
     Args:
         files: In any format that Pillow reads.
@@ -35,6 +38,7 @@ def read_files(
         root: Folder of the ingested data sets.
         size: Side in pixels, for a module.
         scale: Mean and std, likewise.
+        resize, mode: Of photographs, see `View`; left out, what the networks were trained with.
 
     Raises:
         InputError: A file that cannot be used, networks of different image sizes or classes, or one whose size or
@@ -56,14 +60,18 @@ def read_files(
             f"the checkpoints take images of {', '.join(map(str, sorted(sizes)))} pixels a side: draw them one by one"
         )
     side, _, class_names = needs[0]
+    checkpoints = [source for source in sources if isinstance(source, Checkpoint)]
+    view = choose_view_of_files(checkpoints, side, root, resize=resize, mode=mode)
+    seen = f"resized to {side}×{side}" if view is None else view.describe()
     samples = Samples(
-        images=read_image_files(files, side),
+        images=read_image_files(files, side if view is None else view),
         labels=np.full(len(files), -1),
         boxes=None,
         indices=np.arange(len(files)),
         class_names=class_names,
-        choice=f"{len(files)} pictures given by --images, resized to {side}×{side}",
+        choice=f"{len(files)} pictures given by --images, {seen}",
         names=tell_apart([file.name for file in files], files),
+        view=view,
     )
     return samples, [scale for _, scale, _ in needs]
 

@@ -46,6 +46,12 @@ class Network:
         return dict((self.checkpoint and self.checkpoint.recipe) or {})
 
     @property
+    def recipe_batch(self) -> int | None:
+        """Samples a step in its training; None where its recipe does not say."""
+        batch = self.recipe.get("batch")
+        return batch if isinstance(batch, int) and not isinstance(batch, bool) and batch > 0 else None
+
+    @property
     def label(self) -> str:
         """Where it comes from, as short as names it: of a checkpoint, its run and epoch."""
         return self.checkpoint.label if self.checkpoint else self.name

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ralr_viz.data import Dataset, data_root, load_dataset
+from ralr_viz.comparison.view import choose_view
+from ralr_viz.data import Dataset, View, data_root, fixed_view, load_dataset
 from ralr_viz.data.split import split_train
-from ralr_viz.data.views import View, fixed_view
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.train.checkpoint import Checkpoint
 
@@ -35,7 +35,7 @@ class Samples:
         limit: Most images of the split that were asked for; None for all.
         choice: The rule that chose them, in words; empty where none did.
         names: Of the files that they are of; else empty.
-        view: How photographs were made squares; None of a data set of squares, and of the caller's own images.
+        view: How photographs were made squares; None of a data set of squares, and of the caller's own arrays.
     """
 
     images: np.ndarray
@@ -125,39 +125,6 @@ def check_split(split: str) -> None:
     """Refuse what is no name of a split, with an `UnknownNameError`."""
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
-
-
-def choose_view(
-    store: Dataset,
-    checkpoints: Sequence[Checkpoint],
-    *,
-    size: int | None = None,
-    resize: int | None = None,
-    mode: str = "centre",
-) -> View | None:
-    """How the networks look at photographs; None where the data set is of squares.
-
-    Args:
-        store: The data set.
-        checkpoints: Whose image size it is where ``size`` is None; and the first one's recipe says ``resize``.
-        size, resize, mode: See `View`.
-
-    Raises:
-        InputError: The size is not known, or not that of all checkpoints; or as `View`.
-    """
-    if not store.has_photographs:
-        return None
-    sizes = {size} if size is not None else {c.image_size for c in checkpoints if c.image_size is not None}
-    if len(sizes) != 1:
-        shown = f"take {' and '.join(map(str, sorted(sizes)))} pixels" if sizes else "do not say theirs"
-        raise InputError(
-            f"`{store.name}` has photographs of unequal shape and the networks {shown}: pass --size, e.g. --size 224"
-        )
-    (side,) = sizes
-    recipe = (checkpoints[0].recipe or {}) if checkpoints else {}
-    if resize is None and mode == "centre" and side == recipe.get("input_size"):
-        resize = recipe.get("resize") or None
-    return View(side, resize, mode)  # type: ignore[arg-type]  # which refuses another
 
 
 def select_samples(

@@ -8,7 +8,8 @@ from ralr_viz.data.parallel import ParallelText
 from ralr_viz.data.registry import DatasetRow, import_dataset, list_datasets, load_dataset, load_text
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import data_root
-from ralr_viz.data.views import View, fixed_view
+from ralr_viz.data.view import View
+from ralr_viz.data.views import fixed_view
 
 __all__ = [
     "NO_BOX",

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ralr_viz.data.picture import Look, UnreadableImage, decode_picture, read_shape
+from ralr_viz.data.picture import CAP, Look, UnreadableImage, decode_picture, read_shape
 from ralr_viz.data.spool import Images
+from ralr_viz.data.view import View, look_at
 from ralr_viz.errors import DataError, InputError
 from ralr_viz.foreign import one_line
 
@@ -135,21 +136,28 @@ def name_files(names: Sequence[str], kind: str) -> str:
     return f"{len(names):,} {many} ({shown}{more}) {'are' if len(names) > 1 else 'is'}"
 
 
-def read_image_files(paths: Sequence[Path], size: int) -> np.ndarray:
-    """Read a user's own pictures for a network that takes ``size × size`` images.
+def read_image_files(paths: Sequence[Path], shape: int | View) -> np.ndarray:
+    """Read a user's own pictures as squares.
+
+    Args:
+        paths: Of the files.
+        shape: Side in pixels for a network of small squares, see :func:`decode_image`; or the view that it has of
+            photographs: the same pixels as if the files were imported and then seen through it.
 
     Returns:
-        ``(n, size, size, 3)`` uint8 RGB; see :func:`decode_image` for the scaling.
+        ``(n, size, size, 3)`` uint8 RGB.
 
     Raises:
         DataError: A path is missing, a directory, unreadable or not an image; the first one is named.
     """
-    images, on_white = np.empty((len(paths), size, size, 3), dtype=np.uint8), list[str]()
+    look, side = (Look(cap=CAP), shape.size) if isinstance(shape, View) else (Look(shape), shape)
+    images, on_white = np.empty((len(paths), side, side, 3), dtype=np.uint8), list[str]()
     for index, path in enumerate(paths):
         if path.is_dir():
             raise DataError(f"image `{path}` is a directory: name the files in it")
         try:
-            images[index], transparent = decode_picture(path.read_bytes(), Look(size))
+            picture, transparent = decode_picture(path.read_bytes(), look)
+            images[index] = look_at(picture, shape) if isinstance(shape, View) else picture
             on_white += [path.name] * transparent
         except OSError as error:
             raise DataError(f"image `{path}` cannot be read: {error.strerror}") from error

@@ -18,7 +18,7 @@ from ralr_viz.models.registry import build_model, model_names
 # Classifiers beside the main one, which `build_model` leaves out of torchvision's GoogLeNet and Inception.
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
-_OWN_NETWORK = "pass the network it was made for as `--arch package.module:factory`"
+_OWN_NETWORK = "pass the network it was made for as `{}package.module:factory`"
 
 Shape = tuple[int, ...]
 
@@ -101,7 +101,12 @@ def _adapt_whole(
         problem = f"{key} {wanted} is missing"
     else:
         problem = f"{key} is {found}, expected {wanted}"
-    raise CheckpointError(f"the checkpoint does not fit `{arch}`: {problem}; {_advise(tensors, arch)}")
+    option = (
+        "--set model=" if leave else "--arch "
+    )  # a training starts from them, whose network the recipe names
+    raise CheckpointError(
+        f"the checkpoint does not fit `{arch}`: {problem}; {_advise(tensors, arch, option)}"
+    )
 
 
 def guess_arch(state_dict: Mapping[str, Any]) -> tuple[str, int] | None:
@@ -163,18 +168,18 @@ def _only_classes(differences: list[tuple[str, Shape | None, Shape | None]]) -> 
     return rows.pop()[1:] if len(rows) == 1 else None
 
 
-def _advise(tensors: dict[str, Tensor], arch: str) -> str:
-    """Names the nearest of our own architectures and what to pass."""
+def _advise(tensors: dict[str, Tensor], arch: str, option: str) -> str:
+    """Names the nearest of our own architectures and what to pass, by an option that ends before the network's name."""
     guess = guess_arch(tensors)
     if guess is not None:
         name, classes = guess
-        return f"nearest architecture: `{name}`, which it fits with {classes} classes; pass `--arch {name}`"
+        return f"nearest architecture: `{name}`, which it fits with {classes} classes; pass `{option}{name}`"
     overlaps = {name: _overlap(tensors, name) for name in model_names()}
     nearest = max(overlaps, key=lambda name: overlaps[name])
     if overlaps[nearest] == 0:
-        return f"no known architecture is near; {_OWN_NETWORK}"
+        return f"no known architecture is near; {_OWN_NETWORK.format(option)}"
     share = f"{'the same, ' if nearest == arch else ''}{100 * overlaps[nearest]:.0f} % of the tensors fit"
-    return f"nearest architecture: `{nearest}` ({share}); {_OWN_NETWORK}"
+    return f"nearest architecture: `{nearest}` ({share}); {_OWN_NETWORK.format(option)}"
 
 
 def _overlap(tensors: dict[str, Tensor], arch: str) -> float:

@@ -24,6 +24,8 @@ COLORMAP = "inferno"  # perceptually uniform, and readable without colour
 DIFFERENCE_COLORMAP = "RdBu_r"  # told apart by the colour-blind; white where nothing changed
 HEAT = 0.6
 """Opacity of the map over the grey image."""
+_PIXELATED = 64
+"""Longest side in pixels of images whose pixels are shown as squares."""
 _INSIDE_SCALE = 99.0
 """Per cent of the pixels whose differences the colours tell apart."""
 
@@ -54,6 +56,8 @@ def draw_cam(result: CamResult) -> Figure:
     # every place is given here; without an engine of its own, saving would bring back the style's
     engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
     figure = LiteralFigure(figsize=(grid.width, grid.height), layout=engine)
+    # pixels of small images are shown as they are; larger ones have more than print has, which would leave some out
+    smoothing = "nearest" if max(result.image_size) <= _PIXELATED else "antialiased"
     grey = result.images @ np.array([0.299, 0.587, 0.114]) / 255  # ITU-R BT.601 luma
     for number, row in enumerate(rows):
         if row.difference:
@@ -63,7 +67,7 @@ def draw_cam(result: CamResult) -> Figure:
         captions = _captions(result, row, grid.cell_width)
         for i, picture in enumerate(pictures):
             axes = figure.add_axes(grid.cell(i, number))
-            axes.imshow(picture, interpolation="nearest")
+            axes.imshow(picture, interpolation=smoothing)
             _frame(axes, row)
             _draw_box(axes, result, i, dark=row.difference)
             if row.model < 0:

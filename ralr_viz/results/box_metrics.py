@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy import ndimage
 
 from ralr_viz.results.interpolation import bilinear_weights, interpolate_maps
 
-_CHUNK = 256
-"""Images ranked at a time, so that a whole split needs no more memory than these."""
+_PIXELS = 2**20
+"""Pixels ranked at a time, so that a whole split needs no more memory than these."""
 
 
 def clip_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -91,7 +91,7 @@ def rank_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> 
     References:
         Arras et al., CLEVR-XAI, Information Fusion 81, 2022 (relevance rank accuracy).
     """
-    return _rank_in_chunks(lambda chunk: interpolate_maps(raw[chunk], size), boxes)
+    return _rank_in_chunks(lambda chunk: interpolate_maps(raw[chunk], size), boxes, size)
 
 
 def centre_energy_in_box(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -109,7 +109,7 @@ def centre_rank_accuracy(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray
     y, x = (np.arange(n, dtype=np.int64) * 2 - (n - 1) for n in size)
     # squared distance in units of the sides, times a constant: whole numbers, so that ties are exact
     nearness = -((y[:, None] * size[1]) ** 2 + (x * size[0]) ** 2)
-    return _rank_in_chunks(lambda chunk: np.broadcast_to(nearness, (len(boxes[chunk]), *size)), boxes)
+    return _rank_in_chunks(lambda chunk: np.broadcast_to(nearness, (len(boxes[chunk]), *size)), boxes, size)
 
 
 def pointing_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -130,8 +130,7 @@ def pointing_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int])
     """
     in_rows, in_columns = _inside(boxes, size)
     hits = np.empty(len(raw))
-    for start in range(0, len(raw), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in _chunks(len(raw), size):
         maps = interpolate_maps(raw[part], size)
         highest = maps == maps.max((1, 2), keepdims=True)
         inside = np.einsum("nh,nhw,nw->n", in_rows[part], highest.astype(np.float64), in_columns[part])
@@ -201,9 +200,17 @@ def box_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return common / (areas[0] + areas[1] - common)
 
 
-def _rank_in_chunks(maps: Callable[[slice], np.ndarray], boxes: np.ndarray) -> np.ndarray:
-    chunks = (slice(start, start + _CHUNK) for start in range(0, len(boxes), _CHUNK))
-    return np.concatenate([np.zeros(0), *(_share_of_highest(maps(c), boxes[c]) for c in chunks)])
+def _chunks(n: int, size: tuple[int, int]) -> Iterator[slice]:
+    """Of n images, those that are looked at together."""
+    step = max(1, _PIXELS // (size[0] * size[1]))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def _rank_in_chunks(
+    maps: Callable[[slice], np.ndarray], boxes: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    shares = (_share_of_highest(maps(chunk), boxes[chunk]) for chunk in _chunks(len(boxes), size))
+    return np.concatenate([np.zeros(0), *shares])
 
 
 def _share_of_highest(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:

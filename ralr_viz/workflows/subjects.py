@@ -88,10 +88,10 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         num_classes=given.get("num_classes"),
         image_size=given.get("size"),
         resize=given.get("resize"),
-        view=given.get("view") or "centre",
+        view=given.get("view"),
         device=_device(given),
         precision=inputs.auto_precision if precision == "auto" else precision,
-        batch=given.get("batch", inputs.batch) or None,
+        batch=given.get("batch"),
         files=given.get("files", ()),
         task=given.get("task"),
     )
@@ -180,7 +180,7 @@ def _open_runs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
                 limit=given.get("limit", inputs.limit),
                 device=_device(given),
                 precision=given.get("precision", inputs.precision),
-                batch=given.get("batch", inputs.batch),
+                batch=given.get("batch"),
             )
         except InputError as error:
             ears.say(note_no_churn(error))

@@ -13,7 +13,7 @@ from ralr_viz.analysis.activations import compute_activations
 from ralr_viz.analysis.cam.check import verify_cam
 from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
-from ralr_viz.analysis.maps import FIRST, LAST, MapAxes, find_axes, find_tokens
+from ralr_viz.analysis.maps import FIRST, LAST, MapAxes, Shape, find_axes, find_tokens
 from ralr_viz.analysis.stages import find_stages
 from ralr_viz.comparison import compare
 from ralr_viz.errors import InputError
@@ -156,15 +156,36 @@ def test_tokens_of_unknown_places_and_a_stem_are_refused() -> None:
         explain(model, images, method="gradcam", layer="norm", **SCALE)
     with pytest.raises(InputError, match="axes and places must be known"):
         explain(Twin(), images, method="gradcam", layer="blocks.1.softmax", **SCALE)
-    for other in (Twin(), Twin(last=True, extra=0)):
-        with pytest.raises(InputError, match="no module that returns a map"):
-            compute_activations(compare([other, other], images=images, **SCALE))
+    with pytest.raises(InputError, match="no module that returns a map"):
+        compute_activations(compare([model, model], images=images, **SCALE))
 
 
-def test_a_layer_with_the_channels_last_is_no_layer_of_activations() -> None:
-    with pytest.raises(InputError, match="layer `norm` returns no activations"):
-        find_stages(Permuted(), torch.zeros(1, 3, 16, 32), ["norm"])
-    assert list(find_stages(Permuted(), torch.zeros(1, 3, 16, 32))) == ["conv"]
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (Twin(), {"norms.0": (10, 4, 8), "norms.1": (10, 4, 8)}),
+        (Twin(extra=0, last=True), {"norm": (10, 4, 8)}),
+        (Permuted(), {"conv": (12, 8, 16)}),
+    ],
+)
+def test_activations_of_tokens_are_those_of_the_image(model: nn.Module, layers: dict[str, Shape]) -> None:
+    """The class token is no place of it; channels are the last axis."""
+    images = corner_images(5)
+    assert find_stages(model, torch.zeros(1, 3, 16, 32)) == layers
+    result = compute_activations(compare([model, model], images=images, **SCALE))
+    assert dict(zip(result.layers[0], result.shapes[0], strict=True)) == layers
+    name = list(layers)[-1]
+    kept: list[Tensor] = []
+    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.append(out.detach()))
+    model.eval()((torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.25)
+    handle.remove()
+    values = kept[0] if kept[0].ndim == 4 else kept[0][:, model.extra :]
+    squares = (values.double() - result.shifts[0, -1]) ** 2
+    assert result.sums[0, -1, 2].sum() == pytest.approx(float(squares.sum()), rel=1e-4)
+
+
+def test_a_named_layer_with_the_channels_last_is_one_of_activations() -> None:
+    assert find_stages(Permuted(), torch.zeros(1, 3, 16, 32), ["norm"]) == {"norm": (12, 8, 16)}
 
 
 @pytest.mark.parametrize("wrap", [parametrizations.spectral_norm, parametrizations.weight_norm])

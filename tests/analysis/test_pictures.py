@@ -37,3 +37,10 @@ def test_images_stay_on_a_device_that_is_not_the_host(monkeypatch: pytest.Monkey
     assert kept is not None and kept.shape == IMAGES.shape and kept.dtype == torch.uint8
     monkeypatch.setattr(module, "RESIDENT_BYTES", IMAGES.nbytes - 1)
     assert make("meta", 2).resident is None
+
+
+@pytest.mark.parametrize(("side", "count"), [(8, 8), (96, 8), (160, 2), (448, 2)])
+def test_probe_is_of_few_large_images(side: int, count: int) -> None:
+    images = np.zeros((9, side, side, 3), dtype=np.uint8)
+    pictures = Pictures.on_device(images, np.zeros(9, np.int64), *SCALE, Runtime(torch.device("cpu"), "fp32"))
+    assert pictures.probe().shape == (count, 3, side, side)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ralr_viz.data import View
+from ralr_viz.data import View, fixed_view, load_dataset
 from ralr_viz.models import build_model
 from ralr_viz.nouns import NOUNS
 from ralr_viz.workflows.subjects import Ears, open_subject
@@ -70,6 +70,21 @@ def test_nouns_look_at_photographs_by_the_same_options(photos, cli):
         )
         seen.append(found.samples.view)
     assert seen == [View(16, 20), View(16, mode="warp")]
+
+
+def test_pictures_in_files_are_seen_as_those_of_the_data_set(photos, cli):
+    root = photos / "root"
+    cli("data", "import", "pets", "--from", photos / "tree", "--data", root).succeeded()
+    files = sorted((photos / "tree" / "test").rglob("*.png"))
+    torch.save({"header": {"format": 1, "arch": "resnet20", "num_classes": 2, "dataset": "pets", "image_size": 16, "mean": [0.5] * 3,
+                           "std": [0.2] * 3, "recipe": {"input_size": 16, "resize": 24}},
+                "model": build_model("resnet20", 2).state_dict()}, photos / "trained.pt")  # fmt: skip
+    for more, view in (({}, View(16, 24)), ({"view": "warp"}, View(16, mode="warp"))):
+        given = {"ckpt": [photos / "trained.pt"], "data": root, "device": "cpu", "images": files} | more
+        found, _ = open_subject(NOUNS["cam"], given, {}, Ears(None, print, print))
+        stored = fixed_view(load_dataset("pets", root), "test", view.size, view.resize, view.mode).images
+        assert found.samples.view == view and view.describe() in found.samples.selection
+        assert sorted(map(bytes, found.samples.images)) == sorted(map(bytes, stored))
 
 
 def test_training_on_photographs_is_one_line(photos, cli):

@@ -186,3 +186,21 @@ def test_notebook_compares_without_the_command_line(arms: Path, squares_root: Pa
         "assert result.models == ('a', 'b') and not any(m.startswith('ralr_viz.cli') for m in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "expected"),
+    [(32, 500, 500), (64, 256, 256), (224, 500, 40), (224, 30, 30), (448, 500, 10)],
+)
+def test_batch_size_is_of_fewer_large_images(side: int, most: int, expected: int) -> None:
+    images = np.zeros((2, side, side, 3), dtype=np.uint8)
+    assert compare([nn.Identity()], images=images, **SCALE).batch_size(most) == expected
+    assert compare([nn.Identity()], images=images, batch=77, **SCALE).batch_size(most) == 77
+
+
+def test_batch_size_of_batch_statistics_is_no_smaller_than_in_training(arms: Path) -> None:
+    large = np.zeros((2, 2000, 2000, 3), dtype=np.uint8)
+    compared = compare([arms / "baseline" / "seed0"], images=large, device="cpu")
+    trained = compared.networks[0].recipe_batch
+    assert (compared.batch_size(), compared.batch_size(as_trained=True)) == (1, trained)
+    assert compared.batch_size(2, as_trained=True) == 2

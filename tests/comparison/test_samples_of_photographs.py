@@ -10,8 +10,9 @@ import pytest
 from torch import nn
 
 from ralr_viz.analysis.prediction_cache import cache_folder
+from ralr_viz.analysis.selection import select_pictures
 from ralr_viz.comparison import compare
-from ralr_viz.comparison.samples import choose_view
+from ralr_viz.comparison.view import choose_view, choose_view_of_files
 from ralr_viz.data import Dataset, View, fixed_view
 from ralr_viz.data.ingest import Intake, write_store
 from ralr_viz.data.ragged import join_boxes
@@ -39,11 +40,12 @@ def network() -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
 
 
-def checkpoint(image_size: int | None, recipe: dict[str, object] | None = None) -> Checkpoint:
-    found = Checkpoint.__new__(Checkpoint)
-    object.__setattr__(found, "image_size", image_size)
-    object.__setattr__(found, "recipe", recipe)
-    return found
+def checkpoint(
+    image_size: int | None, recipe: dict[str, object] | None = None, dataset: str | None = None
+) -> Checkpoint:
+    return Checkpoint(
+        Path("net.pt"), "0" * 64, {}, "resnet20", 2, image_size=image_size, recipe=recipe, dataset=dataset
+    )
 
 
 def test_compare_looks_at_photographs_through_a_view(photos: Dataset) -> None:
@@ -84,6 +86,31 @@ def test_view_is_that_of_the_checkpoints(photos: Dataset) -> None:
         choose_view(photos, [checkpoint(16), checkpoint(20)])
 
 
+def test_view_is_warped_where_the_recipe_was(photos: Dataset) -> None:
+    warped = checkpoint(16, {"input_size": 16, "view": "warp"})
+    assert choose_view(photos, [warped]) == View(16, mode="warp")
+    assert choose_view(photos, [warped], size=20) == View(20, mode="warp")
+    assert choose_view(photos, [warped], mode="centre") == View(16)
+    assert choose_view(photos, [warped], resize=18) == View(16, 18)
+    other = checkpoint(16, {"input_size": 16, "resize": 30})
+    with pytest.raises(InputError, match="in different ways .*scaled to 30; warped to 16×16.*: pass --view"):
+        choose_view(photos, [warped, other])
+    assert choose_view(photos, [warped, checkpoint(16, {"input_size": 16})], mode="warp") == View(
+        16, mode="warp"
+    )
+
+
+def test_files_are_seen_as_the_photographs_of_the_training(photos: Dataset, squares_root: Path) -> None:
+    root = photos.root.parent
+    trained = {"input_size": 16, "resize": 30}
+    assert choose_view_of_files([checkpoint(16, trained, "photos")], 16, root) == View(16, 30)
+    assert choose_view_of_files([checkpoint(16, None, "photos")], 16, root) == View(16)
+    assert choose_view_of_files([checkpoint(16, trained, "elsewhere")], 16, root) == View(16, 30)
+    assert choose_view_of_files([checkpoint(16, None, "squares")], 16, squares_root) is None
+    assert choose_view_of_files([], 16, root) is None
+    assert choose_view_of_files([], 16, root, mode="warp") == View(16, mode="warp")
+
+
 def test_squares_have_no_view(squares_root: Path) -> None:
     pair = compare([network()], data="squares", root=squares_root, device="cpu", **SCALE)  # type: ignore[arg-type]
     assert pair.labelled().view is None and "view" not in pair.facts()
@@ -94,8 +121,12 @@ def test_predictions_of_one_view_are_not_those_of_another(photos: Dataset, squar
     folders = []
     for view in ("centre", "warp"):
         pair = compare([network()], image_size=16, view=view, **given)  # type: ignore[arg-type]
-        known = checkpoint(16)
-        for name, value in (("arch", "resnet20"), ("sha256", "0" * 64)):
-            object.__setattr__(known, name, value)
-        folders.append(cache_folder(pair, replace(pair.networks[0], source=known)))
+        folders.append(cache_folder(pair, replace(pair.networks[0], source=checkpoint(16))))
     assert None not in folders and folders[0] != folders[1]
+
+
+def test_chosen_photographs_say_how_they_were_looked_at(photos: Dataset) -> None:
+    given = {"data": "photos", "root": photos.root.parent, "device": "cpu", **SCALE}
+    pair = compare([network()], image_size=16, view="warp", **given)  # type: ignore[arg-type]
+    chosen = select_pictures(pair, count=2).labelled()
+    assert chosen.selection == "2 of 6 photos test images, random, seed 0, warped to 16×16"

@@ -111,6 +111,17 @@ def test_load_backbone_names_the_first_entry_that_does_not_fit(tmp_path, model, 
     assert "does not fit `torchvision:resnet18`" in message(model, path)
 
 
+def test_weights_of_another_network_say_what_the_recipe_would_need(tmp_path, model) -> None:
+    """A training has no `--arch`."""
+    torch.save(build_model("resnet20", 10).state_dict(), tmp_path / "w.pt")
+    found = message(model, tmp_path / "w.pt")
+    assert "`--set model=resnet20`" in found and "--arch" not in found
+    torch.save({"nothing.weight": torch.ones(2)}, tmp_path / "w.pt")
+    assert "pass the network it was made for as `--set model=package.module:factory`" in message(
+        model, tmp_path / "w.pt"
+    )
+
+
 class Evil:
     def __reduce__(self):
         return Path.touch, (Path("executed"),)

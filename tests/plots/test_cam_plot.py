@@ -395,3 +395,11 @@ def test_draw_cam_refuses_more_pictures_than_memory_holds() -> None:
         check_pictures(64, 15, difference=False)
     with pytest.raises(InputError, match="1,005 pictures"):
         draw_cam(make_result(335, 2))
+
+
+@pytest.mark.parametrize(("side", "shown"), [(64, "nearest"), (160, "antialiased")])
+def test_pixels_of_large_images_are_not_left_out(side: int, shown: str) -> None:
+    """Print has fewer than they have; of small ones each is to be seen."""
+    figure = draw_cam(make_result(1, 1, (side, side)))
+    pictures = [axes.images[0] for axes in figure.axes[:2]]
+    assert [picture.get_interpolation() for picture in pictures] == [shown, shown]

@@ -180,7 +180,7 @@ def test_rank_accuracy_does_not_depend_on_scale_or_chunks(monkeypatch: pytest.Mo
     whole = rank_accuracy(raw, boxes, (16, 16))
     np.testing.assert_array_equal(rank_accuracy(4 * raw, boxes, (16, 16)), whole)
     centre = centre_rank_accuracy(boxes, (16, 16))
-    monkeypatch.setattr(box_metrics, "_CHUNK", 3)
+    monkeypatch.setattr(box_metrics, "_PIXELS", 3 * 16 * 16)
     np.testing.assert_array_equal(rank_accuracy(raw, boxes, (16, 16)), whole)
     np.testing.assert_array_equal(centre_rank_accuracy(boxes, (16, 16)), centre)
     assert rank_accuracy(raw[:0], boxes[:0], (16, 16)).shape == (0,)
@@ -284,7 +284,7 @@ def test_pointing_accuracy_shares_ties() -> None:
 
 
 def test_pointing_accuracy_equals_its_twin_and_is_nan_without_a_proper_box(monkeypatch) -> None:
-    monkeypatch.setattr(box_metrics, "_CHUNK", 3)
+    monkeypatch.setattr(box_metrics, "_PIXELS", 3 * 16 * 16)
     rng = np.random.default_rng(0)
     raw = rng.standard_normal((20, 4, 4)).astype(np.float32)
     corner = rng.integers(0, 8, (20, 2))

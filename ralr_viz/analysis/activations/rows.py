@@ -12,8 +12,8 @@ import numpy as np
 from ralr_viz.analysis.activations.histogram import HALF, align
 from ralr_viz.analysis.activations.statistics import LayerStatistics, PairPass
 from ralr_viz.analysis.maps import Shape
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
-from ralr_viz.analysis.stages import common_stages
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
+from ralr_viz.analysis.stages import common_stages, find_stage_axes
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
 from ralr_viz.comparison.precision import in_its_precision
@@ -58,7 +58,7 @@ def compute_activations(
         >>> compute_activations(pair).measure("relative_change").value  # (1, layers)  # doctest: +SKIP
     """
     check(options.SPEC.options, layers=layers, image=image)
-    pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch or 256
+    pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch_size(256)
     images, selection = _choose_images(comparison.labelled(), image)
     check_images(images, batch)
     n = len(images)
@@ -74,12 +74,15 @@ def compute_activations(
     networks = [[comparison.build(i).to(runtime.device) for i in two] for two in ends]
     # before any pass over the images, which takes longer
     found = [
-        common_stages(pair.name, two, [picture.load(0, PROBE_IMAGES)[0] for picture in view], layers)
+        common_stages(pair.name, two, [picture.probe() for picture in view], layers)
         for pair, two, view in zip(pairs, networks, views, strict=True)
     ]
     rows = tuple(pair.name for pair in pairs)
     _check_columns(rows, found)
-    passes = [PairPass(stages, groups, runtime) for stages in found]
+    passes = [
+        PairPass(stages, find_stage_axes(two[0], view[0].probe(), stages), groups, runtime)
+        for stages, two, view in zip(found, networks, views, strict=True)
+    ]
     for i, (one, two, view) in enumerate(zip(passes, networks, views, strict=True)):
         report = None if progress is None else partial(_report, progress, i * n, len(pairs) * n)
         one.run(two, view, batch, report)

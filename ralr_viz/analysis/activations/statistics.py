@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.activations.histogram import StreamingHistogram
 from ralr_viz.analysis.capture import Call, capture
-from ralr_viz.analysis.maps import Shape
+from ralr_viz.analysis.maps import MapAxes, Shape
 from ralr_viz.analysis.pictures import Pictures
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
@@ -71,12 +71,15 @@ class PairPass:
 
     Args:
         stages: Layers and shapes of both networks.
+        axes: Where the channels are in what the layers return.
         groups: Groups of images.
         runtime: Where and in which precision the forward passes run.
     """
 
-    def __init__(self, stages: dict[str, Shape], groups: int, runtime: Runtime) -> None:
-        self.runtime, self.groups = runtime, groups
+    def __init__(
+        self, stages: dict[str, Shape], axes: Mapping[str, MapAxes], groups: int, runtime: Runtime
+    ) -> None:
+        self.runtime, self.groups, self.axes = runtime, groups, axes
         # MPS has no float64
         self.device = torch.device("cpu") if runtime.device.type == "mps" else runtime.device
         self.statistics = {
@@ -132,7 +135,9 @@ class PairPass:
         )
 
     def _add(self, outputs: Sequence[list[Call]], group: Tensor) -> None:
-        earlier, later = ({call.name: call.outputs[0] for call in calls} for calls in outputs)
+        earlier, later = (
+            {call.name: self.axes[call.name](call.outputs[0]) for call in calls} for calls in outputs
+        )
         for name, statistics in self.statistics.items():
             piece = max(1, _PIECE.get(self.device.type, _SMALL_PIECE) // self.units[name])
             for part in zip(

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.methods import METHODS
-from ralr_viz.analysis.cam.network_maps import Cam, explain
+from ralr_viz.analysis.cam.network_maps import Cam, batch_sizes, explain
 from ralr_viz.analysis.cam.package import draw_with_package
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, find_cam_head
 from ralr_viz.analysis.map_layer import check_layer
 from ralr_viz.analysis.network import classifying
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures
+from ralr_viz.analysis.pictures import Pictures
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
@@ -75,7 +75,7 @@ def verify_cam(
     targets: np.ndarray | None = None,
     method: str = "cam",
     layer: str | None = None,
-    batch: int = 256,
+    batch: int | None = None,
     device: str = "cpu",
     precision: str = "fp32",
     progress: Callable[[int], object] | None = None,
@@ -100,24 +100,25 @@ def verify_cam(
             model, images, mean=mean, std=std, targets=targets, method=method, layer=layer, batch=batch,
             device=device, precision=precision, progress=progress,
         )  # fmt: skip
+        at_once, with_graph = batch_sizes(images, batch)
         # the package has no other than fp32
         precision = resolve_runtime(device, precision if cam.method == "cam" else "fp32").precision
         pictures = Pictures.on_device(images, cam.target, mean, std, resolve_runtime(device, "fp32"))
-        probe, _ = pictures.load(0, PROBE_IMAGES)
+        probe = pictures.probe()
         identity = None
         with classifying(model, probe, cam.target):
             network, peer, place = model, cam.method, cam.layer
             if cam.method == "cam":
                 head = find_cam_head(model, probe)
                 assert head is not None  # else the method would be another
-                identity = _identity_error(model, head, cam, pictures, batch)
+                identity = _identity_error(model, head, cam, pictures, at_once)
                 peer = "gradcam"
                 if not _is_hookable(model, head, probe):
                     network, place = _SpeltOut(model, head), "map"
             axes = check_layer(network, probe, place)
             by = METHODS[peer]
-            step = partial(draw_with_package, network, place, by, masked=batch, axes=axes)
-            (expected,) = pictures.run(step, by.batch(batch), None)
+            step = partial(draw_with_package, network, place, by, masked=at_once, axes=axes)
+            (expected,) = pictures.run(step, by.batch(with_graph), None)
     drawn = normalise_cam(cam.raw, (images.shape[1], images.shape[2]))
     return CamCheck(cam, float(np.abs(drawn - expected).max()), identity, precision)
 

@@ -18,9 +18,6 @@ from ralr_viz.nouns import cam as options
 from ralr_viz.nouns import check
 from ralr_viz.results.cam import CamResult
 
-_BATCH = 256
-"""Images a forward pass where the comparison does not say."""
-
 
 @in_its_precision
 def compute_cam(
@@ -74,7 +71,7 @@ def compute_cam(
             "targets": classes,
             "method": method,
             "layer": layer,
-            "batch": comparison.batch or _BATCH,
+            "batch": comparison.batch,
             "device": str(runtime.device),
             "precision": runtime.precision,
             "progress": _progress_of(network.name, method, len(samples), progress),

@@ -16,14 +16,16 @@ from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, channel_terms, classify, find_cam_head, rounding_tolerance
 from ralr_viz.analysis.map_layer import check_layer, find_gradient_layer
 from ralr_viz.analysis.network import classifying
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison.network import plain_network
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
 from ralr_viz.nouns.cam import METHOD
 from ralr_viz.runtime.arithmetic import fp32_products
 from ralr_viz.runtime.device import Runtime, resolve_runtime
+from ralr_viz.tasks.classification.evaluate import fitting_batch
 
+_BATCH = 256
 _SMALL_MAP = 7
 """Maps of fewer positions a side are mostly interpolation when drawn; ImageNet networks have 7×7."""
 
@@ -69,7 +71,7 @@ def explain(
     targets: np.ndarray | None = None,
     method: str = "cam",
     layer: str | None = None,
-    batch: int = 256,
+    batch: int | None = None,
     device: str = "cpu",
     precision: str = "fp32",
     progress: Callable[[int], object] | None = None,
@@ -97,7 +99,7 @@ def explain(
         layer: Module that the maps are taken from; the last one with a map when left out. ``cam`` is Grad-CAM
             where this is another than the closed form's.
         batch: Images per forward pass; the package gets at most 32, Score-CAM and Ablation-CAM as many changed
-            copies of one.
+            copies of one. Left out, 256, and of large images as many as fit into a gigabyte or two.
         device: As ``--device``.
         precision: As ``--precision``, of the closed form's forward pass; the map itself is always summed in
             float32, and the package runs in float32.
@@ -122,15 +124,16 @@ def explain(
         Fu et al., Axiom-based Grad-CAM (XGrad-CAM), BMVC 2020. Desai & Ramaswamy, Ablation-CAM, WACV 2020.
     """
     METHOD.check(method)
-    check_images(images, batch)
+    check_images(images, 1 if batch is None else batch)
+    at_once, with_graph = batch_sizes(images, batch)
     runtime = resolve_runtime(device, precision)
     model = plain_network(model).to(runtime.device)
     pictures = Pictures.on_device(images, check_targets(targets, len(images)), mean, std, runtime)
-    probe, _ = pictures.load(0, PROBE_IMAGES)
+    probe = pictures.probe()
     with runtime.arithmetic(), classifying(model, probe, pictures.targets):
         reason = ""
         if method == "cam":
-            found = _closed_form(model, probe, pictures, layer, batch, progress)
+            found = _closed_form(model, probe, pictures, layer, at_once, progress)
             if isinstance(found, Cam):
                 return found
             method, reason = "gradcam", found
@@ -143,14 +146,21 @@ def explain(
             )
         axes = check_layer(model, probe, layer)
         by = METHODS[method]
-        step = partial(package_step, model, layer, by, masked=batch, axes=axes)
+        step = partial(package_step, model, layer, by, masked=at_once, axes=axes)
         with fp32_products(runtime.device):
-            *columns, logits = pictures.run(step, by.batch(batch), progress)
+            *columns, logits = pictures.run(step, by.batch(with_graph), progress)
     notes = [f"{by.name} at layer `{layer}`: {reason}"] if reason else []
     notes += by.notes(logits)
     if runtime.precision != "fp32":
         notes.append(f"{by.name} ran in fp32: it has no {runtime.precision} path")
     return _collect(columns, method, layer, notes)
+
+
+def batch_sizes(images: np.ndarray, batch: int | None) -> tuple[int, int]:
+    """Images of a forward pass, and of one whose graph is kept: the given number, else what fits."""
+    pixels = images.shape[1] * images.shape[2]
+    # a graph keeps some four times what a forward pass holds at once
+    return batch or fitting_batch(pixels, _BATCH), batch or fitting_batch(4 * pixels, _BATCH)
 
 
 def closed_form_step(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
+from ralr_viz.analysis.localisation.imputation import Imputer
 from ralr_viz.analysis.network import classifying
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.models.outputs import find_logits
@@ -25,9 +24,6 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 ROAD_SHARES = (0.2, 0.4, 0.6, 0.8)
 """Of the pixels that are taken away."""
-_NOISE = 0.01
-_NEIGHBOURS = {(0, 1): 1 / 6, (1, 0): 1 / 6, (1, 1): 1 / 12, (1, -1): 1 / 12}
-"""Weights of the linear imputation, of one of each two opposite neighbours."""
 _STREAM = 0x46414954
 """Second word of the seed ("FAIT")."""
 
@@ -74,7 +70,7 @@ def measure_faithfulness(
         evaluation strategy for attribution methods, ICML 2022 (ROAD).
     """
     network, samples, runtime = comparison.networks[i], comparison.samples, comparison.runtime
-    images, batch = samples.images, comparison.batch or 500
+    images, batch = samples.images, comparison.batch_size()
     check_images(images, batch)
     if maps.ndim != 3 or len(maps) != len(images) or steps < 1:
         raise InputError(
@@ -83,7 +79,7 @@ def measure_faithfulness(
     model = runtime.place(network.build())
     targets = check_targets(samples.labels, len(images))
     pictures = Pictures.on_device(images, targets, network.mean, network.std, runtime)
-    probe, _ = pictures.load(0, PROBE_IMAGES)
+    probe = pictures.probe()
     rng = np.random.default_rng([seed, _STREAM])
     size, imputer = images.shape[1:3], Imputer(images.shape[1:3])
     gains = np.empty((3, len(CONTROLS), len(images)))
@@ -141,34 +137,6 @@ def road_score(
     versions = [imputer.fill(picture, gone, noise) for gone in removed]
     scores = score(np.stack(versions)).reshape(-1, 2)
     return float((scores[:, 0] - scores[:, 1]).mean() / 2)
-
-
-class Imputer:
-    """Fills missing pixels with the weighted mean of their eight neighbours, solved for all at once."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        height, width = size
-        position = np.arange(height * width).reshape(height, width)
-        weights = sparse.lil_matrix((height * width,) * 2)
-        for (down, right), weight in _NEIGHBOURS.items():
-            here = position[: height - down, max(0, -right) : width - max(0, right)].ravel()
-            there = position[down:, max(0, right) : width - max(0, -right)].ravel()
-            weights[here, there] = weights[there, here] = weight
-        self._weights = weights.tocsr()
-        self._total = np.asarray(self._weights.sum(axis=1)).ravel()  # less than 1 at the border
-
-    def fill(self, picture: np.ndarray, gone: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """The picture (C, H, W) with the pixels at ``gone`` imputed, plus a hundredth of the noise (C, H, W)."""
-        flat = picture.reshape(len(picture), -1).astype(np.float64)
-        kept = np.ones(flat.shape[1], dtype=bool)
-        kept[gone] = False
-        missing = np.flatnonzero(~kept)
-        rows = self._weights[missing]
-        system = sparse.diags(self._total[missing]) - rows[:, missing]
-        solved = spsolve(system.tocsc(), rows[:, kept] @ flat[:, kept].T).reshape(len(missing), -1)
-        filled = flat.copy()
-        filled[:, missing] = solved.T + _NOISE * noise.reshape(len(picture), -1)[:, missing]
-        return filled.reshape(picture.shape).astype(np.float32)
 
 
 def _area(start: np.ndarray, end: np.ndarray, order: np.ndarray, score: Score, steps: int) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, closed_form_maps, find_cam_head
 from ralr_viz.analysis.network import classifying
-from ralr_viz.analysis.pictures import PROBE_IMAGES, Pictures, check_images, check_targets
+from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
@@ -68,12 +68,12 @@ def randomise_cascade(
         Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018, section 3.1.
     """
     network, samples, runtime = comparison.networks[i], comparison.samples, comparison.runtime
-    batch = comparison.batch or 500
+    batch = comparison.batch_size()
     check_images(samples.images, batch)
     model = runtime.place(network.build())
     targets = check_targets(samples.labels, len(samples))
     pictures = Pictures.on_device(samples.images, targets, network.mean, network.std, runtime)
-    probe, _ = pictures.load(0, PROBE_IMAGES)
+    probe = pictures.probe()
     with classifying(model, probe, targets, len(samples.class_names) or None):
         head = find_cam_head(model, probe)
         if head is None:

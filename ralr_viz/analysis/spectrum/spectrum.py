@@ -97,7 +97,7 @@ def compute_spectrum(
         raise InputError(
             f"`precision` = {comparison.runtime.precision} is too coarse for second derivatives: use fp32"
         )
-    batch = comparison.batch or 128
+    batch = comparison.batch_size(128, as_trained=True)
     # each search: its vectors, its restarts of at most as many, and the product of the residual
     each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
     total, found = each * len(comparison), []

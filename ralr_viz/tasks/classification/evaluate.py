@@ -95,7 +95,7 @@ def evaluate(
     if len(images) == 0:
         raise InputError("there are no images to evaluate: choose another --split or a larger --limit")
     device = runtime.device
-    batch = batch or fitting_batch(images.shape[1])
+    batch = batch or fitting_batch(images.shape[1] * images.shape[2])
     totals = torch.zeros(3, device=device)
     highest, labelled = int(labels.max()), count_labelled(labels)
     begin = time.perf_counter()
@@ -124,9 +124,14 @@ def evaluate(
     return Evaluation(loss_sum / n, 100 * top1 / n, 100 * top5 / n, n, n / seconds)
 
 
-def fitting_batch(side: int) -> int:
-    """Images of a forward pass: 500, and of more than 64 pixels a side as many as have their pixels."""
-    return max(1, min(_BATCH, _BATCH * _PIXELS // side**2))
+def fitting_batch(pixels: int, most: int = _BATCH) -> int:
+    """Images of a forward pass: ``most``, and no more than have the pixels of 500 of 64 a side.
+
+    Args:
+        pixels: Of an image.
+        most: 1 or more.
+    """
+    return max(1, min(most, _BATCH * _PIXELS // pixels))
 
 
 def _to_tensor(values: Tensor | np.ndarray) -> Tensor:

@@ -28,7 +28,7 @@ class Options:
     split: str
     limit: int | None
     data: Path | None
-    batch: int
+    batch: int | None
     device: str
     precision: str
     seed: int

@@ -316,3 +316,29 @@ def test_explain_waits_for_the_device_only_outside_its_batches(images: np.ndarra
             explain(model, images, mean=MEAN, std=STD, batch=batch)
         counts.append(len(watch.seen))
     assert counts[0] == counts[1] > 0
+
+
+def test_explain_takes_fewer_large_images_at_a_time() -> None:
+    """With the graph of all layers a quarter of those of a forward pass alone; all that are asked for, if they are."""
+    seen: list[tuple[int, bool]] = []
+
+    class Watched(nn.Module):
+        def __init__(self, closed: bool) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 8, stride=32)
+            self.head = nn.Linear(4, 2) if closed else nn.Sequential(nn.ReLU(), nn.Linear(4, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((len(x), torch.is_grad_enabled()))
+            return self.head(self.conv(x).mean((2, 3)))
+
+    large = np.random.default_rng(0).integers(0, 256, (12, 448, 448, 3), dtype=np.uint8)
+    given = {"mean": MEAN, "std": STD}
+    explain(Watched(closed=True), large, **given)
+    assert max(count for count, _ in seen) == 10
+    seen.clear()
+    explain(Watched(closed=False), large, **given)
+    assert max(count for count, graph in seen if graph) == 2
+    seen.clear()
+    explain(Watched(closed=False), large, batch=6, **given)
+    assert max(count for count, graph in seen if graph) == 6
