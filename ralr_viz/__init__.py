@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.sharpness import compute_sharpness
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.analysis.spectrum import compute_spectrum
+    from ralr_viz.analysis.translations import translate
     from ralr_viz.analysis.why import compute_why
     from ralr_viz.comparison import Comparison, compare, late_states
     from ralr_viz.plots.activations import draw_activations
@@ -107,6 +108,7 @@ _FIXED = {
     "style": "ralr_viz.plots.style",
     "WhyOptions": "ralr_viz.workflows.why",
     "task": "ralr_viz.tasks.own",
+    "translate": "ralr_viz.analysis.translations",
     "why": "ralr_viz.workflows.why",
 }
 
