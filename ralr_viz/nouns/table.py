@@ -21,5 +21,7 @@ _ROWS = (
     Noun("collapse", "networks", cost=60),
     Noun("fork", "state"),
     Noun("curves", "logs", tasks=ANY),
+    Noun("bleu", "networks", tasks=("translation",)),
+    Noun("attention", "networks", tasks=("translation",)),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         """Logits (b, T, V) of what follows each piece of ``target`` (b, T), of sources (b, S)."""
         memory, mask = self.encode(source)
         x = self.embed(target)
-        for layer in _layers(self.decoder):
+        for layer in layers_of(self.decoder):
             x = layer.attend(x, causal=True)
             x = layer.feed_forward(layer.look(x, layer.remember(memory), mask))
         return self.logits(x)
@@ -171,7 +171,7 @@ class Transformer(nn.Module):
         """States (b, S, d), and the mask (b, 1, 1, S) that is true at pieces."""
         mask = (source != PAD)[:, None, None]
         x = self.embed(source)
-        for layer in _layers(self.encoder):
+        for layer in layers_of(self.encoder):
             x = layer.feed_forward(layer.attend(x, mask=mask))
         return self.encoder_norm(x), mask
 
@@ -188,7 +188,7 @@ class Transformer(nn.Module):
     def begin(self, source: Tensor) -> Cache:
         """Before the first piece of a translation."""
         memory, mask = self.encode(source)
-        keys = [layer.remember(memory) for layer in _layers(self.decoder)]
+        keys = [layer.remember(memory) for layer in layers_of(self.decoder)]
         return Cache(mask, keys, [None] * len(self.decoder))
 
     def step(self, pieces: Tensor, cache: Cache, place: int) -> Tensor:
@@ -201,7 +201,7 @@ class Transformer(nn.Module):
         """
         b, k = pieces.shape
         x = self.embed(pieces.reshape(b * k, 1), place)
-        for i, layer in enumerate(_layers(self.decoder)):
+        for i, layer in enumerate(layers_of(self.decoder)):
             seen = layer.open(x, 0)
             new, before = layer.attention.keys(seen), cache.own[i]
             own = (
@@ -217,7 +217,8 @@ class Transformer(nn.Module):
         return self.logits(x).view(b, k, -1)
 
 
-def _layers(modules: nn.ModuleList) -> list[Layer]:
+def layers_of(modules: nn.ModuleList) -> list[Layer]:
+    """Of an encoder or a decoder, as what they are."""
     return cast("list[Layer]", list(modules))
 
 
