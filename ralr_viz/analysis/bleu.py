@@ -13,6 +13,7 @@ from ralr_viz.nouns import bleu as options
 from ralr_viz.nouns import check
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.bleu import BleuResult
+from ralr_viz.results.length_groups import group_starts
 from ralr_viz.tasks.translation.metric import count_sentences
 
 
@@ -51,7 +52,7 @@ def compute_bleu(
         chrf=np.stack([each.chrf for each in counted]),
         lengths=lengths,
         rows=found.rows.astype(np.int64),
-        starts=_starts(lengths, bins),
+        starts=group_starts(lengths, bins),
         signature=counted[0].signature,
         resamples=resamples,
         seed=seed,
@@ -66,9 +67,3 @@ def compute_bleu(
     cited = sorted({int(place) for places in chosen for place in places})
     texts = [(found.sources[i], found.references[i], *(made[i] for made in found.hypotheses)) for i in cited]
     return replace(result, cited=tuple(cited), texts=tuple(texts))
-
-
-def _starts(lengths: np.ndarray, bins: int) -> np.ndarray:
-    """Fewest words of each group: quantiles of the lengths, each once."""
-    ends = np.quantile(lengths, np.arange(1, bins) / bins, method="higher")
-    return np.unique([0, *(end for end in ends if end > lengths.min())]).astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, PlaceOn, Within
+from ralr_viz.results.length_groups import find_groups, group_name
 from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.uncertainty import multinomial_counts
 from ralr_viz.results.word_marks import mark_words
@@ -67,7 +68,7 @@ class BleuResult(Result):
     @property
     def groups(self) -> np.ndarray:
         """(n,) group of each sentence."""
-        return np.searchsorted(self.starts, self.lengths, side="right") - 1
+        return find_groups(self.lengths, self.starts)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -76,11 +77,7 @@ class BleuResult(Result):
 
     def group_name(self, group: int) -> str:
         """``9–11``, of words; the last one without an end."""
-        low = max(int(self.starts[group]), int(self.lengths.min()))
-        if group == len(self.starts) - 1:
-            return f"{low} or more"
-        high = int(self.starts[group + 1]) - 1
-        return str(low) if low == high else f"{low}–{high}"
+        return group_name(self.lengths, self.starts, group)
 
     def measures(self) -> tuple[Measure, ...]:
         """BLEU, chrF and length ratio of all sentences, then BLEU of each group; the draws are the same sentences."""

@@ -1,4 +1,4 @@
-"""``bleu`` and ``attention`` of a pair that translates."""
+"""What looks into a pair that translates: ``bleu``, ``attention``, and the nouns that see sentences as images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import ralr_viz as rv
+from ralr_viz.analysis.capture import capture
+from ralr_viz.analysis.sentences import open_sentences, predict_sentences
 from ralr_viz.analysis.translations import translation_of
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.plots.attention import attention_table, draw_attention
@@ -130,3 +132,69 @@ def test_the_commands_take_the_runs_and_refuse_others_in_one_line(numbers_pair, 
     for compute in (rv.compute_bleu, rv.compute_attention):
         with pytest.raises(InputError, match="`a` does not translate"):
             compute(other)
+
+
+@torch.no_grad()
+def test_sentence_states_are_means_over_pieces_whatever_the_padding(pair):
+    sentences = open_sentences(pair)
+    network = sentences.build(pair, 0)
+    model = pair.build(0)
+    together = sentences.load(0, 20)[0]
+    with capture(network, [*network.layers("states"), *network.layers("inner")]) as calls:
+        network(together)
+    found = {call.name: call.outputs[0] for call in calls}
+    assert list(found) == ["encoder.0.inner", "encoder.0.states", "decoder.0.inner", "decoder.0.states"]
+    for row in (0, 7, 19):
+        source, target = sentences.load(row, row + 1)[0][0, :, 0]
+        source, target = source[source != 0][None], target[target != 0][None]
+        x = model.embed(source)
+        layer = model.encoder[0]
+        x = layer.attend(x)
+        inner = torch.relu(layer.inner(layer.open(x, 1)))[0].mean(0)
+        states = layer.feed_forward(x)[0].mean(0)
+        torch.testing.assert_close(found["encoder.0.inner"][row], inner, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found["encoder.0.states"][row], states, atol=1e-5, rtol=1e-4)
+        kept = []
+        model(source, target[:, :-1], kept)
+        torch.testing.assert_close(found["decoder.0.states"][row], kept[1][0].mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_similarity_and_activations_look_at_sentences(pair, numbers_pair):
+    folder, arms = numbers_pair
+    result = rv.compute_similarity(pair, minibatch=20)
+    assert result.layers == ("encoder.0.states", "decoder.0.states") and result.samples_name == "sentences"
+    assert (result.num_batches, result.num_images) == (3, 60) and (
+        (result.cka > 0.1) & (result.cka < 1)
+    ).all()
+    same = rv.compare({"a": str(arms[0]), "b": str(arms[0])}, root=folder / "data", limit=20)
+    assert rv.compute_similarity(same, minibatch=10).cka[0].diagonal() == pytest.approx(1)
+    moved = rv.compute_activations(pair)
+    assert moved.layers == (("encoder.0.inner", "decoder.0.inner"),) and moved.num_images == 60
+    assert "60 test sentences" in moved.selection and moved.dead_channels.max() < 128
+    one = rv.compute_activations(pair, image=3, layers=["decoder.0.states"])
+    assert one.num_images == 1 and one.shapes == (((64,),),)
+    with pytest.raises(InputError, match="`--image 60` is not there"):
+        rv.compute_activations(pair, image=60)
+
+
+def test_embedding_maps_encoder_states_by_length(pair):
+    result = rv.compute_embedding(pair, resamples=10)
+    lengths = [len(line.split()) for line in rv.translate(pair, beam=1).sources]
+    assert result.class_names[0].endswith(" words") and len(result.labels) == 60
+    order = np.argsort(lengths, kind="stable")
+    assert (np.diff(result.labels[order]) >= 0).all() and len(set(result.labels.tolist())) > 1
+    assert any("which no network predicts" in note for note in result.notes)
+    task = translation_of(pair)
+    source = torch.tensor([[*task.encoded.splits["test"][0][0].tolist(), 3]])
+    with torch.no_grad():
+        expected = pair.build(0).encode(source)[0][0].mean(0)
+    (first, _) = predict_sentences(pair)
+    assert first.features[0] == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_what_looks_at_sentences_refuses_other_tasks_in_one_line():
+    task = rv.task([torch.randn(4, 3)], lambda model, batch: model(batch).sum(), name="mine")
+    pair = rv.compare({"a": torch.nn.Linear(3, 1), "b": torch.nn.Linear(3, 1)}, task=task)
+    for compute in (rv.compute_similarity, rv.compute_activations, rv.compute_embedding):
+        with pytest.raises(InputError, match="`mine` has no images"):
+            compute(pair)

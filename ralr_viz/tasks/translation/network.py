@@ -158,21 +158,28 @@ class Transformer(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, std=self.width**-0.5)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Logits (b, T, V) of what follows each piece of ``target`` (b, T), of sources (b, S)."""
-        memory, mask = self.encode(source)
+    def forward(self, source: Tensor, target: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """Logits (b, T, V) of what follows each piece of ``target`` (b, T), of sources (b, S).
+
+        ``states`` gets what each layer leaves, (b, S, d) of the encoder's, then (b, T, d) of the decoder's.
+        """
+        memory, mask = self.encode(source, states)
         x = self.embed(target)
         for layer in layers_of(self.decoder):
             x = layer.attend(x, causal=True)
             x = layer.feed_forward(layer.look(x, layer.remember(memory), mask))
+            if states is not None:
+                states.append(x)
         return self.logits(x)
 
-    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """States (b, S, d), and the mask (b, 1, 1, S) that is true at pieces."""
+    def encode(self, source: Tensor, states: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """States (b, S, d), and the mask (b, 1, 1, S) that is true at pieces; ``states`` as in `forward`."""
         mask = (source != PAD)[:, None, None]
         x = self.embed(source)
         for layer in layers_of(self.encoder):
             x = layer.feed_forward(layer.attend(x, mask=mask))
+            if states is not None:
+                states.append(x)
         return self.encoder_norm(x), mask
 
     def embed(self, pieces: Tensor, first: int = 0) -> Tensor:
