@@ -260,3 +260,28 @@ def test_table_5_has_the_papers_numbers():
     printed = {cell.name: cell.paper.mean for cell in study.cells if cell.paper}
     assert len(printed) == 8 and printed["RALR, international, uncased"] == 26.7
     assert len(study.trainings) == 12
+
+
+def test_the_report_has_translations_fixed_and_broken(numbers_pair, cli, tmp_path):
+    folder, arms = numbers_pair
+    words = [
+        "--a",
+        arms[0].parent,
+        "--b",
+        arms[1].parent,
+        "--data",
+        folder / "data",
+        "--limit",
+        "40",
+        "--device",
+        "cpu",
+    ]
+    done = cli("report", *words, "--out", tmp_path / "page.html").succeeded()
+    page = (tmp_path / "page.html").read_text()
+    assert (
+        "sacreBLEU nrefs:1" in page
+        and "sentences fixed by RALR" in page
+        and "sentences broken by RALR" in page
+    )
+    assert "40 test sentences of numbers" in page
+    assert "have no images with one class each" in done.err and "Traceback" not in done.err
