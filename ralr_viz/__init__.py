@@ -7,6 +7,7 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
                 of these; task: an objective of your own, in the place of images; late_states: the networks of runs
                 after 2/3 of their training and at its end
     Compute     compute_activations, compute_cam, compute_curves, compute_embedding, compute_predictions, load_run
+    Translate   translate, compute_bleu, compute_attention: of networks that translate
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum; open_state: what a
@@ -26,7 +27,9 @@ from ralr_viz.nouns import NOUNS
 
 if TYPE_CHECKING:
     from ralr_viz.analysis.activations import compute_activations
+    from ralr_viz.analysis.attention import compute_attention
     from ralr_viz.analysis.barrier import compute_barrier
+    from ralr_viz.analysis.bleu import compute_bleu
     from ralr_viz.analysis.calibration import compute_calibration
     from ralr_viz.analysis.cam import compute_cam
     from ralr_viz.analysis.collapse import compute_collapse
@@ -45,10 +48,13 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.sharpness import compute_sharpness
     from ralr_viz.analysis.similarity import compute_similarity
     from ralr_viz.analysis.spectrum import compute_spectrum
+    from ralr_viz.analysis.translations import translate
     from ralr_viz.analysis.why import compute_why
     from ralr_viz.comparison import Comparison, compare, late_states
     from ralr_viz.plots.activations import draw_activations
+    from ralr_viz.plots.attention import draw_attention
     from ralr_viz.plots.barrier import draw_barrier
+    from ralr_viz.plots.bleu import draw_bleu
     from ralr_viz.plots.calibration import draw_calibration
     from ralr_viz.plots.cam import draw_cam
     from ralr_viz.plots.collapse import draw_collapse
@@ -115,6 +121,7 @@ _FIXED = {
     "evaluate_kept": "ralr_viz.analysis.learning",
     "over_time": "ralr_viz.workflows.over_time",
     "task": "ralr_viz.tasks.own",
+    "translate": "ralr_viz.analysis.translations",
     "why": "ralr_viz.workflows.why",
 }
 

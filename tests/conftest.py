@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -235,3 +236,19 @@ def trained_pair(
         train_run(prepare_run(recipe, method, 0, folder), squares_root, device="cpu")
     prepare_run(recipe, "scaled", 0, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def numbers_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """A folder with ``data`` and ``runs``, and the run directories of a pair that translates."""
+    from ralr_viz.recipe import load_recipe
+    from ralr_viz.train.loop import train_run
+    from ralr_viz.train.prepare import prepare_run
+
+    folder = tmp_path_factory.mktemp("translation")
+    settings = runpy.run_path(str(Path(__file__).with_name("numbers_settings.py")))["SHORT"]
+    recipe = load_recipe("numbers-transformer-tiny", settings)
+    arms = [prepare_run(recipe, method, 0, folder / "runs") for method in ("baseline", "ralr")]
+    for arm in arms:
+        train_run(arm, folder / "data", device="cpu")
+    return folder, arms

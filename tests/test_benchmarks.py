@@ -393,3 +393,16 @@ def test_digest_prints_the_price_of_its_check(bench):
             assert number(row["of load_checkpoint"]) == pytest.approx(share, rel=1e-2)
         prices.append(number(others[1]["of load_checkpoint"]))
     assert check_verdicts(out, 4) == pytest.approx(prices, rel=1e-2)
+
+
+def test_translation_prints_the_ratios_of_training_and_of_the_search(bench, tmp_path):
+    out = bench(
+        "translation", "--recipe", "numbers-transformer-tiny", "--data", tmp_path, "--tokens=2000", "--sentences=6",
+        "--extra=4", "--repeats=1", "--precision=fp32",
+    )  # fmt: skip
+    # the networks have the same weights and search alike
+    assert "beam 4: 6 of 6 translations are equal" in out
+    ratios = [number(ratio) for ratio in re.findall(r"\| ralr-viz[^|]*\|[^|]*\|[^|]*\| ([\d.]+×) \|", out)]
+    assert len(ratios) == 2
+    values = check_verdicts(out, 2)
+    assert values == pytest.approx(ratios, rel=2e-3, abs=0.006)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
+from ralr_viz.analysis.sentences import Sentences, default_layers, open_sentences
 from ralr_viz.analysis.stages import common_stages, find_stages
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
@@ -42,7 +43,8 @@ def compute_similarity(
     A network that is in several pairs is built and run once.
 
     Args:
-        comparison: Every two networks are a pair, all of one architecture and normalisation. Images that are left
+        comparison: Every two networks are a pair, all of one architecture and normalisation; of networks that
+            translate, layers are looked at by their means over the pieces of a sentence and its reference. Images that are left
             over beyond the last whole minibatch are not used; its ``batch`` is not either.
         layers: Modules, in the order in which they are drawn; when left out, each block of each stage.
         minibatch: Images of a kernel matrix and of a forward pass, at least 4. It is part of the estimate:
@@ -63,17 +65,27 @@ def compute_similarity(
     """
     check(options.SPEC.options, minibatch=minibatch, null_pairs=null_pairs, seed=seed)
     pairs, samples, runtime = pair_networks(comparison, null_pairs), comparison.samples, comparison.runtime
-    check_images(samples.images, minibatch)
-    if len(samples) < options.SMALLEST:
+    sentences = open_sentences(comparison)
+    indices = samples.indices if sentences is None else sentences.images
+    if sentences is None:
+        check_images(samples.images, minibatch)
+    what = "images" if sentences is None else "sentences"
+    if len(indices) < options.SMALLEST:
         raise InputError(
-            f"{len(samples)} images are too few: the unbiased HSIC needs at least {options.SMALLEST}, take a larger --limit"
+            f"{len(indices)} {what} are too few: the unbiased HSIC needs at least {options.SMALLEST}, take a larger --limit"
         )
-    minibatch = min(minibatch, len(samples))
-    pictures = Pictures.on_device(
-        samples.images, check_targets(None, len(samples)), *comparison.common_scale(), runtime
+    minibatch = min(minibatch, len(indices))
+    pictures: Pictures | Sentences = sentences or Pictures.on_device(
+        samples.images, check_targets(None, len(indices)), *comparison.common_scale(), runtime
     )
     keys = [network.identity for network in comparison.networks]
-    networks = {key: runtime.place(comparison.build(keys.index(key))) for key in dict.fromkeys(keys)}
+    networks: dict[Key, nn.Module] = {
+        key: sentences.build(comparison, keys.index(key))
+        if sentences
+        else runtime.place(comparison.build(keys.index(key)))
+        for key in dict.fromkeys(keys)
+    }
+    layers = default_layers(list(networks.values()), layers, "states")
     rows = tuple(pair.name for pair in pairs)
     probe = pictures.probe()
     chosen = _choose_layers(", ".join(rows), list(networks.values()), probe, layers)
@@ -88,9 +100,10 @@ def compute_similarity(
         first_self=np.stack([own[first] for first, _ in ends]),
         second_self=np.stack([own[second] for _, second in ends]),
         minibatch=minibatch,
-        indices=samples.indices[: cross.shape[1] * minibatch],
+        indices=indices[: cross.shape[1] * minibatch],
         dataset=samples.dataset,
         split=samples.split,
+        samples_name=what,
         device=str(runtime.device),
         precision=runtime.precision,
         seed=seed,
@@ -101,7 +114,7 @@ def compute_similarity(
 
 
 def _pass_over(
-    pictures: Pictures,
+    pictures: Pictures | Sentences,
     networks: Mapping[Key, nn.Module],
     ends: Sequence[tuple[Key, Key]],
     layers: Sequence[str],

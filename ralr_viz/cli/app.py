@@ -28,6 +28,7 @@ from ralr_viz.cli import (
     schedule,
     study,
     train,
+    translate,
     why,
 )
 from ralr_viz.cli.lines import print_line, print_note
@@ -67,6 +68,7 @@ app.command("train")(train.train)
 app.command("pair")(train.pair)
 app.command("run")(run.run)
 app.command("eval")(evaluate.evaluate)
+app.command("translate")(translate.translate)
 app.command("schedule")(schedule.schedule)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")

@@ -93,6 +93,10 @@ def _batch(most: int) -> Any:
     return Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help=shown)]
 
 
+_OF_IMAGES = {"dataset", "arch", "num_classes", "size", "resize", "view", "mean", "std"}
+"""Options by which networks that look at images are opened."""
+
+
 def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Parameters:
     inputs = noun.spec.inputs
     limit: Any = options.Limit
@@ -127,6 +131,7 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
     left_out |= {"task", "allow"} if not noun.of_any_task else set()
     left_out |= {"batch"} if not inputs.batch else set()
     left_out |= {"split"} if not inputs.split else set()
+    left_out |= _OF_IMAGES if not noun.of_any_task and "classification" not in noun.tasks else set()
     return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
 
 

@@ -1,4 +1,4 @@
-"""Fetching the official archives, checked against their published MD5, and importing them."""
+"""Fetching the official archives, checked against their published checksums, and importing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ralr_viz.data.dataset import Dataset
 from ralr_viz.data.ingest import Say
 from ralr_viz.data.known import KNOWN, Download
 from ralr_viz.data.parallel import ParallelText
-from ralr_viz.data.parallel_layouts import KNOWN_TEXTS
+from ralr_viz.data.parallel_layouts import KNOWN_TEXTS, TEXT_DOWNLOADS
 from ralr_viz.data.registry import BUILT, check_absent, import_dataset, load_dataset
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.workspace import write_errors
@@ -29,7 +29,8 @@ _BLOCK = 2**20
 _TIMEOUT_SECONDS = 60
 
 DOWNLOADS: Mapping[str, Sequence[Download]] = {
-    name: known.downloads for name, known in KNOWN.items() if known.downloads
+    **{name: known.downloads for name, known in KNOWN.items() if known.downloads},
+    **TEXT_DOWNLOADS,
 }
 
 
@@ -58,7 +59,7 @@ def download_dataset(
         workers: See :func:`~ralr_viz.data.registry.import_dataset`.
         progress: Called as ``progress(done, total, what)``, in bytes while downloading.
         say: See :func:`~ralr_viz.data.registry.import_dataset`.
-        downloads: URL and MD5 of each name's archives.
+        downloads: URL and checksum of each name's archives.
 
     Raises:
         UnknownNameError: There is no download of that name.
@@ -71,7 +72,7 @@ def download_dataset(
         raise DataError(
             f"`{name}` cannot be downloaded, {KNOWN[name].by_hand} of `ralr-viz data import {name}`"
         )
-    if name in KNOWN_TEXTS:
+    if name in KNOWN_TEXTS and name not in downloads:
         raise DataError(
             f"`{name}` cannot be downloaded: {KNOWN_TEXTS[name]} of `ralr-viz data import {name}`"
         )
@@ -88,7 +89,7 @@ def fetch(download: Download, folder: Path, name: str, *, progress: Progress | N
     """The archive as a file in ``folder``, downloaded unless a whole one is there.
 
     Raises:
-        DataError: No connection, wrong MD5, or another process is fetching the same file.
+        DataError: No connection, wrong checksum, or another process is fetching the same file.
         StorageError: ``folder`` cannot be written.
     """
     target = folder / PurePosixPath(urlsplit(download.url).path).name
@@ -97,14 +98,15 @@ def fetch(download: Download, folder: Path, name: str, *, progress: Progress | N
         part = target.with_name(target.name + ".part").open("ab")
     with part:
         _lock(part, target)
-        if target.is_file() and _file_md5(target) == download.md5:
+        if target.is_file() and _file_digest(target, download.algorithm) == download.digest:
             return target
         try:
             with write_errors(folder):
                 part.truncate(0)
-            digest = _copy(download.url, part, name, progress)
-            if digest != download.md5:
-                raise _failed(download.url, name, f"MD5 {digest} instead of {download.md5}")
+            digest = _copy(download, part, name, progress)
+            if digest != download.digest:
+                what = f"{download.algorithm.upper()} {digest} instead of {download.digest}"
+                raise _failed(download.url, name, what)
             with write_errors(folder):
                 name_file(Path(part.name), target, replace=True)
                 sync_directory(folder)
@@ -114,9 +116,9 @@ def fetch(download: Download, folder: Path, name: str, *, progress: Progress | N
     return target
 
 
-def _copy(url: str, part: IO[bytes], name: str, progress: Progress | None) -> str:
-    """Stream the URL into ``part``; returns the MD5."""
-    md5, done = hashlib.md5(usedforsecurity=False), 0
+def _copy(download: Download, part: IO[bytes], name: str, progress: Progress | None) -> str:
+    """Stream the archive into ``part``; returns its digest."""
+    url, whole, done = download.url, hashlib.new(download.algorithm, usedforsecurity=False), 0
     with _network_errors(url, name):
         response = urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS)
     with response:
@@ -125,7 +127,7 @@ def _copy(url: str, part: IO[bytes], name: str, progress: Progress | None) -> st
             done += len(block)
             if done > MAX_TOTAL_BYTES:
                 raise _failed(url, name, f"more than {MAX_TOTAL_BYTES >> 30} GiB came")
-            md5.update(block)
+            whole.update(block)
             with write_errors(Path(part.name)):
                 part.write(block)
             if progress:
@@ -134,7 +136,7 @@ def _copy(url: str, part: IO[bytes], name: str, progress: Progress | None) -> st
         sync_file(part)
     if done < total:
         raise _failed(url, name, f"the connection ended after {done:,} of {total:,} bytes")
-    return md5.hexdigest()
+    return whole.hexdigest()
 
 
 def _blocks(response: _Response, url: str, name: str) -> Iterator[bytes]:
@@ -153,9 +155,9 @@ def _lock(part: IO[bytes], target: Path) -> None:
         raise DataError(f"another process is downloading `{target.name}`: wait for it") from error
 
 
-def _file_md5(path: Path) -> str:
+def _file_digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 @contextlib.contextmanager

@@ -8,10 +8,21 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Download:
-    """An official archive."""
+    """An official archive, with the one checksum of it that is published."""
 
     url: str
-    md5: str
+    md5: str = ""
+    sha256: str = ""
+
+    @property
+    def algorithm(self) -> str:
+        """``md5`` or ``sha256``."""
+        return "sha256" if self.sha256 else "md5"
+
+    @property
+    def digest(self) -> str:
+        """In hexadecimal digits."""
+        return self.sha256 or self.md5
 
 
 @dataclass(frozen=True)

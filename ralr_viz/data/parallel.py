@@ -70,6 +70,18 @@ class ParallelText:
         return found[0], found[1]
 
 
+def read_lines(path: Path) -> list[str]:
+    """Sentences of somebody's file, one a line.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return split_lines(path.read_bytes(), path.name)
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read ({one_line(error.strerror or error)})") from None
+
+
 def split_lines(content: bytes, name: str) -> list[str]:
     """Sentences of a file; other characters that Unicode takes for ends of lines stay within them.
 

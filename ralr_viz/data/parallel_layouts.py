@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ralr_viz.data.archive import Source
+from ralr_viz.data.known import Download
 from ralr_viz.data.parallel import Lines, ParallelText, check_pairs, split_lines, write_text
 from ralr_viz.errors import DataError
 
@@ -21,11 +23,40 @@ _LARGEST = 2**30
 KNOWN_TEXTS = {
     "multi30k": "get data/task1/raw of github.com/multi30k/dataset (for non-commercial research and education), unpack it, "
     "and give the folder by --from",
-    "wmt14-en-de": "get training-parallel-europarl-v7.tgz, training-parallel-commoncrawl.tgz, training-parallel-nc-v9.tgz "
+    "wmt14-en-de": "run `ralr-viz data download wmt14-en-de`, or get training-parallel-europarl-v7.tgz, training-parallel-commoncrawl.tgz, training-parallel-nc-v9.tgz "
     "and dev.tgz of statmt.org, and a folder with newstest2014.en and newstest2014.de (3,003 lines: sacrebleu -t wmt14/full "
     "-l en-de --echo src, and ref), and give each by one --from",
 }
-"""How to get text that has no download here: no checksums of it are published."""
+"""How to get text; of Multi30k no checksums are published."""
+
+_STATMT = "http://www.statmt.org"
+TEXT_DOWNLOADS: Mapping[str, Sequence[Download]] = {
+    "wmt14-en-de": (
+        Download(
+            f"{_STATMT}/wmt13/training-parallel-europarl-v7.tgz",
+            sha256="0224c7c710c8a063dfd893b0cc0830202d61f4c75c17eb8e31836103d27d96e7",
+        ),
+        Download(
+            f"{_STATMT}/wmt13/training-parallel-commoncrawl.tgz",
+            sha256="c7a74e2ea01ac6c920123108627e35278d4ccb5701e15428ffa34de86fa3a9e5",
+        ),
+        Download(
+            f"{_STATMT}/wmt14/training-parallel-nc-v9.tgz",
+            sha256="cb8953f292298e6877ae433c98912b927cb0766b303f4540512ddd286c748485",
+        ),
+        # newstest2013 as plain text
+        Download(
+            "http://data.statmt.org/wmt17/translation-task/dev.tgz",
+            sha256="9d5ff04a28496b7796904ea65e50e3837bab14dbdca88b1e063105f17513dca9",
+        ),
+        # newstest2014 likewise, all of it: statmt.org has it in SGML alone
+        Download(
+            "https://storage.googleapis.com/tf-perf-public/official_transformer/test_data/newstest2014.tgz",
+            sha256="1d07bf20db2f4607bb5f3c228e24c1fa17bdfb66d650cc5e713353606fde0800",
+        ),
+    )
+}
+"""SHA-256 as TensorFlow Datasets (the training archives) and public builds of its official Transformer have them."""
 
 
 def has_parallel_text(source: Source) -> bool:

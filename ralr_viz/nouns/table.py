@@ -5,8 +5,8 @@ from __future__ import annotations
 from ralr_viz.nouns.noun import ANY, Noun
 
 _ROWS = (
-    Noun("activations", "pairs"),
-    Noun("similarity", "pairs and nulls", cost=40),
+    Noun("activations", "pairs", tasks=("classification", "translation")),
+    Noun("similarity", "pairs and nulls", cost=40, tasks=("classification", "translation")),
     Noun("cam", "pictures"),
     Noun("barrier", "pairs", cost=100, tasks=ANY),
     Noun("sharpness", "networks", cost=150, tasks=ANY),
@@ -14,7 +14,7 @@ _ROWS = (
     Noun("noise_scale", "networks", tasks=ANY),
     Noun("landscape", "networks or path", cost=150, tasks=ANY),
     Noun("calibration", "networks", cost=60),
-    Noun("embedding", "networks", command="embed"),
+    Noun("embedding", "networks", command="embed", tasks=("classification", "translation")),
     Noun("localisation", "networks", cost=60),
     Noun("movement", "runs", cost=60, tasks=ANY),
     Noun("effect", "runs", cost=5, tasks=ANY),
@@ -22,5 +22,7 @@ _ROWS = (
     Noun("collapse", "networks", cost=60),
     Noun("fork", "state"),
     Noun("curves", "logs", tasks=ANY),
+    Noun("bleu", "networks", tasks=("translation",)),
+    Noun("attention", "networks", tasks=("translation",)),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}

@@ -98,7 +98,7 @@ def similarity_note(result: SimilarityResult) -> str:
         "high by itself"
     )
     return (
-        f"{ends}. Linear CKA, unbiased, in minibatches of {result.minibatch} of {result.num_images:,} {where} images, "
+        f"{ends}. Linear CKA, unbiased, in minibatches of {result.minibatch} of {result.num_images:,} {where} {result.samples_name}, "
         f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated. Bands: 95 % of "
         f"{DRAWS:,} bootstraps over the {result.num_batches} minibatches, the same for all pairs; of these networks, "
         f"not over trainings. {null}."

@@ -113,7 +113,9 @@ def name_rows(axes: Axes, result: StudyResult, panel: Sequence[Row], *, lines: i
 def _progress(result: StudyResult, cell: int) -> str:
     n, seeds = int(np.nan_to_num(result.summaries[cell, 0, 0], posinf=0, neginf=0)), result.planned(cell)
     broken = result.count(cell, "diverged") + result.count(cell, "failed")
-    return "" if n == seeds else f" ({n}/{seeds}{f', {broken}†' if broken else ''})"
+    if n == seeds:
+        return " †" if broken else ""
+    return f" ({n}/{seeds}{f', {broken}†' if broken else ''})"
 
 
 def _name(text: str, end: str, size: float, width: float, lines: int) -> str:

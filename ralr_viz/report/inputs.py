@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ralr_viz.results.activations import ActivationsResult
+    from ralr_viz.results.bleu import BleuResult
     from ralr_viz.results.curves import CurvesResult
     from ralr_viz.results.embedding import EmbeddingResult
     from ralr_viz.results.predictions import PredictionsResult
@@ -58,6 +59,7 @@ class ReportInputs:
         images: (n, H, W, 3) uint8 of the sampled images, in the order of ``indices``.
         boxes: (n, 4) int16 ``x0 y0 x1 y1`` of these, inclusive pixels, −1 where an image has none; or None.
         activations: Rows in the order of ``sides``.
+        bleu: Of sides that translate, in their order.
         why: What ``ralr-viz why`` found.
         class_names: In label order; may be empty.
         sampling: How the images were sampled, in words.
@@ -76,6 +78,7 @@ class ReportInputs:
     images: np.ndarray | None = None
     boxes: np.ndarray | None = None
     activations: ActivationsResult | None = None
+    bleu: BleuResult | None = None
     why: WhyResult | None = None
     class_names: tuple[str, ...] = ()
     sampling: str = ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ralr_viz._version import __version__
-from ralr_viz.report import activations, classes, curves, embeddings, gallery, provenance, verdict
+from ralr_viz.report import activations, classes, curves, embeddings, gallery, provenance, sentences, verdict
 from ralr_viz.report.inputs import ReportInputs
 from ralr_viz.report.section import Section, dump_json, read_static, render_template
 
@@ -43,7 +43,10 @@ def build_report(inputs: ReportInputs) -> str:
     Args:
         inputs: Of one side or two; what is missing of them is said in its place.
     """
-    return assemble_page([build(inputs) for build in _BUILDERS], inputs)
+    sections = [build(inputs) for build in _BUILDERS]
+    if inputs.bleu is not None:
+        sections.insert(1, sentences.build_sentences(inputs))
+    return assemble_page(sections, inputs)
 
 
 def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
@@ -80,6 +83,8 @@ def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
 def _where(inputs: ReportInputs) -> str:
     """Data set and split of the predictions, else of nothing."""
     found = [side.predictions for side in inputs.sides if side.predictions is not None]
+    if inputs.bleu is not None:
+        return f"{len(inputs.bleu.rows):,} {inputs.bleu.split} sentences of {inputs.bleu.dataset}"
     if not found:
         return ""
     total = f" of {inputs.split_size:,}" if inputs.is_limited else ""

@@ -37,6 +37,7 @@ class SimilarityResult(Result):
         minibatch: Images of each.
         indices: (n,) int64 positions of the images in the split, n = B·minibatch.
         dataset, split: Where they come from; None for others.
+        samples_name: What they are, if not images.
         device, precision: Of the forward passes.
         seed: Of the bootstrap over minibatches.
 
@@ -61,6 +62,7 @@ class SimilarityResult(Result):
     device: str = ""
     precision: str = ""
     seed: Annotated[int, Within(0)] = 0
+    samples_name: str = "images"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -47,7 +47,8 @@ class StudyResult(ScoredResult):
         rows, columns: Names of the axes that make the rows and the columns of the table.
         methods: Of each cell, what its runs were trained by.
         seeds: Training seeds.
-        values: (C, S, M) float64 scores, for images per cent; NaN where a run has none, and where it diverged.
+        values: (C, S, M) float64 scores, for images per cent; NaN where a run has none, and where it diverged
+            unless the score says what that counts as.
         states: (C, S) of `STATES`.
         references: (C,) int64 index of the cell that each is compared with; −1 where there is none.
         paper: (C, 2) float64 mean and standard deviation that the paper prints, in the score's unit; NaN where none.
@@ -98,9 +99,22 @@ class StudyResult(ScoredResult):
 
     @property
     def withheld(self) -> np.ndarray:
-        """(C,) bool: compared with nothing, since a run of the cell or of its reference diverged."""
-        diverged = (self.states == "diverged").any(axis=1)
+        """(C,) bool: compared with nothing, since a run of the cell or of its reference diverged and has no score."""
+        diverged = ((self.states == "diverged") & ~self.scored_diverged).any(axis=1)
         return (self.references >= 0) & (diverged | diverged[self.references])
+
+    @property
+    def scored_diverged(self) -> np.ndarray:
+        """(C, S) bool: diverged, and counted as the score says."""
+        scored: np.ndarray = (self.states == "diverged") & np.isfinite(self.values).any(axis=2)
+        return scored
+
+    def without_diverged(self, cell: int, metric: str) -> tuple[int, float, float]:
+        """Runs of a cell that did not diverge, their mean and their standard deviation (ddof = 1)."""
+        left = self.values[cell, ~self.scored_diverged[cell], metric_index(metric)]
+        left = left[np.isfinite(left)]
+        mean = float(left.mean()) if len(left) else np.nan
+        return len(left), mean, float(left.std(ddof=1)) if len(left) > 1 else np.nan
 
     def count(self, cell: int, state: str) -> int:
         """Runs of a cell in a state."""
@@ -165,6 +179,9 @@ class StudyResult(ScoredResult):
             **seeds,
             **states,
         }
+        if self.scored_diverged.any():
+            n, mean, std = self.without_diverged(cell, metric)
+            row |= {"n without diverged": n, "mean without diverged": mean, "std without diverged": std}
         known = {f"axis {axis}" if axis in row else axis: self.label(cell, (axis,))[0] for axis in self.axes}
         return {"study": self.name} | known | {k: None if v != v else v for k, v in row.items()}
 

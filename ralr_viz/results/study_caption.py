@@ -60,6 +60,11 @@ def describe_faults(result: StudyResult) -> list[str]:
     diverged, failed = (int((result.states == state).sum()) for state in ("diverged", "failed"))
     if not diverged and not failed:
         return []
+    scored = int(result.scored_diverged.sum())
+    if scored:  # of one task, so all that diverged
+        worst = float(result.values[result.scored_diverged][0, 0])
+        said = f"†: a run diverged and counts as {worst:g} (cells may read one run); the table has the means without, too."
+        return [said + (f" {_runs(failed)} failed and are in no mean." if failed else "")]
     said = f"†: {_runs(diverged)} diverged and {_runs(failed)} failed; they are in no mean."
     if diverged:
         said += " A cell with a diverged run is compared with nothing: what survived is no sample of what a method does."

@@ -21,12 +21,14 @@ class Score:
         title: What figures and tables call it.
         unit: Of it; empty for a pure number.
         better: Which direction is better.
+        diverged: What a training that diverged counts as in a table; None where it is in no mean.
     """
 
     key: str
     title: str
     unit: str = ""
     better: Literal["higher", "lower"] = "higher"
+    diverged: float | None = None
 
     def __str__(self) -> str:
         return f"{self.title} ({self.unit})" if self.unit else self.title
@@ -77,7 +79,7 @@ IMAGES = About(ACCURACY, "nats", "images")
 CLASSIFICATION = "classification"
 DETECTION = "detection"
 MEAN_PRECISION = Score("map50", "mAP@.5 (VOC07)", "%")
-BLEU = Score("bleu", "BLEU")
+BLEU = Score("bleu", "BLEU", diverged=0.0)
 TRANSLATION = "translation"
 
 TASKS = {
@@ -138,4 +140,11 @@ def about_run(recipe: Any, env: Any = None) -> About:
 
 def _read_score(told: Mapping[str, Any]) -> Score:
     key, title, unit = (one_line(told.get(name) or "") for name in ("key", "title", "unit"))
-    return Score(key, title or key, unit, "lower" if told.get("better") == "lower" else "higher")
+    diverged = told.get("diverged")
+    return Score(
+        key,
+        title or key,
+        unit,
+        "lower" if told.get("better") == "lower" else "higher",
+        float(diverged) if isinstance(diverged, int | float) else None,
+    )

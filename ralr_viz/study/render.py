@@ -19,7 +19,7 @@ from ralr_viz.results.table_csv import write_table
 
 FORMATS = ("md", "latex", "csv", "html")
 
-_RUNS, _PAPER, _DIFFERENCE, _P = "runs", "paper", "difference [95 %]", "p (Holm)"
+_RUNS, _WITHOUT, _PAPER, _DIFFERENCE, _P = "runs", "without †", "paper", "difference [95 %]", "p (Holm)"
 _MOST_COLUMNS = 6  # beside the labels: in LaTeX's footnotesize they fit an article's text block
 _BOLD = "font-weight: bold;"
 _LATEX = str.maketrans(
@@ -94,7 +94,7 @@ def _lay_out(
     cells = sorted(range(len(result.labels)), key=lambda c: order[result.label(c, result.rows)])
     rows = list(dict.fromkeys(result.label(c, row_axes) for c in cells))
     groups = list(dict.fromkeys(result.label(c, column_axes) for c in range(len(result.labels))))
-    heads = [(*group, kind) for group in groups for kind in (_RUNS, _PAPER, _DIFFERENCE, _P)]
+    heads = [(*group, kind) for group in groups for kind in (_RUNS, _WITHOUT, _PAPER, _DIFFERENCE, _P)]
     texts, bold = {}, {}
     for c in cells:
         for kind, (text, strong) in _entries(result, c, metric).items():
@@ -133,6 +133,9 @@ def _levels(frame: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _entries(result: StudyResult, cell: int, metric: str) -> dict[str, tuple[str, bool]]:
     entries = {_RUNS: (_runs_text(result, cell, metric), False)}
+    if result.scored_diverged[cell].any():
+        n, mean, std = result.without_diverged(cell, metric)
+        entries[_WITHOUT] = (f"{_plus_minus(mean, std, 2)} ({n}/{result.planned(cell)})" if n else "–", False)
     mean, std = result.paper[cell].tolist()
     if math.isfinite(mean):
         entries[_PAPER] = (_plus_minus(mean, std, 2), False)
@@ -153,7 +156,7 @@ def _runs_text(result: StudyResult, cell: int, metric: str) -> str:
     if not n:
         return f"– (0/{seeds})†" if mark else "–"
     if n == seeds:
-        return _plus_minus(found["mean"], found["std"], 2)
+        return _plus_minus(found["mean"], found["std"], 2) + mark
     return f"{_plus_minus(found['mean'], found['std'], 1)} ({n}/{seeds}){mark}"
 
 

@@ -39,7 +39,8 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
     """Read every run of a study and compare its cells; unfinished, damaged and missing runs are just states.
 
     A diverged run has no accuracy. Its cell keeps the mean of the others, but is compared with nothing, nor is
-    any cell with it: leaving out what broke down would flatter a method.
+    any cell with it: leaving out what broke down would flatter a method. Where the task's score says what it counts as
+    (a translation's BLEU is 0), it counts as that, and is named.
 
     Args:
         study: The grid.
@@ -64,6 +65,13 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
             states[i, k] = run.status
             if run.message and run.status in ("failed", "finished"):
                 problems.append(f"{cell.name}, seed {seed}: {run.message}")
+            if run.status == "diverged" and about.score is not None and about.score.diverged is not None:
+                values[i, k, : 1 if cell.recipe.scored_by else len(METRICS)] = about.score.diverged
+                # several cells may read one training
+                problems.append(
+                    f"{directory.relative_to(runs).as_posix()} diverged: it counts as {about.score.diverged:g}"
+                )
+                spoken.append(about)
             if run.status == "finished" and run.result is not None:
                 values[i, k] = _scores(run.result, about, cell.recipe.scored_by)
                 spoken.append(about)
@@ -71,6 +79,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
     if len(set(spoken)) > 1:
         names = " and ".join(sorted({str(about.score) for about in spoken}))
         raise InputError(f"`{study.name}` has runs that are scored by {names}: make a study of each")
+    problems = list(dict.fromkeys(problems))
     return tabulate(
         study,
         values,
@@ -101,7 +110,7 @@ def tabulate(
         about: How one speaks of the runs.
     """
     references = np.array([-1 if cell.reference is None else cell.reference for cell in study.cells])
-    diverged = (states == "diverged").any(axis=1)
+    unscored = ((states == "diverged") & ~np.isfinite(values).any(axis=2)).any(axis=1)
     paper = [(math.nan, None) if cell.paper is None else cell.paper for cell in study.cells]
     return StudyResult(
         name=study.name,
@@ -118,7 +127,7 @@ def tabulate(
         references=references.astype(np.int64),
         paper=np.array(paper, dtype=np.float64),  # None becomes NaN
         summaries=_summaries(values),
-        comparisons=_comparisons(values, study.seeds, references, diverged),
+        comparisons=_comparisons(values, study.seeds, references, unscored),
         conditions=dict(conditions or {}),
         notes=notes,
         provenance={"study": study.name, "ralr_viz": __version__},
@@ -223,14 +232,14 @@ def _summaries(values: np.ndarray) -> np.ndarray:
 
 
 def _comparisons(
-    values: np.ndarray, seeds: tuple[int, ...], references: np.ndarray, diverged: np.ndarray
+    values: np.ndarray, seeds: tuple[int, ...], references: np.ndarray, unscored: np.ndarray
 ) -> np.ndarray:
     """(C, M, 21) of (C, S, M)."""
     found = np.full((values.shape[0], values.shape[2], len(COMPARISON)), np.nan)
     compared = np.flatnonzero(references >= 0)
     for i in compared:
         j = references[i]
-        if diverged[i] or diverged[j]:
+        if unscored[i] or unscored[j]:
             continue
         for m in range(values.shape[2]):
             a, b = (dict(zip(seeds, values[k, :, m].tolist(), strict=True)) for k in (j, i))

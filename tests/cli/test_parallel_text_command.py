@@ -13,4 +13,4 @@ def test_import_and_list_commands_take_text(tmp_path, cli):
     listed = cli("data", "list", "--data", tmp_path).succeeded().out
     assert "ready    3 + 2 sentence pairs, en to de" in listed
     assert "absent   sentence pairs, en to nn; built at first use" in listed
-    cli("data", "download", "wmt14-en-de", "--data", tmp_path).failed(2, "cannot be downloaded")
+    cli("data", "download", "multi30k", "--data", tmp_path).failed(2, "cannot be downloaded")

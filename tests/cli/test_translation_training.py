@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,30 +25,13 @@ from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import prepare_run
 
 RECIPE = "numbers-transformer-tiny"
-SHORT = (
-    *(
-        'precision="fp32"',  # a child would time what is faster
-        "subset=400",
-        "epochs=4",
-        "batch=512",
-        "warmup_steps=60",
-        "train_sample=50",
-        "keep_every=1",
-        "dropout=0.1",
-    ),
-    *("average=2", "beam=2", "decoded=10", "accumulate=2"),
-)
-SET = [word for setting in SHORT for word in ("--set", setting)]
+SHORT = runpy.run_path(str(Path(__file__).parents[1] / "numbers_settings.py"))["SHORT"]
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
+def here(numbers_pair):
     """A folder with the runs of a pair and the text."""
-    folder = tmp_path_factory.mktemp("translation")
-    recipe = load_recipe(RECIPE, SHORT)
-    for method in ("baseline", "ralr"):
-        train_run(prepare_run(recipe, method, 0, folder / "runs"), folder / "data", device="cpu")
-    return folder
+    return numbers_pair[0]
 
 
 def run_of(folder, method):
@@ -275,3 +260,28 @@ def test_table_5_has_the_papers_numbers():
     printed = {cell.name: cell.paper.mean for cell in study.cells if cell.paper}
     assert len(printed) == 8 and printed["RALR, international, uncased"] == 26.7
     assert len(study.trainings) == 12
+
+
+def test_the_report_has_translations_fixed_and_broken(numbers_pair, cli, tmp_path):
+    folder, arms = numbers_pair
+    words = [
+        "--a",
+        arms[0].parent,
+        "--b",
+        arms[1].parent,
+        "--data",
+        folder / "data",
+        "--limit",
+        "40",
+        "--device",
+        "cpu",
+    ]
+    done = cli("report", *words, "--out", tmp_path / "page.html").succeeded()
+    page = (tmp_path / "page.html").read_text()
+    assert (
+        "sacreBLEU nrefs:1" in page
+        and "sentences fixed by RALR" in page
+        and "sentences broken by RALR" in page
+    )
+    assert "40 test sentences of numbers" in page
+    assert "have no images with one class each" in done.err and "Traceback" not in done.err

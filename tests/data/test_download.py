@@ -137,3 +137,18 @@ def test_downloads_are_the_files_of_torchvision(name: str) -> None:
     source = Path(spec.origin).with_name("datasets").joinpath("cifar.py").read_text()
     first = re.findall(r'(?:url|tgz_md5) = "([^"]+)"', source[source.index(f"class {name.upper()}(") :])[:2]
     assert [(each.url, each.md5) for each in DOWNLOADS[name]] == [tuple(first)]
+
+
+def test_download_checks_a_sha256_where_that_is_published(root, archive):
+    right = hashlib.sha256(archive.read_bytes()).hexdigest()
+    download_dataset("pets", root, downloads={"pets": (Download(archive.as_uri(), sha256=right),)})
+    with pytest.raises(DataError, match=f"SHA256 {right} instead of 0000"):
+        wrong = {"pets": (Download(archive.as_uri(), sha256="0" * 64),)}
+        download_dataset("pets", root, force=True, downloads=wrong)
+
+
+def test_wmt_14_is_fetched_whole_with_a_checksum_of_each_archive():
+    found = DOWNLOADS["wmt14-en-de"]
+    assert [each.algorithm for each in found] == ["sha256"] * 5
+    assert all(re.fullmatch(r"[0-9a-f]{64}", each.digest) for each in found)
+    assert found[1].url.endswith("wmt13/training-parallel-commoncrawl.tgz")

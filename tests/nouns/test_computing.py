@@ -33,6 +33,7 @@ OF_NETWORKS = [
     noun
     for noun in NOUNS.values()
     if noun.takes in ("networks", "networks or path", "pairs", "pairs and nulls", "pictures")
+    and (noun.of_any_task or "classification" in noun.tasks)
 ]
 
 

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from ralr_viz.analysis.paired import holm
+from ralr_viz.plots.study import draw_study, study_table
+from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.study import COMPARISON, METRICS, SUMMARY
 from ralr_viz.study.grid import Study
 from ralr_viz.study.grid_file import build_study
+from ralr_viz.study.render import render_study
 from ralr_viz.study.statistics import contrast, summarise
 from ralr_viz.study.table import compute_study, tabulate
+from ralr_viz.train.prepare import prepare_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -229,3 +233,48 @@ def test_compute_study_loads_no_torch_and_no_matplotlib():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_compute_study_counts_a_diverged_translation_as_0_and_shows_the_mean_without(tmp_path):
+    variants = [{"label": "13a", "bleu": "13a"}, {"label": "intl", "bleu": "intl"}]
+    study = _study(
+        seeds=[0, 1, 2],
+        base={"recipe": "multi30k-transformer-small"},
+        axes=[
+            {"name": "BLEU", "values": variants},
+            {"name": "method", "values": [{"label": m, "method": m} for m in ("baseline", "ralr")]},
+        ],
+        table={"rows": ["BLEU"], "columns": ["method"], "reference": {"method": "baseline"}},
+        paper=[{"BLEU": "13a", "method": "ralr", "mean": 33.0}],
+    )
+    scores = {"baseline": [30.0, 31.0, 32.0], "ralr": [33.0, 34.0, 0.0]}
+    for cell in study.cells[:2]:
+        epochs = cell.recipe.epochs
+        for seed, score in enumerate(scores[cell.method]):
+            directory = prepare_run(cell.recipe, cell.method, seed, tmp_path)
+            test = {"13a": score, "intl": score + 1}
+            _write(directory, 0.0, epochs, final={"test": test})
+    where = study.directory(tmp_path, study.cells[1], 2)
+    _write(where, 0.0, 3, status="diverged", message="not below the unigram model's")
+    found = compute_study(study, tmp_path)
+    assert found.values[1, :, 0].tolist() == [33.0, 34.0, 0.0] and np.isnan(found.values[1, :, 1:]).all()
+    assert found.summary(1, "last")["mean"] == pytest.approx(67 / 3)
+    assert found.without_diverged(1, "last") == (2, 33.5, pytest.approx(0.5**0.5))
+    assert not found.withheld.any() and found.comparison(1, "last")["difference"] == pytest.approx(
+        67 / 3 - 31
+    )
+    assert found.notes == ("multi30k-transformer-small/ralr/seed2 diverged: it counts as 0",)
+    text = render_study(found)
+    assert "22.33 ± 19.35†" in text and "33.50 ± 0.71 (2/3)" in text and "without †" in text
+    assert "a run diverged and counts as 0" in text
+    assert found.records()[0]["mean without diverged"] == 31.0
+    with style():
+        save_figure(draw_study(found), tmp_path / "figure", study_table(found), {})
+
+
+def test_compute_study_of_images_has_no_column_for_what_diverged(runs):
+    study, folder, _ = runs
+    _write(study.directory(folder, study.cells[0], 2), 10.0, 3, status="diverged")
+    found = compute_study(study, folder)
+    assert "without" not in render_study(found) and not found.scored_diverged.any()
+    assert not [name for name in found.records()[0] if "without" in name]

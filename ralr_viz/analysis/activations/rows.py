@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ralr_viz.analysis.activations.histogram import HALF, align
 from ralr_viz.analysis.activations.statistics import LayerStatistics, PairPass
 from ralr_viz.analysis.maps import Shape
 from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
+from ralr_viz.analysis.sentences import Sentences, default_layers, open_sentences
 from ralr_viz.analysis.stages import common_stages, find_stage_axes
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.pairs import describe_pairs, pair_networks
@@ -41,7 +43,8 @@ def compute_activations(
 
     Args:
         comparison: Every two networks are a row of the figure, of one architecture, the earlier one first; rows may
-            differ in theirs, and each network in its normalisation. Batches have 256 images where it says none, and
+            differ in theirs, and each network in its normalisation. Of networks that translate, inner units are looked
+            at by their means over the pieces of a sentence. Batches have 256 images where it says none, and
             fewer where a network's maps are very large. Statistics are float32 values summed in float64, whatever
             the precision of the forward pass.
         layers: Modules to look at, in every network; when left out, those of `find_stages`.
@@ -59,19 +62,28 @@ def compute_activations(
     """
     check(options.SPEC.options, layers=layers, image=image)
     pairs, runtime, batch = pair_networks(comparison), comparison.runtime, comparison.batch_size(256)
-    images, selection = _choose_images(comparison.labelled(), image)
-    check_images(images, batch)
+    sentences = open_sentences(comparison)
+    if sentences is None:
+        images, selection = _choose_images(comparison.labelled(), image)
+        check_images(images, batch)
+    else:
+        images, selection = _choose_sentences(sentences, image)
+        sentences = replace(sentences, images=images)
     n = len(images)
     targets, groups = check_targets(None, n), min(GROUPS, n)
     ends = [(pair.first, pair.second) for pair in pairs]
-    views = [
+    views: list[list[Pictures | Sentences]] = [
         [
-            Pictures.on_device(images, targets, network.mean, network.std, runtime)
+            sentences or Pictures.on_device(images, targets, network.mean, network.std, runtime)
             for network in (comparison.networks[i] for i in two)
         ]
         for two in ends
     ]
-    networks = [[comparison.build(i).to(runtime.device) for i in two] for two in ends]
+    networks: list[list[nn.Module]] = [
+        [sentences.build(comparison, i) if sentences else comparison.build(i).to(runtime.device) for i in two]
+        for two in ends
+    ]
+    layers = default_layers(networks[0], layers, "inner")
     # before any pass over the images, which takes longer
     found = [
         common_stages(pair.name, two, [picture.probe() for picture in view], layers)
@@ -124,6 +136,16 @@ def _choose_images(samples: Samples, image: int | None) -> tuple[np.ndarray, str
     if image >= n:
         raise InputError(f"`--image {image}` is not there: the {samples.called} are 0 to {n - 1}")
     return samples.images[image : image + 1], f"image {image} of the {n:,} {samples.called}"
+
+
+def _choose_sentences(sentences: Sentences, image: int | None) -> tuple[np.ndarray, str]:
+    """Places (n,) in the split, and which they are in words."""
+    rows = sentences.images
+    if image is None:
+        return rows, f"{len(rows):,} {sentences.split} sentences, means over their pieces"
+    if image >= len(rows):
+        raise InputError(f"`--image {image}` is not there: the sentences are 0 to {len(rows) - 1}")
+    return rows[image : image + 1], f"sentence {image} of {len(rows):,}, means over its pieces"
 
 
 def _collect(passes: Sequence[PairPass], sizes: np.ndarray) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ralr_viz.analysis.activations.histogram import StreamingHistogram
 from ralr_viz.analysis.capture import Call, capture
 from ralr_viz.analysis.maps import MapAxes, Shape
 from ralr_viz.analysis.pictures import Pictures
+from ralr_viz.analysis.sentences import Sentences
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.eval_mode import eval_mode
@@ -91,7 +92,7 @@ class PairPass:
     def run(
         self,
         networks: Sequence[nn.Module],
-        pictures: Sequence[Pictures],
+        pictures: Sequence[Pictures | Sentences],
         batch: int,
         progress: Callable[[int], object] | None,
     ) -> None:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from ralr_viz.analysis.comparison import check_same_images, describe_networks
 from ralr_viz.analysis.embedding.layout import Engine, displacement, lay_out
 from ralr_viz.analysis.predictions import predictions_of
+from ralr_viz.analysis.sentences import predict_sentences
 from ralr_viz.analysis.separation import (
     common_neighbours,
     compute_separation,
@@ -26,6 +27,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import embedding as options
 from ralr_viz.results.embedding import EmbeddingResult
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.tasks.batches import Batches
 
 _MOST_DIMENSIONS = 50
 _TRUST_IMAGES = 3000
@@ -62,7 +64,8 @@ def compute_embedding(
     is the same to the bit with any number of threads, of which it takes as many as torch.
 
     Args:
-        compared: One network or more on labelled images, or their predictions on the same images in the same order.
+        compared: One network or more on labelled images, or their predictions on the same images in the same order. Of
+            networks that translate, the features are the encoder's states and the classes groups of lengths.
         method: ``tsne`` or ``umap``.
         align: As above; without effect for one network.
         perplexity: Of t-SNE, at least 1 and below a third of the images; 30, or as much as few images allow,
@@ -87,6 +90,8 @@ def compute_embedding(
         Wattenberg et al., How to Use t-SNE Effectively, Distill 2016.
     """
     check(options.SPEC.options, method=method, align=align, k=k, resamples=resamples, seed=seed)
+    if isinstance(compared, Comparison) and isinstance(compared.samples, Batches):
+        compared = predict_sentences(compared, progress)
     if isinstance(compared, Comparison):  # refuse before the forward passes
         _check_map(len(compared.samples), method, align, perplexity, neighbours)
     predictions = predictions_of(compared, progress)

@@ -164,9 +164,14 @@ class TextFeed:
         return [place(batch, self.runtime.device) for batch in made]
 
 
+def group_rows(pairs: tuple[Sentences, Sentences], rows: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Places among ``rows`` of the pairs of each batch, in the order of their lengths."""
+    sources, targets = pairs[0].lengths[rows], pairs[1].lengths[rows]
+    order = np.lexsort((sources, targets))
+    ends = cut(sources[order], targets[order], budget)
+    return [order[a:b] for a, b in itertools.pairwise(ends)]
+
+
 def batches_of(pairs: tuple[Sentences, Sentences], rows: np.ndarray, budget: int) -> list[TextBatch]:
     """Batches of some pairs in the order of their lengths, on the host."""
-    sources, targets = pairs[0].lengths[rows], pairs[1].lengths[rows]
-    rows = rows[np.lexsort((sources, targets))]
-    ends = cut(pairs[0].lengths[rows], pairs[1].lengths[rows], budget)
-    return [make_batch(*pairs, rows[a:b]) for a, b in itertools.pairwise(ends)]
+    return [make_batch(*pairs, rows[inside]) for inside in group_rows(pairs, rows, budget)]

@@ -126,6 +126,8 @@ def translate_all(
     beam: int,
     alpha: float,
     batch: int = 50,
+    extra: int = EXTRA,
+    progress: Callable[[int, int, str], object] | None = None,
 ) -> list[list[int]]:
     """Translations of many sentences, in batches of similar lengths, in the order of the sentences.
 
@@ -135,6 +137,8 @@ def translate_all(
         pad: Makes a tensor of some.
         beam, alpha: As in `translate`.
         batch: Sentences at a time.
+        extra: As in `translate`.
+        progress: Called as ``progress(done, total, what)``, of sentences.
     """
     order = sorted(range(len(sources)), key=lambda i: (len(sources[i]), i))
     found: list[list[int]] = [[]] * len(sources)
@@ -142,6 +146,10 @@ def translate_all(
     for first in range(0, len(order), batch):
         rows = order[first : first + batch]
         source = pad([[*sources[i], END] for i in rows]).to(device)
-        for i, pieces in zip(rows, translate(model, source, beam=beam, alpha=alpha), strict=True):
+        for i, pieces in zip(
+            rows, translate(model, source, beam=beam, alpha=alpha, extra=extra), strict=True
+        ):
             found[i] = pieces
+        if progress is not None:
+            progress(min(first + batch, len(order)), len(order), "sentences")
     return found

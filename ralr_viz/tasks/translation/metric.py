@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from ralr_viz.errors import InputError
 
 _VARIANTS: dict[str, dict[str, Any]] = {
@@ -45,6 +47,51 @@ def score_translations(hypotheses: Sequence[str], references: Sequence[str]) -> 
     scores = {name: float(score.score) for name, score in found.items()}
     signatures = {name: str(metric.get_signature()) for name, metric in metrics.items()}
     return scores | {"length_ratio": float(found["13a"].ratio), "signatures": signatures}
+
+
+@dataclass(frozen=True)
+class SentenceCounts:
+    """What the BLEU of n sentences is made of.
+
+    Attributes:
+        counts: (n, 10) int64: tokens of the translation and of the reference, matching n-grams and n-grams for n from
+            1 to 4.
+        chrf: (n,) float64 chrF2 of each sentence, 0 to 100.
+        signature: Of the corpus BLEU that the sums make.
+    """
+
+    counts: np.ndarray
+    chrf: np.ndarray
+    signature: str
+
+
+def count_sentences(
+    hypotheses: Sequence[str], references: Sequence[str], variant: str = "13a"
+) -> SentenceCounts:
+    """Statistics of each sentence, whose sums make a corpus BLEU.
+
+    Args:
+        hypotheses: A translation of each sentence.
+        references: As published.
+        variant: Of BLEU, such as ``13a`` or ``intl-lc``.
+
+    Raises:
+        InputError: There are none, or of unequal number.
+    """
+    _check(hypotheses, references)
+    metrics = importlib.import_module("sacrebleu.metrics")
+    # of a single sentence sacreBLEU would leave out orders without a match; its counts are the same
+    counter, chrf = metrics.BLEU(**_VARIANTS[variant], effective_order=True), metrics.CHRF()
+    counts, scores = [], []
+    for made, wanted in zip(hypotheses, references, strict=True):
+        found = counter.sentence_score(made, [wanted])
+        counts.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
+        scores.append(chrf.sentence_score(made, [wanted]).score)
+    whole = _metrics()[variant]
+    whole.corpus_score(
+        list(hypotheses[:1]), [list(references[:1])]
+    )  # before which it knows no number of references
+    return SentenceCounts(np.array(counts, dtype=np.int64), np.array(scores), str(whole.get_signature()))
 
 
 @dataclass(frozen=True)

@@ -158,21 +158,28 @@ class Transformer(nn.Module):
                     nn.init.zeros_(module.bias)
         nn.init.normal_(self.embedding.weight, std=self.width**-0.5)
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """Logits (b, T, V) of what follows each piece of ``target`` (b, T), of sources (b, S)."""
-        memory, mask = self.encode(source)
+    def forward(self, source: Tensor, target: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """Logits (b, T, V) of what follows each piece of ``target`` (b, T), of sources (b, S).
+
+        ``states`` gets what each layer leaves, (b, S, d) of the encoder's, then (b, T, d) of the decoder's.
+        """
+        memory, mask = self.encode(source, states)
         x = self.embed(target)
-        for layer in _layers(self.decoder):
+        for layer in layers_of(self.decoder):
             x = layer.attend(x, causal=True)
             x = layer.feed_forward(layer.look(x, layer.remember(memory), mask))
+            if states is not None:
+                states.append(x)
         return self.logits(x)
 
-    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """States (b, S, d), and the mask (b, 1, 1, S) that is true at pieces."""
+    def encode(self, source: Tensor, states: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """States (b, S, d), and the mask (b, 1, 1, S) that is true at pieces; ``states`` as in `forward`."""
         mask = (source != PAD)[:, None, None]
         x = self.embed(source)
-        for layer in _layers(self.encoder):
+        for layer in layers_of(self.encoder):
             x = layer.feed_forward(layer.attend(x, mask=mask))
+            if states is not None:
+                states.append(x)
         return self.encoder_norm(x), mask
 
     def embed(self, pieces: Tensor, first: int = 0) -> Tensor:
@@ -188,7 +195,7 @@ class Transformer(nn.Module):
     def begin(self, source: Tensor) -> Cache:
         """Before the first piece of a translation."""
         memory, mask = self.encode(source)
-        keys = [layer.remember(memory) for layer in _layers(self.decoder)]
+        keys = [layer.remember(memory) for layer in layers_of(self.decoder)]
         return Cache(mask, keys, [None] * len(self.decoder))
 
     def step(self, pieces: Tensor, cache: Cache, place: int) -> Tensor:
@@ -201,7 +208,7 @@ class Transformer(nn.Module):
         """
         b, k = pieces.shape
         x = self.embed(pieces.reshape(b * k, 1), place)
-        for i, layer in enumerate(_layers(self.decoder)):
+        for i, layer in enumerate(layers_of(self.decoder)):
             seen = layer.open(x, 0)
             new, before = layer.attention.keys(seen), cache.own[i]
             own = (
@@ -217,7 +224,8 @@ class Transformer(nn.Module):
         return self.logits(x).view(b, k, -1)
 
 
-def _layers(modules: nn.ModuleList) -> list[Layer]:
+def layers_of(modules: nn.ModuleList) -> list[Layer]:
+    """Of an encoder or a decoder, as what they are."""
     return cast("list[Layer]", list(modules))
 
 

@@ -7,10 +7,10 @@ import importlib
 import importlib.util
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ralr_viz.results.storage import write_synced
 PAD, UNKNOWN, BEGIN, END = range(4)
 _ABOUT, _MODEL = "pieces.json", "pieces.model"
 _SCHEMA = 1
+_SPACE = "▁"  # begins a word
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,18 @@ class Sentences:
         return np.diff(self.offsets)
 
 
+class Words(NamedTuple):
+    """Words of a sentence.
+
+    Attributes:
+        names: What they are; ``(end)`` for the mark that ends it.
+        starts: The piece that each begins with.
+    """
+
+    names: list[str]
+    starts: list[int]
+
+
 @dataclass(frozen=True, eq=False)
 class Encoded:
     """A text in pieces.
@@ -73,6 +86,17 @@ class Encoded:
     def encode(self, lines: Iterable[str]) -> list[list[int]]:
         """Pieces of sentences."""
         found: list[list[int]] = self.pieces.encode(list(lines))
+        return found
+
+    def words(self, pieces: Sequence[int]) -> Words:
+        """Words of a sentence, ended by its mark or not."""
+        found = Words([], [])
+        for i, piece in enumerate(pieces):
+            name = "(end)" if piece == END else str(self.pieces.id_to_piece(int(piece)))
+            if not i or piece == END or name.startswith(_SPACE):
+                found.names.append("")
+                found.starts.append(i)
+            found.names[-1] += name.removeprefix(_SPACE)
         return found
 
     def decode(self, pieces: Iterable[int]) -> str:

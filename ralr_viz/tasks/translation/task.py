@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +194,27 @@ class Translation(BaseTask):
         assert isinstance(model, Transformer)
         sources = self.encoded.splits[split][0]
         rows = spread(np.arange(len(sources)), limit)
-        pieces = [sources[i].tolist() for i in rows]
-        found = translate_all(model, pieces, pad, beam=beam, alpha=self.recipe.length_penalty)
+        return self._search(model, [sources[i].tolist() for i in rows], beam)
+
+    def translate_lines(
+        self,
+        model: Transformer,
+        lines: Sequence[str],
+        beam: int | None = None,
+        progress: Callable[[int, int, str], object] | None = None,
+    ) -> list[str]:
+        """Translations of anybody's sentences; ``beam`` of the recipe where it is left out."""
+        return self._search(model, self.encoded.encode(lines), beam or self.recipe.beam, progress)
+
+    def _search(
+        self,
+        model: Transformer,
+        pieces: list[list[int]],
+        beam: int,
+        progress: Callable[[int, int, str], object] | None = None,
+    ) -> list[str]:
+        alpha = self.recipe.length_penalty
+        found = translate_all(model, pieces, pad, beam=beam, alpha=alpha, progress=progress)
         return [self.encoded.decode(each) for each in found]
 
     def read(self, limit: int | None, split: str = "test") -> Batches:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ralr_viz.analysis.bleu import compute_bleu
 from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.analysis.embedding import compute_embedding
 from ralr_viz.analysis.predictions import compute_predictions
@@ -20,16 +21,22 @@ from ralr_viz.errors import CheckpointError, DataError, InputError, UnknownNameE
 from ralr_viz.foreign import one_line
 from ralr_viz.report.inputs import ReportInputs, Side
 from ralr_viz.results.activations import ActivationsResult
+from ralr_viz.results.bleu import BleuResult
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.embedding import EmbeddingResult
 from ralr_viz.results.names import method_name
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.tasks.batches import Batches
+from ralr_viz.tasks.translation.task import Translation
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
 from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
 from ralr_viz.workflows.report.gathering import Gathering, Options
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
+
+_CITED = 8
+"""Sentences that are shown of those fixed, and of those broken."""
 
 
 def gather_inputs(
@@ -47,10 +54,12 @@ def gather_inputs(
     loaded = load_why(why, now)
     checkpoints = _load_checkpoints(now)
     compared = _compare(checkpoints, now)
+    found: dict[str, Any] = {}
+    if compared is not None and isinstance(compared.samples, Batches):
+        found["bleu"], compared = _translate(compared, now), None
     sides = _make_sides(checkpoints, compared, now)
     predictions = [side.predictions for side in sides if side.predictions is not None]
     names = [side.name for side in sides]
-    found: dict[str, Any] = {}
     if compared is not None:
         samples = compared.labelled()
         rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
@@ -115,6 +124,15 @@ def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | 
     for note in found.notes:
         options.say(note)
     return found
+
+
+def _translate(compared: Comparison, now: Gathering) -> BleuResult | None:
+    """Of sides that translate, BLEU and the sentences that changed; None for another task, which has no images either."""
+    _miss(now, f"networks of `{compared.samples.name}` have no images with one class each")  # type: ignore[union-attr]
+    if not isinstance(compared.task, Translation):
+        return None
+    found = compute_bleu(compared, examples=_CITED, seed=now.options.seed, progress=now.progress)
+    return found.asked_by(now.options.provenance)
 
 
 def _split_size(checkpoints: Sequence[Checkpoint], samples: Samples, now: Gathering) -> int:
