@@ -19,7 +19,9 @@ _ROWS = (
     Noun("movement", "runs", cost=60, tasks=ANY),
     Noun("effect", "runs", cost=5, tasks=ANY),
     Noun("collapse", "networks", cost=60),
-    Noun("fork", "state"),
+    Noun("fork", "state", tasks=ANY),
+    Noun("detect", "detectors", tasks=("detection",)),
+    Noun("detection_errors", "detectors", tasks=("detection",)),
     Noun("curves", "logs", tasks=ANY),
 )
 NOUNS = {noun.name: noun for noun in _ROWS}
