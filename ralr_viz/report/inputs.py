@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.results.curves import CurvesResult
+    from ralr_viz.results.detect import DetectResult
     from ralr_viz.results.embedding import EmbeddingResult
     from ralr_viz.results.predictions import PredictionsResult
     from ralr_viz.results.run import RunRecord
@@ -59,6 +60,8 @@ class ReportInputs:
         boxes: (n, 4) int16 ``x0 y0 x1 y1`` of these, inclusive pixels, −1 where an image has none; or None.
         activations: Rows in the order of ``sides``.
         why: What ``ralr-viz why`` found.
+        detections: Of detectors, in the place of predictions: what they find in images that a rule chose, by the titles
+            of their groups.
         class_names: In label order; may be empty.
         sampling: How the images were sampled, in words.
         split_size: Images of the split, of which the predictions may be of fewer; None where not known.
@@ -77,6 +80,7 @@ class ReportInputs:
     boxes: np.ndarray | None = None
     activations: ActivationsResult | None = None
     why: WhyResult | None = None
+    detections: Mapping[str, DetectResult] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     sampling: str = ""
     split_size: int | None = None

@@ -28,6 +28,7 @@ from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
 from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
+from ralr_viz.workflows.report.detections import gather_detections
 from ralr_viz.workflows.report.gathering import Gathering, Options
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
 
@@ -51,7 +52,9 @@ def gather_inputs(
     predictions = [side.predictions for side in sides if side.predictions is not None]
     names = [side.name for side in sides]
     found: dict[str, Any] = {}
-    if compared is not None:
+    if compared is not None and compared.task is not None:
+        found["detections"] = gather_detections(compared, now)
+    elif compared is not None:
         samples = compared.labelled()
         rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
         found["split_size"] = _split_size(checkpoints, samples, now)
@@ -133,7 +136,7 @@ def _miss(now: Gathering, reason: str) -> None:
 def _make_sides(checkpoints: Sequence[Checkpoint], compared: Comparison | None, now: Gathering) -> list[Side]:
     names = compared.names if compared is not None else _name_sides(checkpoints, now)
     predictions: Sequence[PredictionsResult | None] = [None] * len(names)
-    if compared is not None:
+    if compared is not None and compared.task is None:
         predictions = compute_predictions(compared, now.progress)
     sides = []
     for i, source in enumerate(now.sources):
