@@ -22,6 +22,7 @@ from PIL import Image
 
 from ralr_viz.data import import_dataset
 from ralr_viz.data.known import KNOWN
+from ralr_viz.recipe import recipe_to_toml
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -386,3 +387,16 @@ def test_digest_prints_the_price_of_its_check(bench):
             assert number(row["of load_checkpoint"]) == pytest.approx(share, rel=1e-2)
         prices.append(number(others[1]["of load_checkpoint"]))
     assert check_verdicts(out, 4) == pytest.approx(prices, rel=1e-2)
+
+
+def test_detection_trains_the_same_network_on_both_sides(bench, blobs_root, make_detector, tmp_path):
+    settings = make_detector().to_dict()
+    del settings["name"]
+    recipe = tmp_path / "blobs.toml"
+    recipe.write_text(recipe_to_toml(settings))
+    given = {"recipe": recipe, "data": blobs_root, "steps": 1, "batch": 4, "repeats": 2, "workers": 0}
+    out = bench("detection", *(f"--{name}={value}" for name, value in given.items()))
+    rows = read_table(out)
+    assert [row["side"] for row in rows] == ["torchvision's reference loop", "ralr-viz"]
+    (value,) = check_verdicts(out, 1)
+    assert number(rows[1]["against torchvision"]) == pytest.approx(value, rel=1e-2)
