@@ -8,6 +8,7 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
                 after 2/3 of their training and at its end
     Compute     compute_activations, compute_cam, compute_curves, compute_embedding, compute_predictions, load_run
     Translate   translate, compute_bleu, compute_attention: of networks that translate
+    Detection   compute_detect: objects found beside those that there are; compute_detection_errors
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
                 compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum; open_state: what a
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.cam import compute_cam
     from ralr_viz.analysis.collapse import compute_collapse
     from ralr_viz.analysis.curves import compute_curves
+    from ralr_viz.analysis.detect import compute_detect
+    from ralr_viz.analysis.detection_errors import compute_detection_errors
     from ralr_viz.analysis.effect import compute_effect
     from ralr_viz.analysis.embedding import compute_embedding
     from ralr_viz.analysis.fork import compute_fork
@@ -60,6 +63,8 @@ if TYPE_CHECKING:
     from ralr_viz.plots.collapse import draw_collapse
     from ralr_viz.plots.curves import draw_curves
     from ralr_viz.plots.decision import draw_decision
+    from ralr_viz.plots.detect import draw_detect
+    from ralr_viz.plots.detection_errors import draw_detection_errors
     from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ralr_viz.data import import_dataset
 from ralr_viz.data.known import KNOWN
+from ralr_viz.recipe import recipe_to_toml
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -406,3 +407,16 @@ def test_translation_prints_the_ratios_of_training_and_of_the_search(bench, tmp_
     assert len(ratios) == 2
     values = check_verdicts(out, 2)
     assert values == pytest.approx(ratios, rel=2e-3, abs=0.006)
+
+
+def test_detection_trains_the_same_network_on_both_sides(bench, blobs_root, make_detector, tmp_path):
+    settings = make_detector().to_dict()
+    del settings["name"]
+    recipe = tmp_path / "blobs.toml"
+    recipe.write_text(recipe_to_toml(settings))
+    given = {"recipe": recipe, "data": blobs_root, "steps": 1, "batch": 4, "repeats": 2, "workers": 0}
+    out = bench("detection", *(f"--{name}={value}" for name, value in given.items()))
+    rows = read_table(out)
+    assert [row["side"] for row in rows] == ["torchvision's reference loop", "ralr-viz"]
+    (value,) = check_verdicts(out, 1)
+    assert number(rows[1]["against torchvision"]) == pytest.approx(value, rel=1e-2)

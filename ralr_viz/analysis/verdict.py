@@ -13,6 +13,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.measure import describe_refusal
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
+from ralr_viz.results.tasks import ACCURACY
 from ralr_viz.results.uncertainty import (
     bootstrap_interval,
     bootstrap_places,
@@ -172,10 +173,12 @@ def _over_seeds(
         )
         for end in ("acc", "loss")
     ]
+    about = records[0][0].about
+    score = about.score or ACCURACY
     return told | {
-        "seeds": tuple(
-            _seed_score(name, unit, v)
-            for (name, unit), v in zip((("accuracy", "%"), ("loss", "nats")), values, strict=True)
+        "seeds": (
+            _seed_score(score.title, score.unit, values[0], score.better),
+            _seed_score("loss", about.loss_unit, values[1], "lower"),
         ),
         "paired_seeds": tuple(common),
         "seed_split": called,
@@ -237,13 +240,13 @@ def _name_epoch(epoch: int | str | None) -> str:
     return f"{epoch or 'last'} epoch"
 
 
-def _seed_score(name: str, unit: str, values: np.ndarray) -> Score:
+def _seed_score(name: str, unit: str, values: np.ndarray, better: str) -> Score:
     """Values (m, seeds) as a score; `compare_paired` of one side's own values is its t interval."""
     table = np.array([compare_paired(row)[:3] for row in values])
     if len(values) == 1:
-        return Score(name, unit, "seeds", table, np.full(3, np.nan), np.nan)
+        return Score(name, unit, "seeds", table, np.full(3, np.nan), np.nan, better)
     found = compare_paired(values[1] - values[0])
-    return Score(name, unit, "seeds", table, np.array(found[:3]), found.p)
+    return Score(name, unit, "seeds", table, np.array(found[:3]), found.p, better)
 
 
 def _has(records: Sequence[Sequence[RunRecord]], epochs: Sequence[int | str | None], quantity: str) -> bool:

@@ -228,10 +228,18 @@ def _picture_parameters(noun: Noun) -> Parameters:
     return before, [*chosen, *after]
 
 
+def _detector_parameters(noun: Noun) -> Parameters:
+    """A detector's run says its data, size and normalisation."""
+    before, after = _network_parameters(noun)
+    kept = ("data", "split", "limit", "device")
+    return before, [p for p in after if p.name in kept]
+
+
 INPUTS: dict[str, Callable[[Noun], Parameters]] = {
     "networks": _network_parameters,
     "networks or path": _path_parameters,
     "pictures": _picture_parameters,
+    "detectors": _detector_parameters,
     "pairs": _pair_parameters,
     "pairs and nulls": _null_parameters,
     "runs": _run_parameters,

@@ -61,6 +61,7 @@ _TINY_IMAGENET = Download(
     "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
 )
 
+# MD5s as torchvision's table of its VOCDetection has them
 _VOC = "http://host.robots.ox.ac.uk/pascal/VOC"
 _VOC_2007 = (
     Download(f"{_VOC}/voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),

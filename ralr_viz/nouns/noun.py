@@ -54,9 +54,17 @@ class Spec:
 
 
 Takes = Literal[
-    "networks", "networks or path", "pairs", "pairs and nulls", "pictures", "runs", "logs", "state"
+    "networks",
+    "networks or path",
+    "pairs",
+    "pairs and nulls",
+    "pictures",
+    "detectors",
+    "runs",
+    "logs",
+    "state",
 ]
-"""``networks`` of ``--ckpt``, or the ``path`` through the epochs that the run of ``--run`` has kept; ``pairs`` of them, with those of ``--null`` behind; ``pictures`` that they look at; ``runs`` of ``--run``; ``logs``, which
+"""``networks`` of ``--ckpt``, or the ``path`` through the epochs that the run of ``--run`` has kept; ``pairs`` of them, with those of ``--null`` behind; ``pictures`` that they look at; ``detectors`` of ``--ckpt``; ``runs`` of ``--run``; ``logs``, which
 may be anybody's CSV; a ``state`` to continue."""
 
 
@@ -86,6 +94,10 @@ class Noun:
     def of_any_task(self) -> bool:
         """Whether it needs neither images nor classes."""
         return self.tasks == ANY
+
+    def takes_task(self, name: str) -> bool:
+        """Whether it is for that task."""
+        return self.of_any_task or name in self.tasks
 
     @property
     def command_name(self) -> str:

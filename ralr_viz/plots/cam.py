@@ -63,7 +63,7 @@ def draw_cam(result: CamResult) -> Figure:
         if row.difference:
             pictures = _diverge(differences[row.model], limit)
         else:
-            pictures = result.images if row.model < 0 else _overlay(result.display_maps(row.model), grey)
+            pictures = result.images if row.model < 0 else overlay_maps(result.display_maps(row.model), grey)
         captions = _captions(result, row, grid.cell_width)
         for i, picture in enumerate(pictures):
             axes = figure.add_axes(grid.cell(i, number))
@@ -151,7 +151,7 @@ def _bars(limit: float, clipped: bool, differences: bool) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def _overlay(maps: np.ndarray, grey: np.ndarray) -> np.ndarray:
+def overlay_maps(maps: np.ndarray, grey: np.ndarray) -> np.ndarray:
     """Maps (..., H, W) in [0, 1] as colours (..., H, W, 3) over grey images."""
     return HEAT * mpl.colormaps[COLORMAP](maps)[..., :3] + (1 - HEAT) * grey[..., None]
 
@@ -201,7 +201,7 @@ def _draw_footer(figure: Figure, grid: Grid) -> None:
         axes.set_axis_off()
         scale = np.linspace(0, 1, 256)[None]
         # the colours of the maps as they look over a medium grey
-        colours = _diverge(scale - 0.5, 0.5) if number else _overlay(scale, np.full((1, 256), 0.5))
+        colours = _diverge(scale - 0.5, 0.5) if number else overlay_maps(scale, np.full((1, 256), 0.5))
         axes.imshow(colours, extent=(0, 1, 0, 1), aspect="auto", rasterized=True)
         write_beside(axes, bar.low, (0, 0.5), (-72 * end, 0), size, ha="right")
         write_beside(axes, bar.high, (1, 0.5), (72 * end, 0), size, ha="left")

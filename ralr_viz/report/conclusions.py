@@ -24,14 +24,12 @@ def describe_difference(verdict: Verdict) -> str:
     what = _what(verdict, score)
     if verdict.num_sides == 1:
         value, low, high = score.values[0]
-        return f"{verdict.names[0]}: {value:.2f} % {what}{_interval(low, high, '.2f')}."
+        named = "" if score.name == "accuracy" else f"{score.name} "
+        unit = f" {score.unit}" if score.unit else ""
+        return f"{verdict.names[0]}: {named}{value:.2f}{unit} {what}{_interval(low, high, '.2f')}."
     first, second = verdict.names
-    mean, low, high = score.difference
-    if mean == 0:
-        text = f"{second} and {first} are equally accurate {what}"
-    else:
-        direction = "more" if mean > 0 else "less"
-        text = f"{second} is {abs(mean):.2f} points {direction} accurate than {first} {what}"
+    _, low, high = score.difference
+    text = f"{_compare(score, first, second)} {what}"
     included = ", which includes 0: no difference is shown"
     return f"{text}{_interval(low, high, '+.2f', included)}. {_describe_loss(scores[1])}".rstrip()
 
@@ -64,13 +62,26 @@ def describe_limits(verdict: Verdict, sides: Sequence[Side]) -> list[str]:
     return [sentence for sentence in limits if sentence]
 
 
+def _compare(score: Score, first: str, second: str) -> str:
+    mean = float(score.difference[0])
+    if score.name == "accuracy":
+        if mean == 0:
+            return f"{second} and {first} are equally accurate"
+        return f"{second} is {abs(mean):.2f} points {'more' if mean > 0 else 'less'} accurate than {first}"
+    if mean == 0:
+        return f"{second} and {first} have equal {score.name}"
+    unit = " points" if score.unit == "%" else f" {score.unit}" if score.unit else ""
+    return f"{score.name} of {second} is {abs(mean):.2f}{unit} {'higher' if mean > 0 else 'lower'} than that of {first}"
+
+
 def _describe_loss(score: Score) -> str:
     mean, low, high = score.difference
     if math.isnan(mean):
         return ""
     if mean == 0:
         return "Their losses are equal."
-    text = f"Its loss is {abs(mean):.4f} nats {'lower' if mean < 0 else 'higher'}"
+    unit = f" {score.unit}" if score.unit else ""
+    text = f"Its loss is {abs(mean):.4f}{unit} {'lower' if mean < 0 else 'higher'}"
     return f"{text}{_interval(low, high, '+.4f', ', which includes 0')}."
 
 

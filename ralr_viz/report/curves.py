@@ -12,6 +12,7 @@ from ralr_viz.report.inputs import ReportInputs, side_colors
 from ralr_viz.report.section import Section, missing_section, render_template
 from ralr_viz.results.columns import BY_NAME, CURVES
 from ralr_viz.results.curves import CurvesResult
+from ralr_viz.results.tasks import ACCURACY
 
 if TYPE_CHECKING:
     from bokeh.models import Range
@@ -61,6 +62,9 @@ def build_curves(inputs: ReportInputs) -> Section:
         last=len(result.epoch) - 1,
         epoch=int(result.epoch[-1]),
         summary=result.summary(),
+        score=result.score_label,
+        unit=f" ({result.score_unit})" if result.score_unit else "",
+        gap=result.in_unit("overfitting gap"),
     )
     return Section("curves", TITLE, html, charts, scripts=("curves.js",), data=_data(result))
 
@@ -99,7 +103,7 @@ def _panels(result: CurvesResult) -> list[Panel]:
     found = [
         Panel("curves-training", "training loss", training),
         Panel("curves-loss", f"{split} loss", result.loss),
-        Panel("curves-accuracy", f"{split} accuracy (%)", result.acc),
+        Panel("curves-accuracy", f"{split} {result.score_label}", result.acc),
         Panel("curves-lr", "learning rate", result.lr),
     ]
     return [panel for panel in found if np.isfinite(panel.values).any()]
@@ -247,10 +251,15 @@ def _data(result: CurvesResult) -> Mapping[str, Any]:
     return {
         "epoch": result.epoch,
         "runs": result.run,
-        "labels": [_QUANTITIES[name] for name in measured],
+        "labels": [_name_quantity(result, name) for name in measured],
         "values": [_rounded(getattr(result, name)) for name in measured],
         "amplified": result.amplified,
     }
+
+
+def _name_quantity(result: CurvesResult, name: str) -> str:
+    """The label of a column; what is called accuracy is the score of the task."""
+    return _QUANTITIES[name].replace(str(ACCURACY), result.score_label)
 
 
 def _rounded(values: np.ndarray) -> list[list[float]]:

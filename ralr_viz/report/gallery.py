@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ralr_viz.report.detections import build_detections
 from ralr_viz.report.inputs import ReportInputs, whose_checkpoints
 from ralr_viz.report.samples import find_disputed, find_rows, pack_array
 from ralr_viz.report.section import Section, missing_section, render_template
@@ -34,6 +35,8 @@ def build_gallery(inputs: ReportInputs) -> Section:
     With two networks: what B gets right and A wrong, the reverse, and a random sample; with one: its errors
     and a random sample.
     """
+    if inputs.detections:
+        return build_detections(inputs)
     found = [side.predictions for side in inputs.sides if side.predictions is not None]
     if inputs.images is None or inputs.indices is None or len(found) < len(inputs.sides):
         return missing_section("gallery", TITLE, inputs.missing.get("gallery", _MISSING))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.results.bleu import BleuResult
     from ralr_viz.results.curves import CurvesResult
+    from ralr_viz.results.detect import DetectResult
     from ralr_viz.results.embedding import EmbeddingResult
     from ralr_viz.results.predictions import PredictionsResult
     from ralr_viz.results.run import RunRecord
@@ -61,6 +62,8 @@ class ReportInputs:
         activations: Rows in the order of ``sides``.
         bleu: Of sides that translate, in their order.
         why: What ``ralr-viz why`` found.
+        detections: Of detectors, in the place of predictions: what they find in images that a rule chose, by the titles
+            of their groups.
         class_names: In label order; may be empty.
         sampling: How the images were sampled, in words.
         split_size: Images of the split, of which the predictions may be of fewer; None where not known.
@@ -80,6 +83,7 @@ class ReportInputs:
     activations: ActivationsResult | None = None
     bleu: BleuResult | None = None
     why: WhyResult | None = None
+    detections: Mapping[str, DetectResult] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     sampling: str = ""
     split_size: int | None = None

@@ -39,6 +39,7 @@ def build_verdict(inputs: ReportInputs) -> Section:
         log=describe_log(verdict, inputs),
         agreement=verdict.agreement,
         per_seed=_per_seed(verdict),
+        scored=verdict.seeds[0].label if verdict.seeds else "",
         differences=recipe_differences(inputs.sides),
         recipes_known=all(side.recipe for side in inputs.sides),
         pair=verdict.num_sides == 2,
@@ -141,13 +142,13 @@ def _precision(sides: Sequence[Side]) -> str:
 
 
 def _row(score: Score) -> dict[str, Any]:
-    spec = _SPECS[score.unit]
+    spec = _SPECS.get(score.unit, ".4f")
     signed = f"+{spec}"
     mean, low, high = score.difference
-    good = (mean > 0) == (score.name == "accuracy")
+    good = (mean > 0) == score.higher_is_better
     decided = not math.isnan(low) and not low <= 0 <= high
     return {
-        "name": f"{score.name} ({score.unit})",
+        "name": score.label,
         "values": [_number(v, spec) + _brackets(lo, hi, spec) for v, lo, hi in score.values],
         "difference": _number(mean, signed) + _brackets(low, high, signed),
         "direction": ("up" if good else "down") if decided else "",

@@ -278,7 +278,7 @@ def _best_objects(truth: TrueBoxes, found: FoundBoxes) -> tuple[np.ndarray, np.n
         if image not in of_object:
             continue
         d, m = detections[at], objects[of_object[image]]
-        overlap = _overlap(found.box[d], truth.box[m])
+        overlap = overlap_of_pairs(found.box[d], truth.box[m])
         overlap[found.label[d][:, None] != truth.label[m]] = -1
         place = overlap.argmax(1)  # of equal ones the first, as in the devkit
         value = overlap[np.arange(len(d)), place]
@@ -294,7 +294,7 @@ def _by_image(image: np.ndarray) -> tuple[np.ndarray, dict[int, slice]]:
     return order, {int(v): slice(a, b) for v, a, b in zip(values, starts, ends, strict=True)}
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def overlap_of_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union (d, m), 0 where both are empty."""
     a, b = first[:, None], second[None]
     shared = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None).prod(

@@ -12,13 +12,14 @@ class Score:
     """One quantity of m sides with 95 % intervals, and their difference.
 
     Attributes:
-        name: ``accuracy`` or ``loss``.
-        unit: ``%`` or ``nats``.
+        name: ``accuracy``, another task's score, or ``loss``.
+        unit: ``%``, ``nats``, …; empty for a pure number.
         over: What the intervals are over: ``images`` or ``seeds``.
         values: (m, 3) float64 value, low and high end of its interval; NaN where not known.
         difference: (3,) float64 second side minus the first, paired, with its interval; NaN for one side.
         p: Two-sided, that there is no difference: McNemar's exact test of ``accuracy`` over images, the
             paired t test over seeds; else NaN.
+        better: Which direction is better: ``higher`` or ``lower``; empty for what is so of its name.
     """
 
     name: str
@@ -27,6 +28,17 @@ class Score:
     values: np.ndarray
     difference: np.ndarray
     p: float
+    better: str = ""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """A loss is better where it is lower."""
+        return (self.better or ("lower" if self.name == "loss" else "higher")) == "higher"
+
+    @property
+    def label(self) -> str:
+        """With the unit behind."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 @dataclass(frozen=True, eq=False)

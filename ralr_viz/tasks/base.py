@@ -167,13 +167,17 @@ class BaseTask(ABC):
             raise InputError(f"`{self.name}` has no `{split}` samples: choose {' or '.join(places)}")
         chosen, step = spread(places[split], limit), self.recipe.batch
         of = "test" if split == "test" else "train"
-        made = tuple(self.batch(of, chosen[first : first + step]) for first in range(0, len(chosen), step))
+        made = self.read_parts(of, [chosen[first : first + step] for first in range(0, len(chosen), step)])
         facts = self.facts
         return Batches(
             made, self.name, self.loss_unit, self.score, limit, f"{len(chosen):,} {split} {self.samples_name}",
             dataset=facts.get("dataset"), split=split, content_hash=facts.get("content_hash"),
             samples_name=self.samples_name,
         )  # fmt: skip
+
+    def read_parts(self, split: str, parts: Sequence[np.ndarray]) -> Sequence[Batch]:
+        """`batch` of each of several parts; here all at once."""
+        return tuple(self.batch(split, part) for part in parts)
 
     def augmented(self, batches: Batches, seed: int) -> Batches:
         """Themselves."""

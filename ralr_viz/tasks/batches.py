@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -33,7 +33,7 @@ class Batches:
         samples_name: What is counted; ``batches`` where the samples are not known.
     """
 
-    batches: tuple[Batch, ...]
+    batches: Sequence[Batch]
     name: str
     loss_unit: str = ""
     score: Score | None = None
@@ -70,7 +70,7 @@ class Batches:
         """
         raise InputError(
             f"`{self.name}` has no images with one class each: take what needs none ("
-            f"{', '.join(noun.name for noun in NOUNS.values() if noun.of_any_task)})"
+            f"{', '.join(noun.command_name for noun in NOUNS.values() if noun.takes_task(self.name))})"
         )
 
     @property
@@ -101,6 +101,24 @@ class Batches:
             "loss_name": f"loss of {self.name}",
             **describe_task(About(self.score, self.loss_unit, self.samples_name)),
         }
+
+
+class MadeWhenAsked(Sequence[Batch]):
+    """Batches that are made each time anew, where all together would fill the memory.
+
+    Args:
+        make: A batch of what is given.
+        parts: What each is made of.
+    """
+
+    def __init__(self, make: Callable[[Any], Batch], parts: Sequence[Any]) -> None:
+        self._make, self._parts = make, parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, i: Any) -> Batch:
+        return self._make(self._parts[i])
 
 
 def count_samples(batch: Batch) -> int:

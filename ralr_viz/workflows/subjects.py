@@ -233,6 +233,7 @@ def _device(given: Given) -> str:
 _OPENERS: dict[str, Callable[[Inputs, Given, Given, Ears], tuple[Any, dict[str, Any]]]] = {
     "networks": _open_networks,
     "pictures": _open_pictures,
+    "detectors": _open_networks,
     "networks or path": _open_networks_or_path,
     "pairs": _open_pairs,
     "pairs and nulls": _open_pairs_and_nulls,

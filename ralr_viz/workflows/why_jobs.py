@@ -22,6 +22,7 @@ from ralr_viz.results.document import parse_json
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.run import METRICS
 from ralr_viz.results.storage import write_json
+from ralr_viz.results.tasks import task_name
 from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint
 from ralr_viz.workflows.output import Say, save_output
@@ -140,7 +141,14 @@ def plan_jobs(
         jobs.append(_plan_effect(arms))
     for i, seed in enumerate(arms.seeds):
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
-    chosen = [job for job in jobs if job.command in (only or COSTS)]
+    task = task_name(arms.runs[0][0].record.recipe)
+    fitting = {name for name in COSTS if NOUNS[name].takes_task(task)}
+    for name in COSTS.keys() - fitting:
+        notes = [
+            (name, f"{name} is not measured: it is not of `{task}`"),
+            *(n for n in notes if n[0] != name),
+        ]
+    chosen = [job for job in jobs if job.command in (only or COSTS) and job.command in fitting]
     chosen = [
         replace(job, arguments={**job.arguments, **(network or {})}) if job.command != "effect" else job
         for job in chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,6 +115,8 @@ OPTIONS = {
     "barrier": ("--points", "3"),
     "movement": (),
     "curves": (),
+    "detect": ("--count", "2", "--maps"),
+    "detection-errors": ("--resamples", "20"),
     "fork": ("--epochs", "1", "--repeats", "1", "--factors", "1,2", "--probe-images", "20"),
 }
 
@@ -140,5 +143,51 @@ def test_diagnostics_of_weights_and_records_take_the_runs(trained, blobs_root, c
 def test_what_needs_one_class_an_image_refuses_in_one_line(trained, blobs_root, cli, tmp_path):
     arms = [part for method in ("baseline", "ralr") for part in ("--ckpt", run_of(trained, method))]
     cli("cam", *arms, "--data", blobs_root, "--out", tmp_path / "out").failed(
-        2, "`detection` has no images with one class each"
+        2, "`detection` has no images with one class each", "fork", "detect, detection-errors"
     )
+
+
+def test_report_shows_what_was_fixed_and_broken_and_says_what_is_missing(trained, blobs_root, cli, tmp_path):
+    page, arms = tmp_path / "report.html", [run_of(trained, method) for method in ("baseline", "ralr")]
+    told = cli(
+        "report", "--a", arms[0], "--b", arms[1], "--data", blobs_root, "--device", "cpu", "--out", page
+    )
+    told.succeeded()
+    text = page.read_text()
+    assert "Random sample" in text and "data:image/webp" in text and "RALR: found" in text
+    seen = re.sub(r"<script.*?</script>|<style.*?</style>|<[^>]+>", "", text, flags=re.S)
+    assert "mAP@.5 (VOC07) (%)" in seen and "accura" not in seen and "nats" not in seen
+    assert "networks of <code>detection</code> do not predict one class for each image" in text
+    assert "embeddings, classes, activations: not on the page" in told.err.replace("predictions, ", "")
+
+
+def test_eval_prints_losses_and_scores(trained, blobs_root, cli):
+    run = run_of(trained, "baseline")
+    out = cli("eval", "--ckpt", run, "--data", blobs_root, "--device", "cpu").succeeded().out
+    assert "test_map50 " in out and "test_loss " in out
+    result = json.loads((run / "result.json").read_text())
+    record = json.loads(cli("eval", "--ckpt", run, "--data", blobs_root, "--json").succeeded().out)
+    assert record["test_map50"] == pytest.approx(result["last"]["test_map50"], abs=1e-3)
+
+
+def test_why_measures_weights_and_says_what_is_not_of_the_task(trained, blobs_root, cli, tmp_path):
+    arms = [run_of(trained, method) for method in ("baseline", "ralr")]
+    only = [part for name in ("movement", "collapse") for part in ("--only", name)]
+    told = cli(
+        "why",
+        "--a",
+        arms[0],
+        "--b",
+        arms[1],
+        "--data",
+        blobs_root,
+        "--device",
+        "cpu",
+        *only,
+        "--out",
+        tmp_path / "why",
+    )
+    told.succeeded()
+    assert rv.load_result(tmp_path / "why" / f"seed{SEED}" / "movement").models
+    text = (tmp_path / "why" / "why.md").read_text()
+    assert "collapse is not measured: it is not of `detection`" in text and "calibration" not in text

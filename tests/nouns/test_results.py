@@ -20,9 +20,9 @@ from ralr_viz.results.bundle import Result, load_result, save_result
 from ralr_viz.results.fields import Array, Axis, declarations
 
 ROOT = Path(__file__).parents[2]
-# the branches of a fork and the records of learning take hours, and no run that translates is published: their own tests
-# make small ones
-UNPUBLISHED = {"fork", "learning", "bleu", "attention"}
+# the branches of a fork and the records of learning take hours, and no run that translates or detects is published: their
+# own tests make small ones
+UNPUBLISHED = {"fork", "learning", "bleu", "attention", "detect", "detection_errors"}
 ROWS = pytest.mark.parametrize("name", [name for name in NOUNS if name not in UNPUBLISHED])
 
 

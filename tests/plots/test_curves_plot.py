@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from itertools import pairwise
@@ -306,3 +307,11 @@ def test_curves_figure_is_byte_stable_and_survives_saving(tmp_path: Path) -> Non
         files.append(save_figure(draw_curves(r), tmp_path / name / "curves", curves_table(r), r.provenance))
     for first, second in zip(*files, strict=True):
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_curves_break_the_long_name_of_a_score_beside_its_panel():
+    result = dataclasses.replace(compute_curves([run("baseline"), run("ralr")]), score_name="mAP@.5 (VOC07)")
+    with style():
+        figure = draw_curves(result)
+    label = figure.axes[1].get_ylabel()
+    assert label.count("\n") == 1 and label.replace("\n", " ") == f"validation {result.score_label}"

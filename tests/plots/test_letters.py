@@ -37,6 +37,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "decision": ("title", "note", "notes"),
     "effect": ("runs", "notes"),
     "embedding": (),
+    "detect": (),
+    "detection_errors": (),
     "fork": ("run",),
     "landscape": (),
     "localisation": ("notes",),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ralr_viz.plots.activations import drawn_bins
-from ralr_viz.plots.cam import _diverge, _overlay
+from ralr_viz.plots.cam import _diverge, overlay_maps
 from ralr_viz.report.inputs import ReportInputs
 from ralr_viz.report.page import build_report
 from ralr_viz.report.samples import pack_samples
@@ -195,7 +195,7 @@ def test_pictures_of_a_point_are_its_image_its_maps_and_their_difference(
     grey = small[0] @ [0.299, 0.587, 0.114] / 255
     raw = [side.predictions.true_maps[inputs.indices[i : i + 1]] for side in inputs.sides]  # type: ignore[union-attr,index]
     for pixels, maps in zip(small[1:3], raw, strict=True):
-        expected = 255 * _overlay(normalise_cam(maps, (32, 32))[0], grey)
+        expected = 255 * overlay_maps(normalise_cam(maps, (32, 32))[0], grey)
         assert np.abs(pixels - expected).max() < 6
     assert np.abs(small[1] - small[2]).mean() > 10
     unit = [unit_mass_maps(maps, (32, 32))[0] for maps in raw]

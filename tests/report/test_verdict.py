@@ -10,6 +10,7 @@ import pytest
 
 from ralr_viz.report.claims import claims_table
 from ralr_viz.report.conclusions import describe_difference, describe_left_out, describe_limits
+from ralr_viz.report.inputs import ReportInputs, Side
 from ralr_viz.report.page import build_report
 from ralr_viz.report.verdict import build_verdict, describe_log, recipe_differences
 from ralr_viz.results.measure import Measure
@@ -44,6 +45,29 @@ def test_headline_names_difference_interval_and_images():
 )
 def test_headline_does_not_claim_what_the_interval_does_not_show(difference, fragment):
     assert fragment in describe_difference(verdict(difference))
+
+
+def test_headline_and_table_of_another_task_are_of_its_score():
+    nan = float("nan")
+    values = ((70, nan, nan), (72, nan, nan))
+    seeds = (
+        Score("mAP@.5 (VOC07)", "%", "seeds", np.array(values), np.array((2, nan, nan)), nan, "higher"),
+        Score("loss", "", "seeds", np.array(values), np.array((0.5, 0.1, 0.9)), nan, "lower"),
+    )
+    found = Verdict(("baseline", "RALR"), seeds=seeds, paired_seeds=(0,), seed_split="test")
+    assert describe_difference(found) == (
+        "mAP@.5 (VOC07) of RALR is 2.00 points higher than that of baseline on the test images at the last epoch. "
+        "Its loss is 0.5000 higher (95 % interval +0.1000 to +0.9000)."
+    )
+    html = str(build_verdict(ReportInputs((Side("baseline"), Side("RALR")), found)).html)
+    assert "mAP@.5 (VOC07) (%)" in html and "loss (" not in html and "accura" not in html
+    assert 'class="n down">+0.5000' in html  # a higher loss is worse
+    lower = Score("error", "", "seeds", np.array(values), np.array((2.0, 1, 3)), nan, "lower")
+    assert not lower.higher_is_better and lower.label == "error"
+    single = Verdict(
+        ("RALR",), seeds=(dataclasses.replace(seeds[0], values=np.array([(70, 69, 71)])), seeds[1])
+    )
+    assert describe_difference(single).startswith("RALR: mAP@.5 (VOC07) 70.00 % on the")
 
 
 def test_headline_speaks_of_seeds_where_there_are_several():

@@ -66,6 +66,15 @@ def render_window(
     return shown[:, ::-1] if window.mirrored else shown
 
 
+def shrink_picture(image: np.ndarray, longest: int) -> np.ndarray:
+    """An image (H, W, 3) uint8 with at most so many pixels on its longer side, in its own shape."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    if scale == 1:
+        return np.array(image)
+    return _resize(image, max(round(height * scale), 1), max(round(width * scale), 1))
+
+
 def _span(first: int, last: int, extent: int, size: int) -> tuple[int, int]:
     """Where pixels ``first:last`` of ``extent`` are among ``size``: at least one."""
     start = min(round(first * size / extent), size - 1)

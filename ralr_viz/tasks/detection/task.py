@@ -22,7 +22,7 @@ from ralr_viz.results.tasks import DETECTION, MEAN_PRECISION
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import Ranks
 from ralr_viz.tasks.base import BaseTask
-from ralr_viz.tasks.batches import Batches
+from ralr_viz.tasks.batches import Batches, MadeWhenAsked
 from ralr_viz.tasks.batching import check_batches, count_steps, spread
 from ralr_viz.tasks.detection.evaluate import DetectionEvaluator
 from ralr_viz.tasks.detection.loss import LocationLoss, MultiboxSums, Targets, match_priors, multibox_loss
@@ -34,6 +34,8 @@ from ralr_viz.tasks.task import Part
 
 _AHEAD = 2
 """Steps whose images are made before they are asked for."""
+_RESIDENT = 2**30
+"""Bytes of normalised images that are kept."""
 _PROBE_DRAW = Draw(0, -1)
 _VGG16 = "torchvision:vgg16"
 
@@ -211,6 +213,12 @@ class Detection(BaseTask):
     def conclude(self, model: nn.Module, runtime: Runtime) -> dict[str, Any]:
         """Average precision of each class on the test images, in fp32."""
         return {"test": DetectionEvaluator(self, {"test": self.split()["test"]}, runtime).describe(model)}
+
+    def read_parts(self, split: str, parts: Sequence[np.ndarray]) -> Sequence[DetectionBatch]:
+        """Many images are made when they are asked for: VOC's 4,952 test images are 5 GB."""
+        if sum(map(len, parts)) * self.recipe.input_size**2 * 12 > _RESIDENT:
+            return MadeWhenAsked(lambda part: self.batch(split, part), parts)
+        return super().read_parts(split, parts)
 
     def read(self, limit: int | None, split: str = "test") -> Batches:
         """Images as they are, with what priors are matched to; only the loss of them is a sum."""

@@ -27,11 +27,11 @@ from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.embedding import EmbeddingResult
 from ralr_viz.results.names import method_name
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.tasks.batches import Batches
 from ralr_viz.tasks.translation.task import Translation
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
 from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
+from ralr_viz.workflows.report.detections import gather_detections
 from ralr_viz.workflows.report.gathering import Gathering, Options
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
 
@@ -55,8 +55,12 @@ def gather_inputs(
     checkpoints = _load_checkpoints(now)
     compared = _compare(checkpoints, now)
     found: dict[str, Any] = {}
-    if compared is not None and isinstance(compared.samples, Batches):
-        found["bleu"], compared = _translate(compared, now), None
+    if compared is not None and compared.task is not None:
+        if isinstance(compared.task, Translation):
+            found["bleu"] = _translate(compared, now)
+        else:
+            found["detections"] = gather_detections(compared, now)
+        compared = None
     sides = _make_sides(checkpoints, compared, now)
     predictions = [side.predictions for side in sides if side.predictions is not None]
     names = [side.name for side in sides]
@@ -126,11 +130,9 @@ def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | 
     return found
 
 
-def _translate(compared: Comparison, now: Gathering) -> BleuResult | None:
-    """Of sides that translate, BLEU and the sentences that changed; None for another task, which has no images either."""
+def _translate(compared: Comparison, now: Gathering) -> BleuResult:
+    """Of sides that translate, BLEU and the sentences that changed."""
     _miss(now, f"networks of `{compared.samples.name}` have no images with one class each")  # type: ignore[union-attr]
-    if not isinstance(compared.task, Translation):
-        return None
     found = compute_bleu(compared, examples=_CITED, seed=now.options.seed, progress=now.progress)
     return found.asked_by(now.options.provenance)
 
