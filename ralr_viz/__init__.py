@@ -29,6 +29,7 @@ from ralr_viz.nouns import NOUNS
 if TYPE_CHECKING:
     from ralr_viz.analysis.activations import compute_activations
     from ralr_viz.analysis.attention import compute_attention
+    from ralr_viz.analysis.averaging import average_states
     from ralr_viz.analysis.barrier import compute_barrier
     from ralr_viz.analysis.bleu import compute_bleu
     from ralr_viz.analysis.calibration import compute_calibration
@@ -122,6 +123,7 @@ _FIXED = {
     "style": "ralr_viz.plots.style",
     "OverTimeOptions": "ralr_viz.workflows.over_time",
     "WhyOptions": "ralr_viz.workflows.why",
+    "average_states": "ralr_viz.analysis.averaging",
     "draw_over_time": "ralr_viz.plots.over_time",
     "evaluate_kept": "ralr_viz.analysis.learning",
     "over_time": "ralr_viz.workflows.over_time",

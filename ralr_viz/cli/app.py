@@ -16,6 +16,7 @@ import typer
 
 from ralr_viz._version import __version__
 from ralr_viz.cli import (
+    average,
     data,
     demo,
     draw,
@@ -73,6 +74,7 @@ app.command("schedule")(schedule.schedule)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
+app.command("average")(average.average)
 app.command("over-time")(over_time.over_time)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))

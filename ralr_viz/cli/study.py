@@ -279,6 +279,13 @@ def table(
             help="Compare with this label, e.g. Method=Scaled. [default: the study's]",
         ),
     ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            help="swa or ema: scores of averaged weights (ralr-viz average), in place of the last.",
+        ),
+    ] = "",
     runs: Runs = Path("runs"),
     style: options.Style = "icml",
     force: options.Force = False,
@@ -295,7 +302,7 @@ def table(
     kinds = {"md": "md", "tex": "latex", "html": "html"}
     if out is not None:
         force = prepare_out(out, study.name, style=style, force=force, texts=kinds)
-    result, render = _compute(study, runs, metric, decides=not reference)
+    result, render = _compute(study, runs, metric, weights, decides=not reference)
     if out is None:
         print_document(render(format))
         return
@@ -324,7 +331,7 @@ def publish(
 
 
 def _compute(
-    study: Study, runs: Path, metric: str, *, decides: bool
+    study: Study, runs: Path, metric: str, weights: str, *, decides: bool
 ) -> tuple[StudyResult | DecisionResult, Callable[[str], str]]:
     """The table of a study, or what its rule says, and how it is written in a format."""
     from ralr_viz.study.decision import compute_decision
@@ -333,12 +340,14 @@ def _compute(
     from ralr_viz.study.table import compute_study
 
     if study.rule is not None:
-        if metric != "last" or not decides:
-            raise InputError(f"`{study.name}` is judged by its own rule: leave out --metric and --reference")
+        if metric != "last" or weights or not decides:
+            raise InputError(
+                f"`{study.name}` is judged by its own rule: leave out --metric, --weights and --reference"
+            )
         decision = compute_decision(study, runs)
         decision = replace(decision, provenance=dict(decision.provenance) | describe_command())
         return decision, partial(render_decision, decision)
-    result = compute_study(study, runs)
+    result = compute_study(study, runs, weights=weights)
     result = replace(result, provenance=dict(result.provenance) | describe_command())
     return result, partial(render_study, result, metric=metric)
 

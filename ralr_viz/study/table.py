@@ -12,9 +12,10 @@ import numpy as np
 from ralr_viz._version import __version__
 from ralr_viz.analysis.paired import holm
 from ralr_viz.data.known import KNOWN
-from ralr_viz.errors import InputError
+from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.own_code import names_code
+from ralr_viz.results.averages import KINDS, read_averages
 from ralr_viz.results.bundle import without_paths
 from ralr_viz.results.document import parse_json
 from ralr_viz.results.environment import comparable
@@ -35,7 +36,7 @@ _RECIPE = ("dataset", "epochs", "subset", "validation")
 _MOST_NOTES = 5
 
 
-def compute_study(study: Study, runs: Path) -> StudyResult:
+def compute_study(study: Study, runs: Path, *, weights: str = "") -> StudyResult:
     """Read every run of a study and compare its cells; unfinished, damaged and missing runs are just states.
 
     A diverged run has no accuracy. Its cell keeps the mean of the others, but is compared with nothing, nor is
@@ -45,12 +46,17 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
     Args:
         study: The grid.
         runs: Folder of all runs.
+        weights: ``swa`` or ``ema`` for the scores of averaged weights, see `ralr_viz.analysis.averaging`, in the place of
+            the last epoch's; a run without has none.
 
     Raises:
+        UnknownNameError: Other weights.
         InputError: The study decides by a rule, which withholds its numbers: see `compute_decision`.
     """
     if study.rule is not None:
         raise InputError(f"`{study.name}` decides by a rule of its own: call compute_decision")
+    if weights not in ("", *KINDS):
+        raise UnknownNameError("weights", weights, KINDS)
     c, s, m = len(study.cells), len(study.seeds), len(METRICS)
     values = np.full((c, s, m), np.nan)
     states = np.full((c, s), NOT_PLANNED, dtype="<U8")
@@ -73,7 +79,10 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
                 )
                 spoken.append(about)
             if run.status == "finished" and run.result is not None:
-                values[i, k] = _scores(run.result, about, cell.recipe.scored_by)
+                scored_by = cell.recipe.scored_by
+                values[i, k] = (
+                    _averaged(directory, weights, about) if weights else _scores(run.result, about, scored_by)
+                )
                 spoken.append(about)
                 seen.add_environment(directory)
     if len(set(spoken)) > 1:
@@ -85,7 +94,7 @@ def compute_study(study: Study, runs: Path) -> StudyResult:
         values,
         states,
         conditions=seen.distinct(),
-        notes=summarise_problems(problems),
+        notes=(*_describe_weights(weights), *summarise_problems(problems)),
         about=spoken[0] if spoken else IMAGES,
     )
 
@@ -195,6 +204,21 @@ def _check_run(run: RunState, cell: Cell, about: About) -> RunState:
     if epochs != cell.recipe.epochs:
         return RunState("finished", run.result, f"trained for {epochs} epochs, not {cell.recipe.epochs}")
     return RunState("finished", run.result)
+
+
+def _describe_weights(weights: str) -> tuple[str, ...]:
+    if not weights:
+        return ()
+    what = {"swa": "the plain mean", "ema": "the exponential mean"}[weights]
+    return (f"Scores are of {what} of each run's late kept states ({weights}), not of its last state",)
+
+
+def _averaged(directory: Path, kind: str, about: About) -> list[float]:
+    """Test score of averaged weights in the place of the last epoch's; NaN where they are not scored."""
+    entry = read_averages(directory).get(kind, {}).get("test")
+    value = entry.get(about.score.key) if isinstance(entry, dict) and about.score is not None else None
+    score = math.nan if about.score is None else _score(value, about.score)
+    return [score, *[math.nan] * (len(METRICS) - 1)]
 
 
 def _scores(result: Mapping[str, Any], about: About, scored_by: str = "") -> list[float]:

@@ -265,30 +265,28 @@ def export_checkpoint(
     checkpoint = load_checkpoint(spec, **known)
     whole = checkpoint.build().state_dict() if checkpoint.is_classifier else checkpoint.weights
     weights = {k: v.contiguous() for k, v in whole.items()}
-    header = {
-        "format": FORMAT_VERSION,
-        "arch": checkpoint.arch,
-        "num_classes": checkpoint.num_classes,
-        "image_size": checkpoint.image_size,
-        "mean": checkpoint.mean,
-        "std": checkpoint.std,
-        "class_names": checkpoint.class_names,
-        "dataset": checkpoint.dataset,
-        "content_hash": checkpoint.content_hash,
-        "method": checkpoint.method,
-        "seed": checkpoint.seed,
-        "epoch": checkpoint.epoch,
-        "recipe": checkpoint.recipe,
-        "exported_from_sha256": checkpoint.sha256,
-    } | ({"parameters": list(checkpoint.parameters)} if checkpoint.parameters else {})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"the folder of `{out}` cannot be made ({error.strerror}): choose another --out"
         ) from None
+    header = describe_weights(checkpoint) | {"exported_from_sha256": checkpoint.sha256}
     write_bytes(out, pack_weights(weights, header), replace=force)
     return checkpoint
+
+
+def describe_weights(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Header of a ``.safetensors`` file with weights of the checkpoint's network."""
+    known = {
+        name: getattr(checkpoint, name)
+        for name in (
+            *("arch", "num_classes", "image_size", "mean", "std", "class_names", "dataset", "content_hash"),
+            *("method", "seed", "epoch", "recipe"),
+        )
+    }
+    parameters = {"parameters": list(checkpoint.parameters)} if checkpoint.parameters else {}
+    return {"format": FORMAT_VERSION, **known, **parameters}
 
 
 def _count_classes(path: Path, weights: Mapping[str, Any], *, own: bool) -> int:

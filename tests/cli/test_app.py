@@ -27,6 +27,8 @@ COMMANDS = (
         "fork",
         "movement",
         "learning",
+        *("attention", "bleu", "detect", "detection-errors", "translate"),
+        "average",
         "over-time",
         "barrier",
         "sharpness",
