@@ -69,7 +69,7 @@ def read_files(
         boxes=None,
         indices=np.arange(len(files)),
         class_names=class_names,
-        choice=f"{len(files)} pictures given by --images, {seen}",
+        choice=f"{len(files)} picture{'s' * (len(files) > 1)} given by --images, {seen}",
         names=tell_apart([file.name for file in files], files),
         view=view,
     )

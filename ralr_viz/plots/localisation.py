@@ -182,12 +182,14 @@ def _draw_gains(panel: Axes, result: LocalisationResult) -> None:
 
 def _note(result: LocalisationResult) -> str:
     where = " ".join(part for part in (result.dataset, result.split) if part)
+    views = dict.fromkeys(network.get("view") for network in result.provenance.get("networks", ()))
+    seen = "".join(f", seen as {view}" for view in views if view)
     run = ", ".join(part for part in (result.device, result.precision) if part)
     numbers = ", ".join(f"{result.count('rank', s):,} {_STRATA[s]}" for s in STRATA)
     thresholds = ", ".join(f"{t:.2f}" for t in result.thresholds)
     sizes = ", ".join(dict.fromkeys(f"{h}×{w}" for h, w in result.map_sizes))
     sentences = [
-        f"Maps ({sizes}) of the true class, {where + ' ' if where else ''}images with a box: {numbers}; "
+        f"Maps ({sizes}) of the true class, {where + ' ' if where else ''}images with a box{seen}: {numbers}; "
         f"{result.dropped:,} dropped (no proper box), {sum(result.zero_maps.tolist()):,} zero maps; BatchNorm in "
         f"eval mode{', ' + run if run else ''}.",
         f"Box accuracy (largest part of the map, mean at overlaps .3, .5, .7) and top-1 localisation (≥ .5): {result.count('box', 'all'):,} "

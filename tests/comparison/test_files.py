@@ -30,6 +30,10 @@ def test_compare_reads_files_at_the_size_that_a_module_takes(tmp_path: Path) -> 
     assert samples.names == ("a.png", "b.png")
     assert samples.selection == "2 pictures given by --images, resized to 16×16"
     assert samples.labels.tolist() == [-1, -1] and samples.dataset is None
+    one = compare([network()], files=files[:1], image_size=16, resize=20, **SCALE).samples
+    assert one.selection == (
+        "1 picture given by --images, the centre 16×16 after the shorter side was scaled to 20"
+    )
     with pytest.raises(InputError, match="a module does not say the size of its images: pass `image_size`"):
         compare([network()], files=files, **SCALE)
     with pytest.raises(InputError, match="does not say its normalisation: pass `mean` and `std`"):

@@ -133,6 +133,13 @@ def test_localisation_note_says_what_the_numbers_are(read_note):
         assert part in note
 
 
+def test_localisation_note_says_how_photographs_were_looked_at(read_note):
+    networks = [{"name": name, "view": "warp-160"} for name in ("baseline", "RALR")]
+    with style():
+        figure = draw_localisation(dataclasses.replace(make(), provenance={"networks": networks}))
+    assert "images with a box, seen as warp-160: " in read_note(figure)
+
+
 @pytest.mark.parametrize(("venue", "column"), [("icml", "full"), ("ieee", "half"), ("neurips", "full")])
 @pytest.mark.parametrize("models", [("baseline",), ("baseline", "RALR", "scaled"), (LONG, "RALR")])
 def test_localisation_text_stays_on_the_page(check_layout, venue, column, models):
