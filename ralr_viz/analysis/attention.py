@@ -75,7 +75,7 @@ def compute_attention(
     task, samples = translation_of(comparison), comparison.samples
     assert isinstance(samples, Batches)
     split = samples.split or "test"
-    pairs = task.encoded.splits[split]
+    pairs = task.pairs(split)
     places = spread(task.split()[split], samples.limit)
     networks = [build_translator(comparison, i) for i in range(len(comparison))]
     layers = _common_layers(comparison, networks, layer)
@@ -151,7 +151,7 @@ def _look(
     """Entropies and log p of one network, sentence by sentence, in batches of similar lengths."""
     device, done = network.bias.device, 0
     entropy, log_p = np.zeros((len(network.decoder), len(places))), np.zeros(len(places))
-    for inside in group_rows(task.encoded.splits[split], places, _PLACES):
+    for inside in group_rows(task.pairs(split), places, _PLACES):
         batch = _batch(task, split, places[inside], device)
         weights, found = _attend(network, batch)
         counted = batch.target[:, 1:] != PAD
@@ -169,7 +169,7 @@ def _look(
 
 
 def _batch(task: Translation, split: str, places: np.ndarray, device: torch.device) -> TextBatch:
-    batch: TextBatch = place(make_batch(*task.encoded.splits[split], places), device)
+    batch: TextBatch = place(make_batch(*task.pairs(split), places), device)
     return batch
 
 

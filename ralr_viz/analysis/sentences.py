@@ -90,7 +90,7 @@ class Sentences:
 
     def load(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Pieces (b, 2, 1, W) int64 of sources and of marked references, padded to one width; and b times −1."""
-        batch = make_batch(*self.task.encoded.splits[self.split], self.images[start:stop])
+        batch = make_batch(*self.task.pairs(self.split), self.images[start:stop])
         width = max(batch.source.shape[1], batch.target.shape[1])
         pieces = torch.full((len(batch.source), 2, 1, width), PAD)
         for i, side in enumerate((batch.source, batch.target)):

@@ -3,6 +3,8 @@
     ROOT/<name>/text.json      languages, numbers of pairs, content hash, where it came from; written last
     ROOT/<name>/train.en …     UTF-8, a sentence a line, "\\n" alone between them
 
+There may be more test text beside the splits, which no training sees: the content hash is without it.
+
 Training pairs stand in an order that only their content decides, so that two copies give the same split and the same
 "seed 0"; those of validation and test stand as they were published.
 """
@@ -12,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ralr_viz.data.workspace import lock_root, open_workspace, publish_folder, write_errors
 from ralr_viz.errors import DataError
@@ -39,6 +42,7 @@ class ParallelText:
         counts: Pairs of each of `TEXT_SPLITS`.
         content_hash: SHA-256 over all pairs.
         notes: What was left out, a sentence each.
+        more: Pairs of further test text, by name.
     """
 
     name: str
@@ -48,24 +52,23 @@ class ParallelText:
     counts: Mapping[str, int]
     content_hash: str
     notes: tuple[str, ...] = ()
+    more: Mapping[str, int] = field(default_factory=dict)
 
     def read(self, split: str) -> Lines:
-        """The sentences of a split.
+        """The sentences of a split, or of more test text.
 
         Raises:
             DataError: A file is missing or is not what was stored.
         """
-        found = []
+        found, count = [], {**self.counts, **self.more}[split]
         for language in (self.source, self.target):
             path = self.root / f"{split}.{language}"
             try:
                 lines = split_lines(path.read_bytes(), path.name)
             except OSError as error:
                 raise _damaged(self.root, f"`{path.name}` cannot be read ({one_line(error)})") from None
-            if len(lines) != self.counts[split]:
-                raise _damaged(
-                    self.root, f"`{path.name}` has {len(lines):,} lines, not {self.counts[split]:,}"
-                )
+            if len(lines) != count:
+                raise _damaged(self.root, f"`{path.name}` has {len(lines):,} lines, not {count:,}")
             found.append(lines)
         return found[0], found[1]
 
@@ -127,6 +130,7 @@ def write_text(
     *,
     origin: str,
     notes: tuple[str, ...] = (),
+    more: Mapping[str, Lines] = MappingProxyType({}),
     force: bool = False,
 ) -> ParallelText:
     """Store pairs as ``root/name``, whole or not at all.
@@ -138,6 +142,7 @@ def write_text(
         pairs: Of each of `TEXT_SPLITS`; those of training in any order.
         origin: Where they came from, for the record.
         notes: What was left out.
+        more: Further test text, by name.
         force: Replace what has the name.
 
     Raises:
@@ -155,9 +160,11 @@ def write_text(
         "origin": origin,
         "notes": list(notes),
     }
+    if more:
+        manifest["more"] = {name: len(lines) for name, (lines, _) in more.items()}
     with open_workspace(root) as folder:
         with write_errors(root):
-            for split, both in ordered.items():
+            for split, both in {**ordered, **more}.items():
                 for language, lines in zip(languages, both, strict=True):
                     write_synced(
                         folder / f"{split}.{language}", "".join(f"{line}\n" for line in lines).encode()
@@ -189,13 +196,16 @@ def read_text(folder: Path) -> ParallelText:
         source, target = (str(language) for language in manifest["languages"])
         counts = {split: int(manifest["n"][split]) for split in TEXT_SPLITS}
         found = str(manifest["content_hash"]), tuple(str(note) for note in manifest["notes"])
+        more = {str(name): int(n) for name, n in dict(manifest.get("more", {})).items()}
+        if not all(is_one_line(name) and "/" not in name for name in more):
+            raise ValueError("more text has no name")
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"`{TEXT_MANIFEST}` cannot be read ({describe_error(error)})") from None
     if not (is_one_line(source) and is_one_line(target)):
         raise _damaged(folder, "its languages are no names")
-    return ParallelText(folder.name, folder, source, target, counts, *found)
+    return ParallelText(folder.name, folder, source, target, counts, *found, more)
 
 
 def is_text(folder: Path) -> bool:

@@ -17,6 +17,8 @@ _STEMS = {
     "val": ("val", "newstest2013"),
     "test": ("test", "test_2016_flickr", "newstest2014"),
 }
+_MORE = ("test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
+"""Of Multi30k: test text that is kept beside the splits."""
 _CRAWLED = _STEMS["train"][1]
 _FILE = re.compile(r"(.+)\.([a-z]{2})")
 _LARGEST = 2**30
@@ -90,7 +92,12 @@ def import_text(name: str, source: Source, root: Path, *, force: bool = False) -
         notes += [f"{left_out:,} training pairs with an empty line are left out"] * bool(left_out)
     for split, both in pairs.items():
         check_pairs(both, (f"{split}.{languages[0]}", f"{split}.{languages[1]}"))
-    return write_text(name, root, languages, pairs, origin=source.label, notes=tuple(notes), force=force)
+    more = {stem: _read(source, found[stem], languages) for stem in _MORE if stem in found}
+    for stem, both in more.items():
+        check_pairs(both, (f"{stem}.{languages[0]}", f"{stem}.{languages[1]}"))
+    return write_text(
+        name, root, languages, pairs, origin=source.label, notes=tuple(notes), more=more, force=force
+    )
 
 
 _FILES = "`{0}.{1}` and `{0}.{2}`"
@@ -99,7 +106,7 @@ _FILES = "`{0}.{1}` and `{0}.{2}`"
 def _find(source: Source) -> dict[str, dict[str, str]]:
     """Files by stem and language."""
     found: dict[str, dict[str, str]] = {}
-    known = {stem for stems in _STEMS.values() for stem in stems}
+    known = {*_MORE, *(stem for stems in _STEMS.values() for stem in stems)}
     for name in source.names:
         match = _FILE.fullmatch(PurePosixPath(name).name)
         if match is None or match[1] not in known:

@@ -291,25 +291,26 @@ def _show(value: float, low: float, high: float) -> tuple[str, str]:
 
 
 def _note(result: ActivationsResult) -> str:
-    groups = len(result.group_images)
+    groups, many = len(result.group_images), result.samples_name
+    one = many.removesuffix("s")
     cut = any(drawn_bins(result, layer).cut for layer in range(result.num_layers))
     sentences = [
         f"{result.selection[:1].upper()}{result.selection[1:]}.",
         "Exact zeros are counted, not drawn"
         + (f"; the axis covers {100 * SHOWN:g} % of the other values." if cut else "."),
         "W₁: Wasserstein-1 distance of the two distributions ± bound of the binning error",
-        "r: correlation of a unit's two activations on an image; change: their rms difference over their rms value.",
+        f"r: correlation of a unit's two activations on {'an' if one == 'image' else 'a'} {one}; change: their rms difference over their rms value.",
     ]
     if result.num_images > 1:
         sentences[1] = sentences[1].replace("drawn", "drawn (density is relative to all units)")
     if groups > 1:
-        sentences[2] += "; floor: the largest between two halves of the images in one network."
+        sentences[2] += f"; floor: the largest between two halves of the {many} in one network."
         sentences.append(
-            f"[ ]: 95 % interval, jackknife over {groups} groups of the images (not over trainings)."
+            f"[ ]: 95 % interval, jackknife over {groups} groups of the {many} (not over trainings)."
         )
     else:
         sentences[2] += "."
-        sentences.append("A single image has no interval.")
+        sentences.append(f"A single {one} has no interval.")
     return " ".join(sentences)
 
 

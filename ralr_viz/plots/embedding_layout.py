@@ -164,7 +164,7 @@ def _note(result: EmbeddingResult) -> str:
     where = " ".join(part for part in (result.dataset, result.split) if part)
     sentences = [
         f"{METHOD_NAMES[result.method]} of the penultimate features ({engine}), {len(result.labels):,} "
-        f"{where + ' ' if where else ''}images, seed {result.seed}.",
+        f"{where + ' ' if where else ''}{result.samples_name}, seed {result.seed}.",
         _alignment(result, names),
     ]
     classes = result.classes.tolist()
@@ -173,7 +173,7 @@ def _note(result: EmbeddingResult) -> str:
         sentences.append(f"{len(classes)} classes, hue in the order of the labels from {first} to {last}.")
     sentences.append(
         f"Numbers but map recall: of the features at unit length, not of the map; k = {result.k}; 95 % bootstrap intervals over the "
-        "images, not over training seeds."
+        f"{result.samples_name}, not over training seeds."
     )
     if len(names) > 1:
         sentences.append("*: the paired interval of the difference from (a) excludes 0.")

@@ -130,10 +130,11 @@ def fork_table(result: ForkResult) -> list[dict[str, Any]]:
 def fork_note(result: ForkResult) -> str:
     """What the numbers are of, and what may not be concluded from them."""
     k, last = result.amplified_epochs, len(result.base_lr)
+    what = "images" if result.samples_name == "images" else "samples"
     counts = ", ".join(f"{n:,} {name}" for name, n in result.images.items())
     parts = [
         f"{result.run}: {k} epoch{'s' * (k > 1)} at the scheduled LR times each factor (shaded), then "
-        f"{last - k} at factor 1; epochs and Σ LR count from this fork. {result.dataset} images: {counts}; eval mode, no augmentation."
+        f"{last - k} at factor 1; epochs and Σ LR count from this fork. {result.dataset} {what}: {counts}; eval mode, no augmentation."
     ]
     parts.append(_describe_schedule(result))
     if result.repeats > 1:
@@ -149,7 +150,7 @@ def fork_note(result: ForkResult) -> str:
     parts.append(
         f"Dashed: the largest Σ LR that all factors reach, {result.common_sum_lr[-1]:.3g}, after {reached} epochs, "
         "linearly interpolated between epochs; dots: end of the amplified epochs. At equal Σ LR a larger factor "
-        "has seen fewer images, and more of them at the large LR: larger steps cannot be told from fewer "
+        f"has seen fewer {result.samples_name}, and more of them at the large LR: larger steps cannot be told from fewer "
         "steps, since a factor-1 branch trained on until its Σ LR is as large would have had more epochs."
     )
     parts.extend(result.probe)

@@ -61,6 +61,7 @@ class ActivationsResult(Result):
         selection: Which images, in words.
         dataset, split: Their names, or None.
         image: Index in the split where one image was asked for, else None.
+        samples_name: What they are, if not images.
     """
 
     kind: ClassVar[str] = "activations"
@@ -85,6 +86,7 @@ class ActivationsResult(Result):
     dataset: str | None = None
     split: str | None = None
     image: int | None = None
+    samples_name: str = "images"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -215,7 +217,7 @@ class ActivationsResult(Result):
         layers = (
             f"{row}: layers {', '.join(names)}" for row, names in zip(self.rows, self.layers, strict=True)
         )
-        return (f"images: {self.selection}", *layers)
+        return (f"{self.samples_name}: {self.selection}", *layers)
 
     def _replicates(self, name: str) -> np.ndarray:
         """A measure on all images and then on those outside each group, (R, L, 1 + G)."""

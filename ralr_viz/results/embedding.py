@@ -73,6 +73,7 @@ class EmbeddingResult(Result):
         class_names: In label order; may be empty.
         dataset, split: Where the images come from; None for others.
         notes: What a reader should know, one sentence each.
+        samples_name: What the points are, if not images.
     """
 
     kind: ClassVar[str] = "embedding"
@@ -106,6 +107,7 @@ class EmbeddingResult(Result):
     dataset: str | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
+    samples_name: str = "images"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,7 +141,7 @@ class EmbeddingResult(Result):
         """The numbers of each network, of each one minus the first, and what their intervals cover."""
         lines = [
             f"{name}: {self._list_numbers(i, difference=False)}, trustworthiness {self.trustworthiness[i]:.3f} "
-            f"({self.trust_images:,} images)"
+            f"({self.trust_images:,} {self.samples_name})"
             for i, name in enumerate(self.models)
         ]
         first, others = self.models[0], list(enumerate(self.models))[1:]
@@ -152,7 +154,11 @@ class EmbeddingResult(Result):
         if others:
             moved = ", ".join(f"{name} {self.displacement[i]:.3f}" for i, name in others)
             lines.append(f"median displacement in the map, in RMS radii: {moved}; {self._describe_floor()}")
-        return [*lines, INTERVALS, *filter(None, [describe_refusal(len(self.labels))])]
+        return [
+            *lines,
+            INTERVALS.replace("images", self.samples_name),
+            *filter(None, [describe_refusal(len(self.labels))]),
+        ]
 
     def _list_numbers(self, model: int, *, difference: bool) -> str:
         parts = []

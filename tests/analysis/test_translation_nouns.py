@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -170,7 +173,11 @@ def test_similarity_and_activations_look_at_sentences(pair, numbers_pair):
     assert rv.compute_similarity(same, minibatch=10).cka[0].diagonal() == pytest.approx(1)
     moved = rv.compute_activations(pair)
     assert moved.layers == (("encoder.0.inner", "decoder.0.inner"),) and moved.num_images == 60
-    assert "60 test sentences" in moved.selection and moved.dead_channels.max() < 128
+    assert (
+        "images" not in " ".join(moved.notes)
+        and "60 test sentences" in moved.selection
+        and moved.dead_channels.max() < 128
+    )
     one = rv.compute_activations(pair, image=3, layers=["decoder.0.states"])
     assert one.num_images == 1 and one.shapes == (((64,),),)
     with pytest.raises(InputError, match="`--image 60` is not there"):
@@ -184,6 +191,7 @@ def test_embedding_maps_encoder_states_by_length(pair):
     order = np.argsort(lengths, kind="stable")
     assert (np.diff(result.labels[order]) >= 0).all() and len(set(result.labels.tolist())) > 1
     assert any("which no network predicts" in note for note in result.notes)
+    assert "images" not in " ".join(result.describe())
     task = translation_of(pair)
     source = torch.tensor([[*task.encoded.splits["test"][0][0].tolist(), 3]])
     with torch.no_grad():
@@ -198,3 +206,24 @@ def test_what_looks_at_sentences_refuses_other_tasks_in_one_line():
     for compute in (rv.compute_similarity, rv.compute_activations, rv.compute_embedding):
         with pytest.raises(InputError, match="`mine` has no images"):
             compute(pair)
+
+
+def test_further_test_text_is_a_split_of_finished_networks_alone(numbers_pair, tmp_path):
+    folder, arms = numbers_pair
+    shutil.copytree(folder / "data" / "numbers", tmp_path / "numbers")
+    about = json.loads((tmp_path / "numbers" / "text.json").read_text())
+    (tmp_path / "numbers" / "text.json").write_text(json.dumps(about | {"more": {"test_2017_flickr": 2}}))
+    (tmp_path / "numbers" / f"test_2017_flickr.{about['languages'][0]}").write_text(
+        "seven\ntwo hundred and five\n"
+    )
+    (tmp_path / "numbers" / f"test_2017_flickr.{about['languages'][1]}").write_text("7\n2 0 5\n")
+    pair = rv.compare([str(arms[0])], root=tmp_path, split="test_2017_flickr")
+    found = rv.translate(pair)
+    assert found.sources == ("seven", "two hundred and five") and found.references == ("7", "2 0 5")
+    assert rv.compute_bleu(pair, resamples=10).split == "test_2017_flickr"
+    assert rv.compute_attention(pair, resamples=10).log_p.shape == (1, 2)
+    assert "test_2017_flickr" not in translation_of(pair).watched()
+    with pytest.raises(
+        InputError, match="has no `test_2018` text: choose train or val or test or test_2017_flickr"
+    ):
+        rv.compare([str(arms[0])], root=tmp_path, split="test_2018")

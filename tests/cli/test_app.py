@@ -16,7 +16,22 @@ from ralr_viz.cli.app import _memory_remedy, app
 HEAVY = ("torch", "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "numpy", "PIL")
 FULL = Path("/dev/full")
 COMMANDS = (
-    *("demo", "recipes", "train", "pair", "run", "eval", "schedule", "activations", "cam", "curves", "embed"),
+    *(
+        "demo",
+        "recipes",
+        "train",
+        "pair",
+        "run",
+        "eval",
+        "translate",
+        "bleu",
+        "attention",
+        "schedule",
+        "activations",
+        "cam",
+        "curves",
+        "embed",
+    ),
     *(
         "figures",
         "draw",

@@ -60,6 +60,20 @@ def test_multi30k_is_found_in_its_zip_beside_other_text(tmp_path):
     assert import_dataset("multi30k", tmp_path / "m.zip", tmp_path).counts["test"] == 2
 
 
+def test_multi30ks_further_test_sets_are_kept_beside_the_splits(tmp_path):
+    folder = write(tmp_path / "in")
+    plain = import_dataset("plain", folder, tmp_path)
+    (folder / "test_2017_flickr.en").write_text("p\nq\nr\n")
+    (folder / "test_2017_flickr.de").write_text("P\nQ\nR\n")
+    text = import_dataset("multi30k", folder, tmp_path)
+    assert dict(text.more) == {"test_2017_flickr": 3} and not plain.more
+    assert text.read("test_2017_flickr") == (["p", "q", "r"], ["P", "Q", "R"])
+    assert text.content_hash == plain.content_hash  # runs of before go on
+    (folder / "test_2017_flickr.de").write_text("P\nQ\n")
+    with pytest.raises(DataError, match="`test_2017_flickr.en` has 3 lines, `test_2017_flickr.de` 2"):
+        import_dataset("other", folder, tmp_path)
+
+
 def test_wmts_training_files_are_joined_and_empty_lines_of_them_left_out(tmp_path):
     folder = write(tmp_path / "in", **dict.fromkeys(TEXT))
     files = {

@@ -109,6 +109,7 @@ def compute_activations(
         dataset=comparison.samples.dataset,
         split=comparison.samples.split,
         image=image,
+        samples_name="images" if sentences is None else "sentences",
     )
     described = [
         {"row": entry.pop("pair"), "name": entry.pop("state")} | entry

@@ -90,8 +90,9 @@ def compute_embedding(
         Wattenberg et al., How to Use t-SNE Effectively, Distill 2016.
     """
     check(options.SPEC.options, method=method, align=align, k=k, resamples=resamples, seed=seed)
+    what = "images"
     if isinstance(compared, Comparison) and isinstance(compared.samples, Batches):
-        compared = predict_sentences(compared, progress)
+        compared, what = predict_sentences(compared, progress), "sentences"
     if isinstance(compared, Comparison):  # refuse before the forward passes
         _check_map(len(compared.samples), method, align, perplexity, neighbours)
     predictions = predictions_of(compared, progress)
@@ -147,6 +148,7 @@ def compute_embedding(
         dataset=first.dataset,
         split=first.split,
         notes=(*engine.notes, *_notes(predictions, k)),
+        samples_name=what,
         provenance=describe_networks(predictions) | {"packages": _versions(method)},
     )
 

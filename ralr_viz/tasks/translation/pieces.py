@@ -205,10 +205,16 @@ def _fingerprint(pieces: Any) -> str:
     return hashlib.sha256(names.encode()).hexdigest()
 
 
-def _store(folder: Path, name: str, sentences: list[list[int]]) -> None:
+def join_pieces(sentences: Sequence[Sequence[int]]) -> Sentences:
+    """Sentences of their pieces."""
     offsets = np.cumsum([0, *map(len, sentences)], dtype=np.int64)
     flat = np.fromiter((piece for sentence in sentences for piece in sentence), np.uint16, count=offsets[-1])
-    for kind, array in (("pieces", flat), ("offsets", offsets)):
+    return Sentences(flat, offsets)
+
+
+def _store(folder: Path, name: str, sentences: list[list[int]]) -> None:
+    joined = join_pieces(sentences)
+    for kind, array in (("pieces", joined.pieces), ("offsets", joined.offsets)):
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)
         write_synced(folder / f"{name}.{kind}.npy", file.getvalue())

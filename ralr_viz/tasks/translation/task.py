@@ -28,7 +28,14 @@ from ralr_viz.tasks.translation.batches import TextBatch, TextFeed, batches_of, 
 from ralr_viz.tasks.translation.decode import translate_all
 from ralr_viz.tasks.translation.metric import score_translations
 from ralr_viz.tasks.translation.network import Transformer
-from ralr_viz.tasks.translation.pieces import END, PAD, load_encoded, require_libraries
+from ralr_viz.tasks.translation.pieces import (
+    END,
+    PAD,
+    Sentences,
+    join_pieces,
+    load_encoded,
+    require_libraries,
+)
 from ralr_viz.tasks.translation.recipe import SIZES, TranslationRecipe
 
 TOKENS_RIGHT = Score("tokens", "predicted tokens", "%")
@@ -64,6 +71,7 @@ class Translation(BaseTask):
         self.text = load_text(recipe.dataset, root)
         self.encoded = load_encoded(self.text, recipe.vocabulary)
         self.trained = self._choose()
+        self._more: dict[str, tuple[Sentences, Sentences]] = {}
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -83,7 +91,7 @@ class Translation(BaseTask):
 
     def batch(self, split: str, places: np.ndarray) -> TextBatch:
         """Those pairs."""
-        return make_batch(*self.encoded.splits[split], places)
+        return make_batch(*self.pairs(split), places)
 
     def split(self) -> dict[str, np.ndarray]:
         """The text has its own."""
@@ -91,7 +99,21 @@ class Translation(BaseTask):
             "train": self.trained,
             "val": np.arange(self.text.counts["val"]),
             "test": np.arange(self.text.counts["test"]),
+            **{name: np.arange(count) for name, count in self.text.more.items()},
         }
+
+    def watched(self) -> dict[str, np.ndarray]:
+        """Of the text's own splits: more test text is for finished networks."""
+        return {name: places for name, places in super().watched().items() if name not in self.text.more}
+
+    def pairs(self, split: str) -> tuple[Sentences, Sentences]:
+        """Sentences and translations of a split, or of more test text, in pieces."""
+        if split in self.encoded.splits:
+            return self.encoded.splits[split]
+        if split not in self._more:
+            first, second = (join_pieces(self.encoded.encode(side)) for side in self.text.read(split))
+            self._more[split] = first, second
+        return self._more[split]
 
     def build(self) -> Transformer:
         """Of the recipe's size."""
@@ -192,7 +214,7 @@ class Translation(BaseTask):
     def translate(self, split: str, model: nn.Module, beam: int, limit: int | None = None) -> list[str]:
         """Translations of a split's sentences, or of so many of them, evenly spread."""
         assert isinstance(model, Transformer)
-        sources = self.encoded.splits[split][0]
+        sources = self.pairs(split)[0]
         rows = spread(np.arange(len(sources)), limit)
         return self._search(model, [sources[i].tolist() for i in rows], beam)
 
@@ -230,7 +252,7 @@ class Translation(BaseTask):
         )  # fmt: skip
 
     def _batches(self, split: str, places: np.ndarray) -> list[TextBatch]:
-        return batches_of(self.encoded.splits[split], places, max(self.recipe.batch, _READ_PLACES))
+        return batches_of(self.pairs(split), places, max(self.recipe.batch, _READ_PLACES))
 
     def _choose(self) -> np.ndarray:
         """Training pairs within the recipe's lengths, and of those so many as ``subset`` says."""
