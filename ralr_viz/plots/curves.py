@@ -10,11 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import break_axis_name, measure_text
 from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import (
     GREY,
@@ -32,7 +31,7 @@ _FINE = 0.4  # points: one run of several
 _TRAINING = 0.7
 _MANY_EPOCHS = 100  # from here on the wide lines are narrower, or neighbouring epochs would run together
 _NARROW = 5.0  # inches: below this width the panels stand one above another
-_TALL = 1.55  # inches: longer names of scores, beside a panel, would run into its letter
+_TALL = 1.45  # inches: longer names of scores, beside a panel, would run into its letter
 _SPLIT_NAMES = {"validation": "validation", "test": "test", "": "evaluation"}
 _BEST_NAMES = {name: BY_NAME[name].title.removesuffix(" loss") for name in SELECTING}
 _BEST: dict[str, Any] = {"marker": "*", "ms": 6.5, "mec": "white", "mew": 0.5, "ls": ""}
@@ -156,8 +155,7 @@ def _draw_loss(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> 
 def _draw_accuracy(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> None:
     _draw_runs(panel, result, result.acc, looks, name="acc", width=_wide(result))
     name = f"{_SPLIT_NAMES[result.split]} {result.score_label}"
-    size = FontProperties(size=mpl.rcParams["axes.labelsize"]).get_size_in_points()
-    panel.set_ylabel(wrap_text(name, size, _TALL, lines=2))
+    panel.set_ylabel(break_axis_name(name, _TALL))
     marked = []
     for i, group in enumerate(result.group):
         at = (result.epoch == result.best_epoch[i]) & np.isfinite(result.acc[i])

@@ -95,7 +95,8 @@ def draw_detect(result: DetectResult) -> Figure:
     """Draw the images with their objects above what every network finds in them.
 
     True detections have solid lines, false ones dashed, objects that are missed dotted; a detection of a difficult
-    object is none of these and not drawn. Classes are written where at most eight boxes of a picture would bear them.
+    object is none of these and not drawn. Classes are written in images of at most eight objects, and of false detections
+    where these are at most eight.
     Maps are drawn each from its own minimum to its own maximum over the grey image, with the box of their detection.
 
     Returns:
@@ -225,10 +226,13 @@ def _draw_found(axes: Axes, result: DetectResult, model: int, image: int) -> str
     for i in missed.tolist():
         _draw_box(axes, result.truth_box[i], MISSED)
     true = result.found_true[rows]
-    for kind, pen in ((true, TRUE), (~true, FALSE)):
+    objects = int(
+        (result.truth_image == image).sum()
+    )  # as in the row above, so that all rows bear names or none
+    for kind, pen, named in ((true, TRUE, objects), (~true, FALSE, int((~true).sum()))):
         for i in rows[kind].tolist():
             _draw_box(axes, result.found_box[i], pen)
-            if kind.sum() <= _MOST_NAMED:
+            if named <= _MOST_NAMED:
                 _name(axes, result, result.found_box[i], int(result.found_label[i]), pen)
     return f"{true.sum()} found, {len(missed)} missed, {(~true).sum()} false"
 

@@ -53,6 +53,12 @@ def wrap_text(text: str, size: float, width: float, *, lines: int, bold: bool = 
     return "\n".join(fit_text(line.rstrip(), size, width, bold=bold) for line in done)
 
 
+def break_axis_name(name: str, room: float) -> str:
+    """The name of an axis, in two lines where it is longer than ``room`` inches: it would run into what is beside."""
+    size = FontProperties(size=mpl.rcParams["axes.labelsize"]).get_size_in_points()
+    return wrap_text(name, size, room, lines=2)
+
+
 def write_beside(
     axes: Axes,
     text: str,

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import break_axis_name, measure_text, wrap_text
 from ralr_viz.plots.style import (
     EXTRA_LINE_STYLES,
     GREY,
@@ -37,6 +37,7 @@ _MOST_DECAYS = 3
 """Decays of the base LR that are marked one by one; a schedule that changes every epoch has none to mark."""
 _SHADE = "#eeeeee"
 _RECORDED: dict[str, Any] = {"color": "black", "lw": 0.8, "ls": "", "marker": "x", "ms": 3.5, "mew": 0.8}
+_TALL = 1.4  # inches: longer names of scores would run into the letter of their panel
 _SPLITS = {"val": "validation", "test": "test"}
 _MARKS = {"after the amplified epochs": "o", "at the end": "s", "at equal sum of LR": "D"}
 _SHORT = {
@@ -208,7 +209,7 @@ def _curve(quantity: str, label: str) -> Painter:
     def paint(panel: Axes, result: ForkResult, looks: Mapping[float, Look]) -> None:
         _mark_epochs(panel, result)
         _draw_branches(panel, result, looks, quantity, getattr(result, quantity))
-        panel.set_ylabel(label)
+        panel.set_ylabel(break_axis_name(label, _TALL))
 
     return paint
 

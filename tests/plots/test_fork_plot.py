@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -192,3 +193,10 @@ def test_draw_fork_of_one_factor_and_a_diverged_one(tmp_path) -> None:
 
 def test_draw_fork_is_byte_stable_and_leaves_no_trace(check_same_bytes) -> None:
     check_same_bytes(draw_fork, fork_table, make)
+
+
+def test_fork_breaks_the_long_name_of_a_score_beside_its_panel():
+    result = dataclasses.replace(make(), score_name="mAP@.5 (VOC07)")
+    with style():
+        figure = draw_fork(result)
+    assert "\n" in figure.axes[1].get_ylabel() and "\n" not in figure.axes[0].get_ylabel()
