@@ -42,7 +42,7 @@ COMMANDS = (
         "fork",
         "movement",
         "learning",
-        *("attention", "bleu", "detect", "detection-errors", "translate"),
+        *("detect", "detection-errors"),
         "average",
         "over-time",
         "barrier",
