@@ -51,6 +51,7 @@ COMMANDS = (
         "noise-scale",
     ),
     *("collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
+    *("detect", "detection-errors"),
 )
 
 
