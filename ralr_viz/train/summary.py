@@ -10,11 +10,17 @@ from typing import Any
 from ralr_viz.results.columns import SELECTING, evaluated_columns, speed_column, speed_of
 from ralr_viz.results.tasks import IMAGES, About
 
+_EVALUATED = ("train_loss_eval", "val_loss", "test_loss")
+
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """Epoch of the lowest validation loss, else training loss; the later one on ties."""
+    """Epoch of the lowest validation loss, else training loss; the later one on ties.
+
+    Where some epochs alone were evaluated it is one of them: of another there is no score.
+    """
+    measured = [r for r in history if any(r.get(name) is not None for name in _EVALUATED)]
     for name in SELECTING:
-        losses = [(r[name], -r["epoch"]) for r in history if r.get(name) is not None]
+        losses = [(r[name], -r["epoch"]) for r in measured or history if r.get(name) is not None]
         if losses:
             return -min(losses)[1]
     return history[-1]["epoch"] if history else None

@@ -133,6 +133,16 @@ def test_run_writer_resumes_the_history_of_the_newest_whole_checkpoint(tmp_path)
         ([{"val_loss": 1.0}, {"val_loss": None}], 1),
         ([{"train_loss": 1.0, "test_loss": 9.0}, {"train_loss": 2.0, "test_loss": 0.1}], 1),  # never by test
         ([{"val_loss": 2.0, "train_loss": 0.1}, {"val_loss": 1.0, "train_loss": 0.2}], 2),
+        # of an epoch that was not evaluated there is no score
+        (
+            [
+                {"train_loss": 3.0},
+                {"train_loss": 2.0, "test_loss": 9.0},
+                {"train_loss": 1.0, "test_loss": None},
+            ],
+            2,
+        ),
+        ([{"train_loss": 3.0}, {"train_loss": 2.0}], 2),
     ],
 )
 def test_best_epoch_follows_algorithm_1_and_never_the_test_set(losses, best):
