@@ -22,9 +22,8 @@ from ralr_viz.data import Dataset
 from ralr_viz.errors import CheckpointError, InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.models.checkpoint_file import FORMAT_VERSION, pack_checkpoint
-from ralr_viz.recipe import changed_settings, recipe_to_toml
+from ralr_viz.recipe import recipe_to_toml
 from ralr_viz.results.columns import evaluated_columns
-from ralr_viz.results.document import parse_json
 from ralr_viz.results.examples import examples_path, write_examples
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
@@ -32,6 +31,7 @@ from ralr_viz.results.tasks import IMAGES, SETS, About
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.record import clean_record
+from ralr_viz.train.resumed import check_history, check_same_run, with_earlier
 from ralr_viz.train.summary import best_epoch, summarise_history
 from ralr_viz.train.watch import LoopWatch, describe_dataset, method_of
 
@@ -162,7 +162,9 @@ class RunWriter:
             if about != IMAGES:
                 environment = {**(environment or {}), "task": about.to_dict()}
             if environment is not None:
-                write_json(self.directory / "env.json", self._with_earlier(environment))
+                if self.restored is not None:
+                    environment = with_earlier(self.directory / "env.json", environment)
+                write_json(self.directory / "env.json", dict(environment))
         except BaseException:
             self.close()
             raise
@@ -334,11 +336,11 @@ class RunWriter:
             path = self.checkpoints / name
             try:
                 state = read_checkpoint(path)
-                self.history = _check_history(state.get("history"))
+                self.history = check_history(state.get("history"))
             except CheckpointError as error:
                 failed.append(f"{name} cannot be read ({error})")
                 continue
-            self._check_same_run(state["header"])
+            check_same_run(self.directory, state["header"], self.header)
             if name != "last.pt":
                 why = failed[0] if failed else "last.pt is missing"
                 self.notes.append(f"resuming from {name}, the state before: {why}")
@@ -358,42 +360,3 @@ class RunWriter:
                 )
         lines = "".join(json.dumps(r, allow_nan=False) + "\n" for r in self.history)
         write_bytes(self.directory / "metrics.jsonl", lines.encode())
-
-    def _with_earlier(self, environment: Mapping[str, Any]) -> dict[str, Any]:
-        """The environment and, for a run that was begun in another, that one's differing entries."""
-        if self.restored is None:
-            return dict(environment)
-        try:
-            before = parse_json((self.directory / "env.json").read_text(encoding="utf-8"))
-            earlier = list(before.pop("earlier", []))
-        except (OSError, ValueError, TypeError, AttributeError):
-            return dict(environment)  # nothing to compare with
-        now = json.loads(json.dumps(dict(environment)))
-        changed = {name: value for name, value in before.items() if now.get(name) != value}
-        earlier += [changed] if changed and changed not in earlier else []
-        return now | ({"earlier": earlier} if earlier else {})
-
-    def _check_same_run(self, saved: Mapping[str, Any]) -> None:
-        """Raises: InputError when the state on disk is of another training than the one asked for."""
-        names = ("method", "seed", "arch", "num_classes", "dataset", "content_hash", "weights_sha256")
-        values = {n: (saved[n], self.header[n]) for n in names if n in saved and n in self.header}
-        before, now = saved.get("recipe") or {}, self.header["recipe"]
-        for name in changed_settings(before, now, self.header["method"]):
-            values[name] = (before.get(name), now.get(name))
-        for name, (there, here) in values.items():
-            if there != here:
-                raise InputError(
-                    f"the run in `{self.directory}` has `{name}` = {there}, not {here}: "
-                    "go on with what it had or choose another --runs"
-                )
-
-
-def _check_history(history: Any) -> list[dict[str, Any]]:
-    """The records of a checkpoint, if they can be logged again."""
-    try:
-        if not all(isinstance(record["epoch"], int) for record in history):
-            raise TypeError("an epoch is no integer")
-        json.dumps(history, allow_nan=False)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"its history is damaged: {one_line(error)}") from None
-    return list(history)
