@@ -7,6 +7,7 @@ import numpy as np
 from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
 from ralr_viz.analysis.localisation.sanity import randomise_cascade
 from ralr_viz.analysis.localisation.scores import check_maps, find_proper_boxes, score_maps
+from ralr_viz.analysis.localisation.true_maps import with_true_maps
 from ralr_viz.analysis.predictions import compute_predictions
 from ralr_viz.comparison import Comparison, Progress, Samples
 from ralr_viz.comparison.precision import in_its_precision
@@ -37,7 +38,8 @@ def compute_localisation(
     Beside them stand two checks of the maps themselves: `randomise_cascade` and `measure_faithfulness`.
 
     Args:
-        comparison: Networks with maps in closed form, on labelled images with boxes.
+        comparison: Networks on labelled images with boxes. Maps are the closed form; of a network that has none
+            Grad-CAM's, some three passes an image, whose units are the same.
         sanity: Images, evenly spread, of the first check; 0 for none.
         faithfulness: Of the second one, of some 90 forward passes an image and network; 0 for none.
         resamples: Of the bootstrap, 2 or more.
@@ -56,7 +58,10 @@ def compute_localisation(
     boxes = _boxes(comparison.labelled())
     size = (comparison.samples.images.shape[1], comparison.samples.images.shape[2])
     find_proper_boxes(boxes, size)  # refuse before the work
-    predictions = compute_predictions(comparison, progress)
+    predictions = tuple(
+        with_true_maps(comparison, i, found, progress)
+        for i, found in enumerate(compute_predictions(comparison, progress))
+    )
     check_maps(predictions, boxes)
     networks = range(len(comparison))
     cascades, gains = [], []

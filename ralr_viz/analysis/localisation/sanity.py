@@ -9,12 +9,13 @@ import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor, nn
 
+from ralr_viz.analysis.cam.network_maps import explain
 from ralr_viz.analysis.capture import capture
 from ralr_viz.analysis.head import CamHead, closed_form_maps, find_cam_head
+from ralr_viz.analysis.map_layer import find_gradient_layer
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress
-from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
 
 _FEWEST_STAGES = 3
@@ -57,12 +58,12 @@ def randomise_cascade(
 
     Args:
         comparison: Its images, of n classes whose maps are compared.
-        i: The network, which ends in global average pooling and one linear layer; a private copy is changed.
+        i: The network; a private copy is changed. Its maps are the closed form, else Grad-CAM at one layer.
         seed: Of the random weights.
         progress: Called as ``progress(done, total, what)`` with the number of stages.
 
     Raises:
-        InputError: Images or labels of another shape or range, or a network without such an end.
+        InputError: Images or labels of another shape or range, or a network without any map.
 
     References:
         Adebayo et al., Sanity checks for saliency maps, NeurIPS 2018, section 3.1.
@@ -76,19 +77,25 @@ def randomise_cascade(
     probe = pictures.probe()
     with classifying(model, probe, targets, len(samples.class_names) or None):
         head = find_cam_head(model, probe)
-        if head is None:
-            raise InputError(
-                f"`{type(model).__name__}` does not end in global average pooling and one linear layer: its maps "
-                "have no closed form to compare"
-            )
-        original = _maps(model, head, pictures, runtime, batch)
+        layer = None if head is not None else _find_layer(model, probe)
+
+        def maps() -> np.ndarray:
+            if head is not None:
+                return _maps(model, head, pictures, runtime, batch)
+            with torch.enable_grad():
+                return explain(
+                    model, samples.images, mean=network.mean, std=network.std, targets=targets, layer=layer,
+                    method="gradcam", batch=comparison.batch, device=str(runtime.device),
+                ).raw  # fmt: skip
+
+        original = maps()
         stages = find_stages(model)
         found = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for done, name in enumerate(stages, 1):
                 randomise(model.get_submodule(name))
-                found.append(map_correlation(original, _maps(model, head, pictures, runtime, batch)))
+                found.append(map_correlation(original, maps()))
                 if progress is not None:
                     progress(done, len(stages), f"random weights of {network.name}")
     return Cascade(tuple(stages), np.stack(found))
@@ -135,6 +142,11 @@ def map_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     x, y = (r - r.mean(axis=1, keepdims=True) for r in ranks)
     size = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     return np.divide((x * y).sum(axis=1), size, out=np.zeros(len(a)), where=size > 0)
+
+
+@torch.enable_grad()
+def _find_layer(model: nn.Module, probe: Tensor) -> str | None:
+    return find_gradient_layer(model, probe)
 
 
 def _maps(model: nn.Module, head: CamHead, pictures: Pictures, runtime: Runtime, batch: int) -> np.ndarray:

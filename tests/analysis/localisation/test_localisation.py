@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from ralr_viz.analysis import predictions as analysis_predictions
+from ralr_viz.analysis.cam import network_maps
 from ralr_viz.analysis.localisation import compute_localisation
+from ralr_viz.analysis.localisation import sanity as sanity_module
 from ralr_viz.analysis.localisation.faithfulness import measure_faithfulness
 from ralr_viz.analysis.localisation.sanity import randomise_cascade
 from ralr_viz.analysis.localisation.scores import score_maps
@@ -99,3 +102,34 @@ def test_localisation_refuses_images_without_label(pair: Comparison) -> None:
     unknown = dataclasses.replace(pair.samples, labels=np.full(20, -1))
     with pytest.raises(InputError, match="images without label"):
         compute_localisation(dataclasses.replace(pair, samples=unknown))
+
+
+def test_localisation_of_gradcam_is_that_of_the_closed_form_where_there_is_one(
+    pair: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = compute_localisation(pair, sanity=4, resamples=9)
+    for module in (analysis_predictions, sanity_module):
+        monkeypatch.setattr(module, "find_cam_head", lambda model, probe: None)
+    monkeypatch.setattr(network_maps, "find_cam_head", lambda model, probe: None)
+    found = compute_localisation(dataclasses.replace(pair), sanity=4, resamples=9)
+    for name in ("rank", "energy", "overlap", "values", "thresholds"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.sanity, expected.sanity, atol=0.05)
+    assert any("Grad-CAM at layer" in note for note in found.notes)
+
+
+def test_localisation_takes_networks_of_several_linear_layers(pair: Comparison) -> None:
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6)]
+    deep = nn.Sequential(*parts, nn.ReLU(), nn.Linear(6, 3))
+    samples = pair.samples
+    given = {"images": samples.images, "labels": samples.labels, "boxes": samples.boxes}
+    compared = compare(
+        {"deep": deep, "a": network(0)}, **given, mean=(0.5,) * 3, std=(0.25,) * 3, device="cpu"
+    )
+    seen: list[str] = []
+    found = compute_localisation(
+        compared, sanity=3, faithfulness=2, resamples=9, progress=lambda done, total, what: seen.append(what)
+    )
+    assert found.map_sizes == ((8, 8), (8, 8)) and "Grad-CAM of deep" in seen
+    assert np.isfinite(found.rank).all() and found.sanity.shape[:2] == (2, 3)

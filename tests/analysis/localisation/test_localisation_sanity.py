@@ -111,7 +111,15 @@ def test_find_stages_goes_deeper_where_there_are_few():
     assert find_stages(nn.Sequential(nn.Linear(3, 3))) == ["0"]
 
 
-def test_randomise_cascade_refuses_a_network_without_closed_form(images):
+def test_randomise_cascade_takes_gradcam_where_there_is_no_closed_form(images):
+    parts = [nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 6), nn.ReLU()]
+    model = nn.Sequential(*parts, nn.Linear(6, 4))
+    found = randomise_cascade(seen_by(model, images, np.arange(12) % 4), 0)
+    assert found.stages == ("6", "4", "0") and found.spearman.shape == (3, 12)
+    assert np.isfinite(found.spearman).all() and found.spearman[-1].mean() < 0.9
+
+
+def test_randomise_cascade_refuses_a_network_without_a_map(images):
     model = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 4))
-    with pytest.raises(InputError, match="`Sequential` does not end in global average pooling"):
+    with pytest.raises(InputError, match="has no module that returns a map of more than one position"):
         randomise_cascade(seen_by(model, images, np.zeros(12, int)), 0)
