@@ -16,7 +16,7 @@ from ralr_viz.plots.measure_panels import add_model_legend, add_note, draw_measu
 from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.attention import AttentionResult
 
-_TITLE, _WORD = 7.5, 6.0  # points
+_TITLE, _WORD = 7.5, 6.5  # points
 _LINE = 0.088  # inches that a word needs across its line
 _LONGEST_WORD = 0.75  # inches
 _MAP, _CHANGE = "Blues", "RdBu_r"

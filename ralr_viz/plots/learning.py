@@ -30,7 +30,7 @@ _FINE, _WIDE = 0.5, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
 _LINE = _NOTE * 1.4 / 72  # inches
-_TIMELINE = 0.11  # inches of an example
+_TIMELINE = 0.13  # inches of an example
 _BINS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))  # forgetting events
 _MOST_MAPS = 2
 _GRID = 40
@@ -275,7 +275,7 @@ def _draw_timelines(panel: Axes, result: LearningResult, method: str, *, named: 
     panel.set_xticks(at + 1, [str(result.epoch[i]) for i in at])
     panel.set_xlabel(f"epoch, {legend_name(method)}")
     labels = [str(result.places[i]) for i in result.chosen] if named else []
-    panel.set_yticks(range(len(labels)), labels, size=_NOTE - 1)
+    panel.set_yticks(range(len(labels)), labels, size=_NOTE)
     if named:
         panel.set_ylabel("example")
     panel.grid(False)

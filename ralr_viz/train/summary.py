@@ -10,7 +10,7 @@ from typing import Any
 from ralr_viz.results.columns import SELECTING, evaluated_columns, speed_column, speed_of
 from ralr_viz.results.tasks import IMAGES, About
 
-_EVALUATED = ("train_loss_eval", "val_loss", "test_loss")
+_EVALUATED = ("train_loss_eval", *evaluated_columns(None))
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:

@@ -29,6 +29,8 @@ NAMES = ("models", "class_names", "image_names", "layers", "rows", "checkpoints"
 # What else is a name, or words that hold some, in each kind of result.
 KINDS: dict[str, tuple[str, ...]] = {
     "activations": (),
+    "attention": (),
+    "bleu": (),
     "barrier": ("states",),
     "calibration": ("notes",),
     "cam": (),
@@ -41,9 +43,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "detection_errors": (),
     "fork": ("run",),
     "landscape": (),
+    "learning": ("methods", "notes"),
     "localisation": ("notes",),
     "movement": ("methods", "notes"),
     "noise_scale": (),
+    "over_time": ("columns", "groups", "notes"),
     "schedule": ("recipe", "method"),
     "sharpness": (),
     "similarity": ("states",),

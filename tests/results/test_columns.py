@@ -36,6 +36,7 @@ def test_columns_are_titled_as_the_page_and_the_effect_title_them() -> None:
         "val_acc": ("validation accuracy", "points"),
         "test_acc": ("test accuracy", "points"),
         "step_length": ("weight step", "ln"),
+        "forgotten": ("examples forgotten", "points"),
     }
 
 

@@ -84,7 +84,12 @@ def test_study_result_withholds_the_comparison_of_a_diverged_run_and_with_it():
     assert not _result().withheld.any()
     ok, bad = ["finished"] * 3, ["finished", "diverged", "finished"]
     for states in ([ok, bad], [bad, ok]):
-        assert _result(states=np.array(states)).withheld.tolist() == [False, True]
+        states = np.array(states)
+        values = np.where((states == "diverged")[:, :, None], np.nan, _result().values)
+        assert _result(states=states, values=values).withheld.tolist() == [False, True]
+        # a score that says what a diverged run counts as is compared
+        scored = np.nan_to_num(_result().values, nan=1.0)
+        assert not _result(states=states, values=scored).withheld.any()
 
 
 def test_study_records_hold_every_seed_and_number():
