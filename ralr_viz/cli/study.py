@@ -319,6 +319,10 @@ def publish(
     allow: options.Allow = None,
     only: Only = None,
     runs: Runs = Path("runs"),
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="A-B", help="Seeds whose last states are copied. [default: all]"),
+    ] = None,
 ) -> None:
     """Copy the runs of a study that are done, their last states as safetensors; copied back, they count as done.
 
@@ -326,7 +330,8 @@ def publish(
     """
     from ralr_viz.study.publish import publish_study
 
-    for directory in publish_study(_load(name, settings, seeds, only), runs, out):
+    kept = None if weights is None else options.parse_seeds(weights)
+    for directory in publish_study(_load(name, settings, seeds, only), runs, out, weights=kept):
         print_line(directory)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ralr_viz.errors import InputError
@@ -16,7 +17,9 @@ from ralr_viz.train.prepare import check_prepared
 _FILES = ("recipe.toml", "env.json", "metrics.jsonl", "result.json")
 
 
-def publish_study(study: Study, runs: Path, out: Path) -> list[Path]:
+def publish_study(
+    study: Study, runs: Path, out: Path, *, weights: Collection[int] | None = None
+) -> list[Path]:
     """Copy the runs that are done into a folder of published runs; those there are left as they are.
 
     A copied run counts as done wherever it is copied back to. Of a study that decides the rule goes with them, and
@@ -26,6 +29,8 @@ def publish_study(study: Study, runs: Path, out: Path) -> list[Path]:
         study: Whose runs.
         runs: Folder of all runs.
         out: Folder of the published ones, in the same layout.
+        weights: Seeds whose runs have their last states copied; all when left out. Of large networks a few say what
+            the records of the others cannot.
 
     Returns:
         Run directories that were copied by this call.
@@ -51,6 +56,7 @@ def publish_study(study: Study, runs: Path, out: Path) -> list[Path]:
                 raise InputError(f"`{target}` is another run than `{source}`: move one of them away")
             continue
         with_weights = state.status == "finished" and (rule is None or cell.name in rule.arms)
+        with_weights &= weights is None or seed in weights
         if with_weights:
             export_checkpoint(source, target / "checkpoints" / "last.safetensors", force=True)
         for name in _FILES:

@@ -54,6 +54,10 @@ def test_published_runs_decide_what_the_runs_decided(study, tmp_path, squares_ro
     for directory in directories[:4]:
         ours, theirs = (load_checkpoint(d).weights for d in (directory, out / directory.relative_to(runs)))
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    few = tmp_path / "few"
+    assert len(publish_study(study, runs, few, weights={1})) == 6
+    assert {p.parents[1].name for p in few.rglob("last.safetensors")} == {"seed1"}
+    assert compute_decision(study, few) == compute_decision(study, runs)
     assert compute_decision(study, out) == compute_decision(study, runs)
     assert compute_decision(study, out).complete
     back = shutil.copytree(out, tmp_path / "back")
