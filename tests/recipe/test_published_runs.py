@@ -25,10 +25,8 @@ def test_published_run_lies_where_its_recipe_says(run):
     recipe, method, seed = read_prepared_run(run)
     assert run == PUBLISHED / run_folder(recipe, method, seed)
     # those of before there were tasks do not say theirs
-    assert (
-        recipe.task == read_recipe_file(run / "recipe.toml").get("task", "classification") == "classification"
-    )
-    assert load_run(run).about == IMAGES
+    assert recipe.task == read_recipe_file(run / "recipe.toml").get("task", "classification")
+    assert (load_run(run).about == IMAGES) == (recipe.task == "classification")
 
 
 def test_finished_runs_of_decide_are_done_and_can_be_opened():
