@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from ralr_viz.analysis.evaluation import evaluate_one, scale_on
 from ralr_viz.comparison import Comparison, Progress, compare
 from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.data.augment import normalise_batch
@@ -23,7 +24,6 @@ from ralr_viz.models.checkpoint_file import pack_weights
 from ralr_viz.results.averages import AVERAGES, KINDS, read_averages
 from ralr_viz.results.run import load_run
 from ralr_viz.results.storage import write_bytes, write_json
-from ralr_viz.tasks.classification.evaluate import evaluate
 from ralr_viz.train.checkpoint import Checkpoint, describe_weights, load_checkpoint, saved_epochs
 
 START, DECAY = 0.75, 0.8
@@ -145,7 +145,7 @@ def _renew_statistics(comparison: Comparison, model: nn.Module) -> None:
     """BatchNorm's statistics of the training images, the mean over batches as torch's `update_bn` makes it."""
     looked, runtime = comparison.augmented(), comparison.runtime
     samples, batch = looked.labelled(), looked.batch_size(500)
-    mean, std = _scale(looked)
+    mean, std = scale_on(looked, 0)
 
     def batches() -> Iterator[Tensor]:
         for first in range(0, len(samples.images), batch):
@@ -156,16 +156,6 @@ def _renew_statistics(comparison: Comparison, model: nn.Module) -> None:
     model.eval()
 
 
-@in_its_precision
 def _score(comparison: Comparison, model: nn.Module) -> dict[str, Any]:
-    samples, runtime = comparison.labelled(), comparison.runtime
-    found = evaluate(runtime.place(model), samples.images, samples.labels, *_scale(comparison), runtime)
+    found = evaluate_one(comparison, 0, model=model)
     return {"loss": found.loss, "acc": found.top1, "n": found.n}
-
-
-def _scale(comparison: Comparison) -> tuple[Tensor, Tensor]:
-    network, device = comparison.networks[0], comparison.runtime.device
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=device) for values in (network.mean, network.std)
-    )
-    return mean, std

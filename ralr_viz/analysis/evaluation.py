@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor, nn
 
 from ralr_viz.comparison import Comparison
 from ralr_viz.comparison.precision import in_its_precision
@@ -50,14 +51,37 @@ def score_networks(comparison: Comparison) -> tuple[dict[str, float | None], ...
     return tuple(found)
 
 
-def _evaluate(comparison: Comparison, i: int) -> Evaluation:
-    runtime, network, samples = comparison.runtime, comparison.networks[i], comparison.samples
+@in_its_precision
+def evaluate_one(
+    comparison: Comparison, i: int, *, model: nn.Module | None = None, each: list[Tensor] | None = None
+) -> Evaluation:
+    """Loss and accuracy of network i, or of ``model`` in its place, which has its normalisation.
+
+    Args:
+        comparison, i: Classifiers on labelled images, and which of them.
+        model: Other weights of the network.
+        each: Takes each image's loss and correctness, see `evaluate`.
+
+    Raises:
+        InputError: As `evaluate_networks`, but for outputs that are not finite.
+    """
+    runtime, samples = comparison.runtime, comparison.labelled()
+    placed = runtime.place(comparison.build(i) if model is None else model)
+    scale, batch = scale_on(comparison, i), comparison.batch_size()
+    return evaluate(placed, samples.images, samples.labels, *scale, runtime, batch=batch, each=each)
+
+
+def scale_on(comparison: Comparison, i: int) -> tuple[Tensor, Tensor]:
+    """Mean and std (3,) by which network i's images are normalised, on the device."""
+    network, device = comparison.networks[i], comparison.runtime.device
     mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=runtime.device)
-        for values in (network.mean, network.std)
+        torch.tensor(values, dtype=torch.float32, device=device) for values in (network.mean, network.std)
     )
-    model, batch = runtime.place(comparison.build(i)), comparison.batch_size()
-    found = evaluate(model, samples.images, samples.labels, mean, std, runtime, batch=batch)
+    return mean, std
+
+
+def _evaluate(comparison: Comparison, i: int) -> Evaluation:
+    found = evaluate_one(comparison, i)
     if not math.isfinite(found.loss):
         raise InputError(
             "the network's outputs are not finite: the checkpoint has diverged, choose an earlier one"

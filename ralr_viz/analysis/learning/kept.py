@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ralr_viz.analysis.evaluation import evaluate_one
 from ralr_viz.comparison import Progress, compare
-from ralr_viz.comparison.comparison import Comparison
-from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.results.examples import Examples
 from ralr_viz.results.records import Source, read_records
 from ralr_viz.results.run import RunRecord
-from ralr_viz.tasks.classification.evaluate import evaluate
 from ralr_viz.train.checkpoint import saved_epochs
 
 
@@ -54,7 +52,9 @@ def evaluate_kept(
                 [f"{record.path}@{epoch}"], root=root, split=split, limit=limit, device=device,
                 precision=precision, batch=batch,
             )  # fmt: skip
-            rows.append(_evaluate(looked))
+            each: list[Tensor] = []
+            evaluate_one(looked, 0, each=each)
+            rows.append(torch.cat(each).cpu().numpy())
             done += 1
             if progress is not None:
                 progress(done, total, "states")
@@ -75,17 +75,3 @@ def _epochs_of(record: RunRecord) -> list[int]:
             "or with --set examples=val"
         )
     return epochs
-
-
-@in_its_precision
-def _evaluate(comparison: Comparison) -> np.ndarray:
-    """(n, 2) loss of each image, and 1 where its class is predicted."""
-    runtime, network, samples = comparison.runtime, comparison.networks[0], comparison.labelled()
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=runtime.device)
-        for values in (network.mean, network.std)
-    )
-    each: list[Tensor] = []
-    model = runtime.place(comparison.build(0))
-    evaluate(model, samples.images, samples.labels, mean, std, runtime, batch=comparison.batch, each=each)
-    return torch.cat(each).cpu().numpy()
