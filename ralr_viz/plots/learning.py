@@ -11,22 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
-    LEGEND_LINE,
     Look,
     legend_name,
-    legend_text_size,
     method_looks,
     new_figure,
 )
 from ralr_viz.results.learning import RELATIONS, LearningResult
 
-_FINE, _WIDE = 0.5, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
 _LINE = _NOTE * 1.4 / 72  # inches
@@ -65,7 +62,7 @@ def draw_learning(result: LearningResult) -> Figure:
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, share, 1, 1 - share))
-    _draw_legend(figure, result, looks)
+    draw_runs_legend(figure, result.methods, looks)
     heights = [1.75] * rows + ([lines] if len(result.chosen) else [])
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     letters = iter("abcdefghij")
@@ -170,14 +167,14 @@ def _draw_forgetting(panel: Axes, result: LearningResult, looks: Looks) -> None:
     for method, (color, line) in looks.items():
         rows = result.rows_of(method)
         for i in rows:
-            look = {"lw": _WIDE, "ls": line} if len(rows) == 1 else {"lw": _FINE, "alpha": 0.5}
+            look = {"lw": WIDE, "ls": line} if len(rows) == 1 else {"lw": FINE, "alpha": 0.5}
             panel.plot(
                 result.epoch[1:], shares[i, 1:], color=color, gid=f"forgotten:{result.models[i]}", **look
             )
         if len(rows) > 1:
             mean = shares[rows].mean(0)[1:]
             panel.plot(
-                result.epoch[1:], mean, color=color, lw=_WIDE, ls=line, gid=f"forgotten:mean of {method}"
+                result.epoch[1:], mean, color=color, lw=WIDE, ls=line, gid=f"forgotten:mean of {method}"
             )
     top = 1.05 * max(float(shares.max()), 1e-3)
     marked = [
@@ -222,7 +219,7 @@ def _draw_pairs(panel: Axes, result: LearningResult, looks: Looks) -> None:
         color = GREY if relation == RELATIONS[0] else "black"
         panel.plot(place + spread, values, "o", color=color, ms=3, mew=0, alpha=0.8, gid=f"pairs:{relation}")
         panel.plot(
-            [place - 0.3, place + 0.3], [np.mean(values)] * 2, color=color, lw=_WIDE, gid=f"mean:{relation}"
+            [place - 0.3, place + 0.3], [np.mean(values)] * 2, color=color, lw=WIDE, gid=f"mean:{relation}"
         )
     panel.set_xticks(range(len(there)), [relation.replace(", ", ",\n") for relation in there], size=_NOTE)
     panel.set_xlim(-0.6, len(there) - 0.4)
@@ -255,7 +252,7 @@ def _draw_gain(panel: Axes, result: LearningResult, looks: Looks) -> None:
     rows = result.rows_of(first)
     if len(rows) > 1:
         noise = result.late[rows[1]] - result.late[rows[0]]
-        panel.hist(noise[noise != 0], bins=bins, histtype="step", color=GREY, lw=_WIDE, gid="seeds")
+        panel.hist(noise[noise != 0], bins=bins, histtype="step", color=GREY, lw=WIDE, gid="seeds")
     panel.set_yscale("log")
     panel.set_xlabel(f"late gain of {legend_name(second)}")
     panel.set_ylabel("examples")
@@ -289,17 +286,3 @@ def _times(first: int, last: int | None) -> str:
     if last is None:
         return f"{first}+"
     return str(first) if first == last else f"{first}–{last}"
-
-
-def _draw_legend(figure: Figure, result: LearningResult, looks: Looks) -> None:
-    handles = []
-    for method, (color, line) in looks.items():
-        count = result.methods.count(method)
-        label = legend_name(method) + (f" (mean of {count} runs)" if count > 1 else "")
-        handles.append(Line2D([], [], color=color, ls=line, lw=_WIDE, label=label))
-    if len(result.models) > len(looks):
-        handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each run"))
-    size = legend_text_size()
-    longest = max(measure_text(str(handle.get_label()), size) for handle in handles)
-    fitting = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))

@@ -10,23 +10,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
-    LEGEND_LINE,
     Look,
     legend_name,
-    legend_text_size,
     method_looks,
     new_figure,
 )
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.movement import MovementResult
 
-_FINE, _WIDE = 0.5, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
 _LINE = _NOTE * 1.4 / 72  # inches
@@ -61,7 +58,7 @@ def draw_movement(result: MovementResult) -> Figure:
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, share, 1, 1 - share))
-    _draw_legend(figure, result, looks)
+    draw_runs_legend(figure, result.methods, looks)
     heights = [1.0] * rows + ([1.15] if with_layers else [])
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     panels = []
@@ -207,7 +204,7 @@ def _draw_runs(
         rows = [i for i, m in enumerate(result.methods) if m == method and np.isfinite(values[i]).any()]
         for i in rows:
             alone = len(rows) == 1
-            look = {"lw": _WIDE, "ls": line} if alone else {"lw": _FINE, "alpha": 0.5, "zorder": 1.8}
+            look = {"lw": WIDE, "ls": line} if alone else {"lw": FINE, "alpha": 0.5, "zorder": 1.8}
             at = np.isfinite(values[i])
             # a line of one point cannot be seen
             mark = {"marker": "o", "ms": 3} if at.sum() == 1 else {}
@@ -220,7 +217,7 @@ def _draw_runs(
             )
         if len(rows) > 1:
             mean = values[rows].mean(axis=0)
-            panel.plot(x, mean, color=color, lw=_WIDE, ls=line, gid=f"{gid}:mean of {method}", **more)
+            panel.plot(x, mean, color=color, lw=WIDE, ls=line, gid=f"{gid}:mean of {method}", **more)
 
 
 def _dots(measure: Measure, label: str) -> Painter:
@@ -237,7 +234,7 @@ def _dots(measure: Measure, label: str) -> Painter:
             if len(rows) > 1:
                 mean = measure.values[rows].mean()
                 gid = f"{measure.name}:mean of {method}"
-                panel.plot([place - 0.3, place + 0.3], [mean, mean], color=color, lw=_WIDE, gid=gid)
+                panel.plot([place - 0.3, place + 0.3], [mean, mean], color=color, lw=WIDE, gid=gid)
         names = [legend_name(method) for method in looks]
         if sum(map(len, names)) > _LONGEST_TICKS:
             names = [str(i) for i in range(1, len(names) + 1)]
@@ -261,17 +258,3 @@ def _draw_layers(panel: Axes, result: MovementResult, looks: Mapping[str, Look])
         panel.set_xticks(x, result.layers, rotation=90, size=_NOTE)
     else:
         panel.set_xlabel("layer, from the input")
-
-
-def _draw_legend(figure: Figure, result: MovementResult, looks: Mapping[str, Look]) -> None:
-    handles = []
-    for method, (color, line) in looks.items():
-        count = result.methods.count(method)
-        label = legend_name(method) + (f" (mean of {count} runs)" if count > 1 else "")
-        handles.append(Line2D([], [], color=color, ls=line, lw=_WIDE, label=label))
-    if len(result.models) > len(looks):
-        handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each run"))
-    size = legend_text_size()
-    longest = max(measure_text(str(handle.get_label()), size) for handle in handles)
-    fitting = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))

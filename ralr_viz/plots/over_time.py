@@ -9,22 +9,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
-    LEGEND_LINE,
     Look,
-    legend_name,
-    legend_text_size,
     method_looks,
     new_figure,
 )
 from ralr_viz.results.over_time import AXES, OverTimeResult
 
-_FINE, _WIDE = 0.5, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
 _LINE = _NOTE * 1.4 / 72  # inches
@@ -57,7 +53,7 @@ def draw_over_time(result: OverTimeResult) -> Figure:
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, share, 1, 1 - share))
-    _draw_legend(figure, result, looks)
+    draw_runs_legend(figure, result.groups, looks, counted="", each="each")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for k, panel in enumerate(panels):
         if k >= count:
@@ -112,13 +108,13 @@ def _draw_measure(panel: Axes, result: OverTimeResult, k: int, looks: dict[str, 
         along, mean, low, high = result.mean(k, group)
         for i in rows:
             alone = len(rows) == 1
-            look = {"lw": _WIDE, "ls": line} if alone else {"lw": _FINE, "alpha": 0.6}
+            look = {"lw": WIDE, "ls": line} if alone else {"lw": FINE, "alpha": 0.6}
             x, y = result.along[i], result.values[k, i]
             at = np.isfinite(x) & np.isfinite(y)
             panel.plot(x[at], y[at], color=color, gid=f"{result.measures[k]}:{result.columns[i]}", **look)
         if len(rows) > 1:
             panel.plot(
-                along, mean, color=color, lw=_WIDE, ls=line, gid=f"{result.measures[k]}:mean of {group}"
+                along, mean, color=color, lw=WIDE, ls=line, gid=f"{result.measures[k]}:mean of {group}"
             )
         if len(rows) >= _FEWEST and along.size:
             bands[group] = (along, low, high)
@@ -153,17 +149,3 @@ def _mark_amplified(panel: Axes, result: OverTimeResult, looks: dict[str, Look])
             at, np.full(len(at), 0.02 + 0.035 * place), "|", color=looks[group].color, ms=3, mew=0.7,
             transform=panel.get_xaxis_transform(), gid=f"amplified:{group}", clip_on=False,
         )  # fmt: skip
-
-
-def _draw_legend(figure: Figure, result: OverTimeResult, looks: dict[str, Look]) -> None:
-    handles = []
-    for group, (color, line) in looks.items():
-        count = result.groups.count(group)
-        label = legend_name(group) + (f" (mean of {count})" if count > 1 else "")
-        handles.append(Line2D([], [], color=color, ls=line, lw=_WIDE, label=label))
-    if len(result.columns) > len(looks):
-        handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each"))
-    size = legend_text_size()
-    longest = max(measure_text(str(handle.get_label()), size) for handle in handles)
-    fitting = int(figure.get_figwidth() / (longest + LEGEND_LINE * size / 72))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(max(fitting, 1), len(handles)))
