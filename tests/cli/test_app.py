@@ -51,7 +51,6 @@ COMMANDS = (
         "noise-scale",
     ),
     *("collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
-    *("detect", "detection-errors"),
 )
 
 
