@@ -13,6 +13,7 @@ SIZES = {
     # width, heads, inner width, layers of the encoder and of the decoder
     "transformer-base": (512, 8, 2048, 6, 6),
     "transformer-small": (256, 4, 512, 2, 2),
+    "transformer-mini": (128, 4, 256, 2, 2),
     "transformer-tiny": (64, 2, 128, 1, 1),
 }
 SCORES = ("13a", "13a-lc", "intl", "intl-lc")
