@@ -2,54 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.spectrum.folding import Pair, find_pairs, folded
+from ralr_viz.errors import InputError
 from ralr_viz.tasks.batches import Batch
 from ralr_viz.tasks.exact import exact
-
-GRAPH_MEMORY = 4 << 30
-"""Bytes of graphs that an operator may keep between products."""
+from ralr_viz.tasks.task import Criterion
 
 
 class HessianOperator:
-    r"""H v of the mean loss of an `Objective`, by two backward passes, batches weighted by their size.
+    r"""H v of the mean loss of an `Objective`, the derivative of its gradient along v, batches weighted by their size.
 
-    The graph of a batch's gradient is built once and kept, as far as ``graph_memory`` reaches; the batches
-    beyond are run again for each product. Several vectors at once share one graph of each batch in any case.
-    BatchNorm is that of the objective, frozen at its running statistics. Weight decay is not part of the loss.
+    Forward mode over reverse mode: a forward and a backward pass carry the derivative along, and nothing is kept between
+    products. A network with an operation that has no forward-mode derivative is differentiated twice backward instead,
+    several vectors at once sharing the graph of each batch. BatchNorm is that of the objective, frozen at its running
+    statistics, and is folded into the convolution before it where that is the only one to feed it: a third of the time
+    went into its second derivatives. Weight decay is not part of the loss.
 
     Attributes:
         objective: Whose loss, at its present weights.
         size: Number of parameters n.
         count: Products of all images with one vector so far.
+        forward_mode: Whether the network has been found to allow it.
     """
 
-    def __init__(self, objective: Objective, *, graph_memory: int = GRAPH_MEMORY) -> None:
-        self.objective = objective
+    def __init__(self, objective: Objective, *, forward_mode: bool = True) -> None:
+        self.objective, self.forward_mode = objective, forward_mode
         self.size = sum(p.numel() for p in objective.parameters)
         self.count = 0
-        self._memory = graph_memory
-        self._graphs: list[tuple[Tensor, ...]] = []
+        self._loss = _Loss(objective.model, objective.task)
+        self._pairs: list[Pair] | None = None
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """H V for (n, k) vectors on the device, in the type of the parameters."""
+        """H V for (n, k) vectors on the device, in the type of the parameters.
+
+        Raises:
+            InputError: An operation of the network has no second derivative in torch.
+        """
         result = torch.zeros_like(vectors)
         parts = [self.split(v) for v in vectors.unbind(1)]
-        for number, batch in enumerate(self.objective.batches()):
-            gradient = self._graphs[number] if number < len(self._graphs) else self._build(batch)
-            for k, part in enumerate(parts):
-                result[:, k] += self._multiply(gradient, part)
+        for batch in self.objective.batches():
+            if self._pairs is None:
+                self._pairs = find_pairs(self.objective.model, partial(self._loss, batch))
+            # attention's fast kernels have no second derivative
+            with folded(self._pairs), sdpa_kernel(SDPBackend.MATH):
+                for k, product in enumerate(self._multiply(batch, parts)):
+                    result[:, k] += torch.cat([p.flatten() for p in product])
         self.count += len(parts)
-        return result
+        return result / self.objective.total_weight
 
     def split(self, vector: Tensor) -> list[Tensor]:
         """(n,) as a tensor for each parameter."""
@@ -67,45 +80,70 @@ class HessianOperator:
         first = self.objective.parameters[0]
         return torch.from_numpy(np.ascontiguousarray(vectors)).to(first.device, first.dtype)
 
-    def _build(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Gradient of a batch's share of the mean loss, with its graph; kept where there is room."""
-        stored: dict[int, int] = {}
+    def _multiply(self, batch: Batch, vectors: Sequence[Sequence[Tensor]]) -> Iterable[Sequence[Tensor]]:
+        """Of a batch's summed loss, the product with each vector."""
+        if self.forward_mode:
+            try:
+                return [self._forward_over_reverse(batch, vector) for vector in vectors]
+            except (NotImplementedError, RuntimeError) as error:
+                if not _NO_FORWARD_MODE.search(str(error)):
+                    raise
+                self.forward_mode = False
+        return self._reverse_over_reverse(batch, vectors)
 
-        def count(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            stored[storage.data_ptr()] = storage.nbytes()
-            return tensor
+    def _forward_over_reverse(self, batch: Batch, vector: Sequence[Tensor]) -> Sequence[Tensor]:
+        with forward_ad.dual_level():
+            weights = [
+                forward_ad.make_dual(p, v) for p, v in zip(self.objective.parameters, vector, strict=True)
+            ]
+            named = {
+                f"model.{name}": weight for name, weight in zip(self.objective.names, weights, strict=True)
+            }
+            loss = torch.func.functional_call(self._loss, named, (batch,))
+            gradient = torch.autograd.grad(loss, weights, materialize_grads=True)
+            tangents = [forward_ad.unpack_dual(g).tangent for g in gradient]
+        # the gradient of a parameter that the loss depends on linearly, or not at all, does not move
+        return [torch.zeros_like(v) if t is None else t for t, v in zip(tangents, vector, strict=True)]
 
-        # attention's fast kernels have no second derivative
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
-        ):
-            loss, _ = self.objective.loss_sum(batch)
-            gradient = torch.autograd.grad(
-                loss / self.objective.total_weight,
-                self.objective.parameters,
-                create_graph=True,
-                materialize_grads=True,
-            )
-        used = sum(stored.values())
-        if used <= self._memory:
-            self._memory -= used
-            self._graphs.append(gradient)
-        else:
-            self._memory = 0  # the batches after it are as large, and kept ones must be the first
-        return gradient
-
-    def _multiply(self, gradient: Sequence[Tensor], vector: Sequence[Tensor]) -> Tensor:
-        # the gradient of a parameter that the loss depends on linearly, or not at all, has no graph
-        pairs = [(g, v) for g, v in zip(gradient, vector, strict=True) if g.requires_grad]
-        if not pairs:
-            return torch.zeros_like(torch.cat([v.flatten() for v in vector]))
-        outputs, given = zip(*pairs, strict=True)
-        product = torch.autograd.grad(
-            outputs, self.objective.parameters, given, retain_graph=True, materialize_grads=True
+    def _reverse_over_reverse(
+        self, batch: Batch, vectors: Sequence[Sequence[Tensor]]
+    ) -> Iterator[Sequence[Tensor]]:
+        parameters = self.objective.parameters
+        gradient = torch.autograd.grad(
+            self._loss(batch), parameters, create_graph=True, materialize_grads=True
         )
-        return torch.cat([p.flatten() for p in product])
+        for vector in vectors:
+            pairs = [(g, v) for g, v in zip(gradient, vector, strict=True) if g.requires_grad]
+            if not pairs:
+                yield [torch.zeros_like(v) for v in vector]
+                continue
+            outputs, given = zip(*pairs, strict=True)
+            try:
+                yield torch.autograd.grad(
+                    outputs, parameters, given, retain_graph=True, materialize_grads=True
+                )
+            except RuntimeError as error:
+                if (lacking := _NO_SECOND.search(str(error))) is None:
+                    raise
+                raise InputError(
+                    f"the Hessian needs second derivatives, and torch has none of `{lacking[1]}`, which the network uses: "
+                    "replace that layer (nn.Hardsigmoid by a clamp, say), or leave `spectrum` out"
+                ) from error
+
+
+_NO_FORWARD_MODE = re.compile("forward (mode )?AD|jvp")
+_NO_SECOND = re.compile(r"derivative for (?:aten::)?(\w+) is not implemented")
+
+
+class _Loss(nn.Module):
+    """Σ loss of a batch by way of the task, as a module whose weights can be given."""
+
+    def __init__(self, model: nn.Module, task: Criterion) -> None:
+        super().__init__()
+        self.model, self.task = model, task
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.task.loss(self.model, batch)[0]
 
 
 Apply = Callable[[Tensor], Tensor]

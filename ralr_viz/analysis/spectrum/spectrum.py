@@ -160,7 +160,7 @@ def _measure(
     vectors = operator.from_numpy(rademacher(n, probes, seed))
     lanczos = run_lanczos(operator, vectors[:, :density_probes], steps, tick)
     quadratic = list(n * lanczos.diagonal[:, 0])
-    for j in range(density_probes, probes):  # one at a time: all at once would need their graphs together
+    for j in range(density_probes, probes):  # one at a time, for progress
         v = vectors[:, j : j + 1]
         quadratic.append((exact(v) * exact(operator(v))).sum().item())
         tick()
