@@ -20,6 +20,7 @@ from ralr_viz.comparison import Comparison, Progress, compare
 from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.average import average_weights
 from ralr_viz.models.checkpoint_file import pack_weights
 from ralr_viz.results.averages import AVERAGES, KINDS, read_averages
 from ralr_viz.results.run import load_run
@@ -78,7 +79,7 @@ def average_states(
         raise InputError(
             f"`{folder}` is no run that classifies images: its averaged weights are not scored here"
         )
-    weights = average(states, None if kind == "swa" else decay)
+    weights = average_weights(states, None if kind == "swa" else decay)
     model = last.build()
     model.load_state_dict(weights)
     if any(isinstance(module, _BatchNorm) for module in model.modules()):
@@ -109,24 +110,6 @@ def choose_epochs(run: Path, start: float) -> list[int]:
             "train with --set keep_every=1, or choose a smaller --start"
         )
     return epochs
-
-
-def average(states: Iterable[dict[str, Tensor]], decay: float | None = None) -> dict[str, Tensor]:
-    """Mean of each floating tensor over states that come one at a time, in float64; others are the last state's.
-
-    Args:
-        states: At least one.
-        decay: Of the exponential mean; None for the plain one.
-    """
-    sums: dict[str, Tensor] = {}
-    last: dict[str, Tensor] = {}
-    for count, last in enumerate(states, 1):
-        share = 1 / count if decay is None or count == 1 else 1 - decay
-        for name, value in last.items():
-            if value.is_floating_point():
-                exact = value.double()
-                sums[name] = exact if count == 1 else torch.lerp(sums[name], exact, share)
-    return {name: sums[name].to(value.dtype) if name in sums else value for name, value in last.items()}
 
 
 def _read(folder: Path, epochs: Sequence[int], progress: Progress | None) -> Iterable[dict[str, Tensor]]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
+from ralr_viz.models.average import average_weights
 from ralr_viz.recipe import Recipe
 from ralr_viz.results.columns import evaluated_columns, speed_column
 from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
@@ -361,14 +362,3 @@ class Training:
 
     def _kept(self, epoch: int) -> str:
         return f"the state after epoch {epoch} is kept" if epoch else "no epoch was finished"
-
-
-def average_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each floating tensor over the states, summed in float64; others are the last state's."""
-    last = states[-1]
-    return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
-        if value.is_floating_point()
-        else value
-        for name, value in last.items()
-    }

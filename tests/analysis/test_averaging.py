@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from ralr_viz.analysis.averaging import average, average_states
+from ralr_viz.analysis.averaging import average_states
 from ralr_viz.comparison import compare
 from ralr_viz.data.augment import normalise_batch
 from ralr_viz.errors import InputError, UnknownNameError
+from ralr_viz.models.average import average_weights
 from ralr_viz.results.averages import read_averages
 from ralr_viz.study.grid_file import build_study
 from ralr_viz.study.table import compute_study
@@ -49,19 +50,19 @@ def test_plain_mean_is_torchs(run: Path) -> None:
     for state in states(run, [4, 5, 6]):
         model.load_state_dict(state)
         averaged.update_parameters(model)
-    found = average(iter(states(run, [4, 5, 6])))
+    found = average_weights(iter(states(run, [4, 5, 6])))
     for name, value in averaged.module.named_parameters():
         torch.testing.assert_close(found[name], value.data, rtol=1e-5, atol=1e-7)
 
 
 def test_exponential_mean_is_written_out(run: Path) -> None:
-    found = average(iter(states(run, [3, 4, 5, 6])), 0.6)["conv1.weight"]
+    found = average_weights(iter(states(run, [3, 4, 5, 6])), 0.6)["conv1.weight"]
     expected = None
     for state in states(run, [3, 4, 5, 6]):
         value = state["conv1.weight"].double()
         expected = value if expected is None else 0.6 * expected + 0.4 * value
     torch.testing.assert_close(found, expected.float())  # type: ignore[union-attr]
-    last = average(iter(states(run, [3, 6])), 0.0)
+    last = average_weights(iter(states(run, [3, 6])), 0.0)
     torch.testing.assert_close(last["conv1.weight"], states(run, [6])[0]["conv1.weight"])
 
 
@@ -83,7 +84,7 @@ def test_statistics_are_those_of_the_training_images(run: Path, squares_root: Pa
 def test_a_mean_of_equal_states_is_the_state(run: Path) -> None:
     (state,) = states(run, [6])
     for decay in (None, 0.5):
-        found = average(iter([state, state, state]), decay)
+        found = average_weights(iter([state, state, state]), decay)
         assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
