@@ -190,7 +190,7 @@ class DetectResult(Result):
             if np.isfinite(best)
         ]
         if lines and self.judged == "train":
-            lines.append("no images were held out: of those that it was trained on a network is surer")
+            lines.append("No images were held out: of those that it was trained on a network is surer")
         return lines + [
             f"{name}: map at `{layer}`" for name, layer in zip(self.models, self.layers, strict=False)
         ]
