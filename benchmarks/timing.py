@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 from ralr_viz.data.images import worker_count
 from ralr_viz.errors import RalrVizError
 
@@ -58,6 +60,12 @@ def stopwatch(run: Callable[[], object]) -> Timed:
         return time.perf_counter() - begin
 
     return timed
+
+
+def synchronise(device: str) -> None:
+    """Wait for what a GPU was told to do; on the CPU everything is done when a call returns."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def measure(sides: Mapping[str, Timed], repeats: int, work: float = 1.0) -> dict[str, Measurement]:

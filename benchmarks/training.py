@@ -35,6 +35,7 @@ from timing import (
     say,
     speedup,
     stopwatch,
+    synchronise,
     verdict,
 )
 from torch import Tensor, nn
@@ -119,19 +120,18 @@ class PlainLoop:
 class ExpertLoop:
     """What somebody writes who has read how fast loops are written."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
+    def __init__(self, recipe: Recipe, dataset: Dataset, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.batch, self.pad = recipe.batch, recipe.crop_padding
-        images = torch.from_numpy(np.array(dataset.train.images)).permute(0, 3, 1, 2)
+        self.device, self.batch, self.pad = device, recipe.batch, recipe.crop_padding
+        images = torch.from_numpy(np.array(dataset.train.images)).to(device).permute(0, 3, 1, 2)
         self.size, self.count = images.shape[-1], len(images)
         # padded once; channels last, as the convolutions want it
         self.images = nn.functional.pad(images, (self.pad,) * 4).contiguous(memory_format=torch.channels_last)
-        self.labels = torch.from_numpy(np.array(dataset.train.labels)).long()
-        self.mean = torch.tensor(dataset.mean).view(3, 1, 1) * 255
-        self.std = torch.tensor(dataset.std).view(3, 1, 1) * 255
-        self.model = (
-            build_model(recipe.model, dataset.num_classes).train().to(memory_format=torch.channels_last)
-        )
+        self.labels = torch.from_numpy(np.array(dataset.train.labels)).long().to(device)
+        self.mean = torch.tensor(dataset.mean, device=device).view(3, 1, 1) * 255
+        self.std = torch.tensor(dataset.std, device=device).view(3, 1, 1) * 255
+        self.model = build_model(recipe.model, dataset.num_classes).train()
+        self.model.to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             recipe.lr,
@@ -145,18 +145,20 @@ class ExpertLoop:
     def time(self, steps: int) -> float:
         """Seconds of so many steps and of the order of an epoch."""
         begin = time.perf_counter()
-        order = torch.randperm(self.count)
+        order = torch.randperm(self.count, device=self.device)
         for step in range(steps):
             self._step(order[step * self.batch : (step + 1) * self.batch])
+        synchronise(self.device)
         return time.perf_counter() - begin
 
     def _step(self, chosen: Tensor) -> None:
-        n, across = len(chosen), torch.arange(self.size)
-        rows, columns = (torch.randint(0, 2 * self.pad + 1, (n, 1)) + across for _ in range(2))
-        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
+        n, across = len(chosen), torch.arange(self.size, device=self.device)
+        first = torch.randint(0, 2 * self.pad + 1, (2, n, 1), device=self.device)
+        rows, columns = first + across
+        columns = torch.where(torch.rand(n, 1, device=self.device) < 0.5, columns.flip(1), columns)
         x = self.images.permute(0, 2, 3, 1)[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
         x = ((x.permute(0, 3, 1, 2) - self.mean) / self.std).to(torch.bfloat16)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16):
             logits = self.model(x.contiguous(memory_format=torch.channels_last))
         nn.functional.cross_entropy(logits.float(), self.labels[chosen]).backward()
         self.optimizer.step()
@@ -185,6 +187,7 @@ class PackageLoop:
                 training.network, training.optimizer, training.task, batches, self.totals, training.runtime
             )
         self.epoch += 1
+        synchronise(training.runtime.device.type)
         return time.perf_counter() - begin
 
 

@@ -342,6 +342,24 @@ def test_examples_prints_the_ratio_of_its_times(bench, tiny_cifar10):
     assert value == pytest.approx(recorded / plain, rel=2e-3)
 
 
+def test_gpu_prints_the_ratios_of_its_speeds_on_the_cpu(bench, tiny_cifar10):
+    out = bench(
+        "gpu", "--data", tiny_cifar10, "--device=cpu", "--networks=resnet20", "--batch=4", "--steps=1", "--images=8",
+        "--points=60", "--repeats=1", "--no-compile",
+    )  # fmt: skip
+    rows = read_table(out)
+    tasks = dict.fromkeys(row["task"] for row in rows)
+    assert [task.split(",")[0].split(" of")[0] for task in tasks] == [
+        "training", "maps", "Hessian-vector product", "t-SNE",
+    ]  # fmt: skip
+    for task in tasks:
+        first, *others = [row for row in rows if row["task"] == task]
+        assert first["against the user's"] == "1.00×" and others
+        for row in others:
+            ratio = number(row["speed"].split()[0]) / number(first["speed"].split()[0])
+            assert number(row["against the user's"]) == pytest.approx(ratio, rel=4e-3, abs=0.006)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # it compiles
 def test_training_compiled_prints_its_share_and_targets(bench, tiny_cifar10):
