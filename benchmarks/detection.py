@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
 import torch
-from timing import make_parser, measure, print_machine, print_table, run, say, speedup, verdict
+from timing import clock, make_parser, measure, print_machine, print_table, run, say, speedup, verdict
 from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -116,10 +115,10 @@ class ReferenceLoop:
         batches = iter(self.loader)
         for _ in range(WARM_UP):
             self._step(*next(batches))
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(steps):
             self._step(*next(batches))
-        return time.perf_counter() - begin
+        return clock() - begin
 
     def _step(self, images: Any, targets: Any) -> None:
         loss = sum(self.model(list(images), list(targets)).values())
@@ -144,17 +143,17 @@ class PackageLoop:
         """Seconds of so many steps and of the plan of an epoch; the first steps do not count."""
         training = self.training
         plan = training.feed.plan(0, self.epoch)
-        begin = time.perf_counter()
+        begin = clock()
         for step in range(min(WARM_UP + steps, plan.steps)):
             if step == WARM_UP:
-                begin = time.perf_counter()
+                begin = clock()
             batches = training.feed.load(plan, step, ALONE)
             train_step(
                 training.network, training.optimizer, training.task, batches, self.totals, training.runtime,
                 training.task.recipe.clip_norm,
             )  # fmt: skip
         self.epoch += 1
-        return time.perf_counter() - begin
+        return clock() - begin
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -7,11 +7,10 @@ of the time of an epoch, evaluations included.
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 
 import torch
-from timing import make_parser, measure, print_machine, print_table, run, say, verdict
+from timing import clock, make_parser, measure, print_machine, print_table, run, say, verdict
 
 from ralr_viz.data import data_root
 from ralr_viz.recipe import load_recipe
@@ -44,9 +43,9 @@ def main() -> None:
             settings += [f"examples={examples}"] if examples else []
             recipe = load_recipe("cifar10-resnet20-short", settings)
             directory = prepare_run(recipe, "baseline", 0, next(folders))
-            begin = time.perf_counter()
+            begin = clock()
             train_run(directory, root, device="cpu")
-            return time.perf_counter() - begin
+            return clock() - begin
 
         say("warming up")
         train("train,val")

@@ -51,13 +51,18 @@ class Measurement:
         return f"{self.rate:.4g}", f"{self.work / max(self.seconds):.4g}–{self.work / min(self.seconds):.4g}"
 
 
+def clock() -> float:
+    """Seconds: the wall's, or of the processor where the script was told so."""
+    return _ByProcessor.clock()
+
+
 def stopwatch(run: Callable[[], object]) -> Timed:
     """All of ``run`` counts."""
 
     def timed() -> float:
-        begin = time.perf_counter()
+        begin = clock()
         run()
-        return time.perf_counter() - begin
+        return clock() - begin
 
     return timed
 
@@ -115,7 +120,8 @@ def print_machine(threads: int, *packages: str) -> None:
     print(
         f"{_processor()}, {worker_count(None)} cores, threads {threads}, {memory:.0f} GiB; "
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {versions}; "
-        f"load {os.getloadavg()[0]:.1f} at the start",
+        f"load {os.getloadavg()[0]:.1f} at the start"
+        + (", time on the processor" if _ByProcessor.clock is time.process_time else ""),
         flush=True,
     )
 
@@ -129,7 +135,23 @@ def make_parser(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, default=worker_count(None), help="of each side [default: all cores]"
     )
+    parser.add_argument(
+        "--cpu-time",
+        action=_ByProcessor,
+        nargs=0,
+        help="count this process's time on the processor, which a busy machine changes little; with --threads 1, and "
+        "without workers, whose time is not in it",
+    )
     return parser
+
+
+class _ByProcessor(argparse.Action):
+    """Changes what `clock` reads, once for the process: both sides are timed by it."""
+
+    clock = staticmethod(time.perf_counter)
+
+    def __call__(self, *_: object) -> None:
+        _ByProcessor.clock = staticmethod(time.process_time)
 
 
 def run(main: Callable[[], None]) -> None:

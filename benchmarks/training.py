@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import math
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from PIL import Image
 from timing import (
     Measurement,
     Timed,
+    clock,
     make_parser,
     measure,
     print_machine,
@@ -106,10 +106,10 @@ class PlainLoop:
         batches = iter(self.loader)
         for _ in range(WARM_UP):
             self._step(*next(batches))
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(steps):
             self._step(*next(batches))
-        return time.perf_counter() - begin
+        return clock() - begin
 
     def _step(self, x: Tensor, y: Tensor) -> None:
         self.optimizer.zero_grad()
@@ -144,12 +144,12 @@ class ExpertLoop:
 
     def time(self, steps: int) -> float:
         """Seconds of so many steps and of the order of an epoch."""
-        begin = time.perf_counter()
+        begin = clock()
         order = torch.randperm(self.count, device=self.device)
         for step in range(steps):
             self._step(order[step * self.batch : (step + 1) * self.batch])
         synchronise(self.device)
-        return time.perf_counter() - begin
+        return clock() - begin
 
     def _step(self, chosen: Tensor) -> None:
         n, across = len(chosen), torch.arange(self.size, device=self.device)
@@ -179,7 +179,7 @@ class PackageLoop:
     def time(self, steps: int) -> float:
         """Seconds of so many steps and of the plan of an epoch."""
         training = self.training
-        begin = time.perf_counter()
+        begin = clock()
         plan = training.feed.plan(0, self.epoch)
         for step in range(steps):
             batches = training.feed.load(plan, step, ALONE)
@@ -188,7 +188,7 @@ class PackageLoop:
             )
         self.epoch += 1
         synchronise(training.runtime.device.type)
-        return time.perf_counter() - begin
+        return clock() - begin
 
 
 def count_flops(network: str, classes: int, size: int) -> float:

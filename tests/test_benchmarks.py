@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,16 @@ def test_measure_runs_the_sides_in_turn(load):
 def test_verdict_compares_the_value_with_the_target(load, value, below, word):
     line = load("timing").verdict("A against B", value, 3, below=below)
     assert line == f"A against B: {value:.4g}×; target {'<' if below else '≥'} 3×: {word}"
+
+
+def test_cpu_time_is_what_all_sides_are_timed_by(load, capsys):
+    timing = load("timing")
+    timing.make_parser("").parse_args([])
+    assert timing.stopwatch(lambda: time.sleep(0.2))() > 0.19
+    timing.make_parser("").parse_args(["--cpu-time"])
+    assert timing.stopwatch(lambda: time.sleep(0.2))() < 0.1
+    timing.print_machine(1)
+    assert "time on the processor" in capsys.readouterr().out
 
 
 def test_print_machine_does_not_name_the_host(load, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from ralr_viz.tasks.translation.recipe import SIZES, TranslationRecipe
 TOKENS_RIGHT = Score("tokens", "predicted tokens", "%")
 """What diagnostics count beside the loss, since a BLEU is of a search and no sum over batches."""
 _READ_PLACES = 2000
+_KERNELS = "256"
+"""That oneDNN keeps, told before its first: batches have a hundred shapes, and its 1,024 took 5 GB after an epoch or ten."""
 
 
 class Translation(BaseTask):
@@ -68,6 +71,7 @@ class Translation(BaseTask):
         """
         super().__init__(recipe, root)
         require_libraries()
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _KERNELS)
         self.text = load_text(recipe.dataset, root)
         self.encoded = load_encoded(self.text, recipe.vocabulary)
         self.trained = self._choose()
