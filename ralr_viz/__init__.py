@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from ralr_viz.plots.decision import draw_decision
     from ralr_viz.plots.detect import draw_detect
     from ralr_viz.plots.detection_errors import draw_detection_errors
+    from ralr_viz.plots.dose import draw_dose
     from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from ralr_viz.study.table import compute_study
     from ralr_viz.tasks.own import task
     from ralr_viz.train import RunWriter, load_checkpoint
+    from ralr_viz.workflows.dose import DoseOptions, dose_response
     from ralr_viz.workflows.over_time import OverTimeOptions, over_time
     from ralr_viz.workflows.why import WhyOptions, why
 
@@ -122,6 +124,9 @@ _FIXED = {
     "save_result": "ralr_viz.results.bundle",
     "style": "ralr_viz.plots.style",
     "OverTimeOptions": "ralr_viz.workflows.over_time",
+    "DoseOptions": "ralr_viz.workflows.dose",
+    "dose_response": "ralr_viz.workflows.dose",
+    "draw_dose": "ralr_viz.plots.dose",
     "WhyOptions": "ralr_viz.workflows.why",
     "average_states": "ralr_viz.analysis.averaging",
     "draw_over_time": "ralr_viz.plots.over_time",

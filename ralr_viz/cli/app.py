@@ -19,6 +19,7 @@ from ralr_viz.cli import (
     average,
     data,
     demo,
+    dose,
     draw,
     evaluate,
     export,
@@ -76,6 +77,7 @@ app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of tra
 app.command("why")(why.why)
 app.command("average")(average.average)
 app.command("over-time")(over_time.over_time)
+app.command("dose")(dose.dose)
 for noun in NOUNS.values():
     app.command(noun.command_name)(make_command(noun))
 app.command("report")(report.report)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
 from ralr_viz.cli.output import describe_command, print_nothing
+from ralr_viz.cli.own_options import OwnOptions, parse_own
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, UnknownNameError
-from ralr_viz.nouns import NOUNS, Noun
+from ralr_viz.nouns import NOUNS
 
 
 def over_time(
@@ -47,10 +48,7 @@ def over_time(
         str,
         typer.Option("--axis", help="Draw against epoch, sum-lr or train-loss (which is fair to flatness)."),
     ] = "epoch",
-    own: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Option of the diagnostic itself; repeatable."),
-    ] = None,
+    own: OwnOptions = None,
     arch: options.Arch = None,
     dataset: options.DatasetName = None,
     allow: options.Allow = None,
@@ -84,7 +82,7 @@ def over_time(
     given = {"arch": arch, "dataset": dataset, "data": data, "split": split, "limit": limit}
     where = {name: value for name, value in given.items() if value is not None} | {"device": device}
     chosen = OverTimeOptions(
-        _parse_epochs(epochs), every, axis, _parse_own(NOUNS[noun], own or ()), where, style, force
+        _parse_epochs(epochs), every, axis, parse_own(NOUNS[noun], own or ()), where, style, force
     )
     runs = {"--a": a, "--b": b} | ({"--control": control} if control is not None else {})
     say = print_nothing if quiet else print_note
@@ -102,26 +100,3 @@ def _parse_epochs(text: str | None) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
         raise InputError(f"`--epochs {text}` must be numbers such as 10,20,30") from None
-
-
-def _parse_own(noun: Noun, texts: list[str] | tuple[()]) -> dict[str, Any]:
-    known = {option.name: option for option in noun.spec.options}
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if not separator:
-            raise InputError(f"`--option {text}` has no `=`: write --option directions=4")
-        if name not in known:
-            raise UnknownNameError(f"option of {noun.command_name}", name, known)
-        option = known[name]
-        try:
-            if option.many:
-                found[name] = option.read(value)
-            elif option.of_one is bool:
-                found[name] = {"true": True, "false": False}[value]
-            else:
-                found[name] = option.of_one(value)
-        except (KeyError, ValueError):
-            raise InputError(f"`--option {text}` must be of type {option.of_one.__name__}") from None
-    return found

@@ -64,7 +64,7 @@ def find_arms(paths: Mapping[str, Path], names: Sequence[str] = ()) -> Arms:
     """
     if not 2 <= len(paths) <= 3:
         raise InputError(f"{len(paths)} arms were given: give two, or two and a control")
-    found = {option: _find_runs(option, path) for option, path in paths.items()}
+    found = {option: find_seeds(option, path) for option, path in paths.items()}
     common = sorted(set.intersection(*(set(runs) for runs in found.values())))
     if not common:
         shown = "; ".join(f"{option} has {_list(sorted(runs))}" for option, runs in found.items())
@@ -77,14 +77,19 @@ def find_arms(paths: Mapping[str, Path], names: Sequence[str] = ()) -> Arms:
         if (left := sorted(set(runs) - set(common)))
     )
     table = tuple(tuple(runs[seed] for runs in found.values()) for seed in common)
-    _check_comparable([run for row in table for run in row])
+    check_comparable([run for row in table for run in row])
     methods = tuple(run.record.method for run in table[0])
     if not names:
         names = methods if len(set(methods)) == len(methods) else ("A", "B", "control")[: len(methods)]
     return Arms(tuple(names), tuple(common), table, notes)
 
 
-def _find_runs(option: str, path: Path) -> dict[int, Run]:
+def find_seeds(option: str, path: Path) -> dict[int, Run]:
+    """The runs of one method by training seed.
+
+    Raises:
+        InputError: As `runs_by_seed`, or a run without a seed.
+    """
     runs: dict[int, Run] = {}
     for seed, run in runs_by_seed(option, path).items():
         if seed is None:
@@ -118,7 +123,12 @@ def runs_by_seed(option: str, path: Path) -> dict[int | None, Run]:
     return runs
 
 
-def _check_comparable(runs: list[Run]) -> None:
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse runs that differ in more than their method.
+
+    Raises:
+        InputError: Of other data, network or length.
+    """
     first = runs[0]
     for name in ("dataset", "model", "epochs", "subset", "validation", "split_seed"):
         expected = first.record.recipe.get(name)

@@ -8,22 +8,19 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.foot import figure_with_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     method_looks,
-    new_figure,
 )
 from ralr_viz.results.over_time import AXES, OverTimeResult
 
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
-_NOTE = 6.5  # points
-_LINE = _NOTE * 1.4 / 72  # inches
 _FEWEST = 3  # seeds of a band: Student's interval of two is twelve standard errors wide
 MOST_PANELS = 6
 """Measures that are drawn; the table has all."""
@@ -46,13 +43,7 @@ def draw_over_time(result: OverTimeResult) -> Figure:
     width = mpl.rcParams["figure.figsize"][0]
     columns = 2 if count == 4 else min(count, 3 if width >= _NARROW else 2)
     rows = -(-count // columns)
-    note = wrap_text(over_time_note(result), _NOTE, 0.97 * (width - 0.1), lines=99)
-    foot = (note.count("\n") + 1) * _LINE + 0.08
-    figure = new_figure(0.35 + 1.8 * rows + foot)
-    share = foot / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, share, 1, 1 - share))
+    figure = figure_with_foot(0.35 + 1.8 * rows, over_time_note(result))
     draw_runs_legend(figure, result.groups, looks, counted="", each="each")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for k, panel in enumerate(panels):
@@ -61,9 +52,6 @@ def draw_over_time(result: OverTimeResult) -> Figure:
             continue
         _draw_measure(panel, result, k, looks)
         panel.set_title(f"({'abcdef'[k]})", fontweight="bold")
-    figure.text(
-        0.05 / width, share - 0.04 / figure.get_figheight(), note, size=_NOTE, va="top", linespacing=1.15, gid="note"
-    )  # fmt: skip
     return figure
 
 

@@ -45,6 +45,7 @@ COMMANDS = (
         *("detect", "detection-errors"),
         "average",
         "over-time",
+        "dose",
         "barrier",
         "sharpness",
         "spectrum",

@@ -48,6 +48,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "movement": ("methods", "notes"),
     "noise_scale": (),
     "over_time": ("columns", "groups", "notes"),
+    "dose": ("labels", "notes"),
     "schedule": ("recipe", "method"),
     "sharpness": (),
     "similarity": ("states",),
