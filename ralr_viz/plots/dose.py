@@ -13,6 +13,7 @@ from ralr_viz.plots.fit_text import measure_text, wrap_text
 from ralr_viz.plots.foot import figure_with_foot
 from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks
 from ralr_viz.results.dose import DoseResult
+from ralr_viz.results.measure import format_interval
 
 _POINT, _STAR = 3.0, 6.0  # points
 MOST_ROWS = 3
@@ -63,9 +64,9 @@ def dose_note(result: DoseResult) -> str:
         for arm in result.beside:
             off, low, high = result.off_line(k, arm)
             if np.isfinite(off):
-                ends = f" [{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else ""
-                told.append(f"{legend_name(arm)} {off:+.2f}{ends} off the line")
-        parts.append("; ".join(told).replace("-", "−") + ".")
+                shown = format_interval(off, low, high, 3, signed=True)
+                told.append(f"{legend_name(arm)} {shown} off the line")
+        parts.append("; ".join(told) + ".")
     if len(result.measures) > MOST_ROWS:
         parts.append(f"{MOST_ROWS} of {len(result.measures)} measures; the table has all.")
     return " ".join(parts)
@@ -73,7 +74,7 @@ def dose_note(result: DoseResult) -> str:
 
 def _colors(result: DoseResult) -> dict[str, Any]:
     doses = list(dict.fromkeys(arm for arm in result.arms if arm not in result.beside))
-    shades = mpl.colormaps["cividis"](np.linspace(0.05, 0.9, len(doses)))
+    shades = mpl.colormaps["cividis"](np.linspace(0.0, 0.8, len(doses)))
     looks = method_looks(list(result.beside))
     return dict(zip(doses, shades, strict=True)) | {arm: looks[arm].color for arm in result.beside}
 
@@ -101,7 +102,8 @@ def _draw_dose(panel: Axes, result: DoseResult, k: int, colors: dict[str, Any]) 
     panel.set_xlim(-0.5, max(place.values()) + 0.5)
     panel.set_xlabel(result.dose_name)
     panel.set_ylabel(_measure_label(result, k))
-    _scale(panel.set_yscale, result.values[k])
+    if result.logarithmic[k]:
+        panel.set_yscale("log")
 
 
 def _draw_score(panel: Axes, result: DoseResult, k: int, colors: dict[str, Any]) -> None:
@@ -119,13 +121,17 @@ def _draw_score(panel: Axes, result: DoseResult, k: int, colors: dict[str, Any])
         )  # fmt: skip
     counted = np.isfinite(result.dose) & np.isfinite(result.predicted[k])
     if counted.any():
-        along = np.linspace(x[counted].min(), x[counted].max(), 100)  # a curve on a logarithmic axis
-        line = result.predicted[k, counted].mean() + result.slope[k] * (along - x[counted].mean())
-        panel.plot(along, line, color=GREY, lw=1, zorder=0, gid="line")
+        along = np.log(x[counted]) if result.logarithmic[k] else x[counted]
+        ends = np.array([along.min(), along.max()])
+        line = result.predicted[k, counted].mean() + result.slope[k] * (ends - along.mean())
+        panel.plot(
+            np.exp(ends) if result.logarithmic[k] else ends, line, color=GREY, lw=1, zorder=0, gid="line"
+        )
     panel.set_xlabel(_measure_label(result, k, width=2.6))
     unit = f" ({result.score_unit})" if result.score_unit else ""
     panel.set_ylabel(result.score_name + unit)
-    _scale(panel.set_xscale, x)
+    if result.logarithmic[k]:
+        panel.set_xscale("log")
 
 
 def _measure_label(result: DoseResult, k: int, width: float = 1.7) -> str:
@@ -138,9 +144,3 @@ def _tau(tau: float, p: float) -> str:
     if not np.isfinite(tau):
         return "τ not defined"
     return f"τ = {tau:+.2f}, p {p:.2g}".replace("-", "−")
-
-
-def _scale(set_scale: Any, values: np.ndarray) -> None:
-    known = values[np.isfinite(values)]
-    if known.size and known.min() > 0 and known.max() > 20 * known.min():
-        set_scale("log")

@@ -14,6 +14,8 @@ from ralr_viz.results.measure import format_interval, format_number
 from ralr_viz.results.uncertainty import student_interval
 
 ALPHA = 0.05
+WIDE = 20.0
+"""A measure above 0 that spans a larger factor is drawn, and its line fitted, in logarithms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,8 @@ class DoseResult(Result):
         dose_tau, dose_p: (k,) Kendall's τ of measure and dose within seeds, and its permutation p.
         tau, p: (k, 2) of measure and score, in the two orders.
         predicted: (k, m) score by the line through the trainings with a dose, a level for each seed.
-        slope: (k,) of that line.
+        slope: (k,) of that line, in points of score a unit of the measure, or of its logarithm.
+        logarithmic: (k,) bool, whether the line is in the measure's logarithm: it spans more than a factor of `WIDE`.
         notes: What a reader should know, a sentence each.
     """
 
@@ -63,6 +66,7 @@ class DoseResult(Result):
     p: Annotated[np.ndarray, Array("float", ("measures", 2))]
     predicted: Annotated[np.ndarray, Array("float", ("measures", "runs"))]
     slope: Annotated[np.ndarray, Array("float", ("measures",))]
+    logarithmic: Annotated[np.ndarray, Array("boolean", ("measures",))]
     notes: tuple[str, ...] = ()
 
     @property

@@ -16,7 +16,7 @@ from ralr_viz.comparison.arms import Run, check_comparable, find_seeds
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.nouns import NOUNS, check
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.dose import DoseResult
+from ralr_viz.results.dose import WIDE, DoseResult
 from ralr_viz.results.measure import Measure
 from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
@@ -195,7 +195,11 @@ def _collect(
     with_score = np.array([[agree(x, score, strata) for strata in (seeds, dose)] for x in values]).reshape(
         -1, 2, 2
     )
-    lines = [predict_scores(x, score, seeds, counted) for x in values]
+    wide = np.array([_is_wide(x) for x in values], dtype=bool)
+    lines = [
+        predict_scores(np.log(x) if is_wide else x, score, seeds, counted)
+        for x, is_wide in zip(values, wide, strict=True)
+    ]
     about = runs[0].record.about.score
     assert about is not None
     return DoseResult(
@@ -218,6 +222,7 @@ def _collect(
         p=with_score[..., 1],
         predicted=np.array([predicted for predicted, _ in lines]),
         slope=np.array([slope for _, slope in lines]),
+        logarithmic=wide,
         notes=tuple(notes),
         provenance={
             "ralr_viz": __version__,
@@ -225,3 +230,8 @@ def _collect(
             "runs": [run.record.label for run in runs],
         },
     )
+
+
+def _is_wide(x: np.ndarray) -> bool:
+    known = x[np.isfinite(x)]
+    return bool(known.min() > 0 and known.max() > WIDE * known.min())

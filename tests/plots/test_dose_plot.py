@@ -37,6 +37,7 @@ def make(
         "p": np.tile([0.02, 0.7], (measures, 1)),
         "predicted": 80 + rng.random((measures, m)),
         "slope": np.full(measures, -1.0),
+        "logarithmic": np.zeros(measures, bool),
         "notes": ("something to know",),
     }
     return DoseResult(**fields | changes)
@@ -53,6 +54,14 @@ def test_draw_dose_draws_each_training_where_it_belongs() -> None:
         np.testing.assert_allclose(drawn[f"score:{arm}"].get_ydata(), result.score[at])
     slope = np.diff(drawn["line"].get_ydata()) / np.diff(drawn["line"].get_xdata())
     np.testing.assert_allclose(slope, -1.0)
+
+
+def test_draw_dose_of_a_wide_measure_is_logarithmic() -> None:
+    result = make(1, logarithmic=np.ones(1, bool))
+    left, right = draw_dose(result).axes[:2]
+    assert (left.get_yscale(), right.get_xscale()) == ("log", "log")
+    (line,) = (line for line in right.lines if line.get_gid() == "line")
+    assert np.diff(line.get_ydata()) / np.diff(np.log(line.get_xdata())) == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize(
