@@ -127,14 +127,14 @@ def _draw_score(panel: Axes, result: DoseResult, k: int, colors: dict[str, Any])
         panel.plot(
             np.exp(ends) if result.logarithmic[k] else ends, line, color=GREY, lw=1, zorder=0, gid="line"
         )
-    panel.set_xlabel(_measure_label(result, k, width=2.6))
+    panel.set_xlabel(_measure_label(result, k, 0.3 * mpl.rcParams["figure.figsize"][0]))
     unit = f" ({result.score_unit})" if result.score_unit else ""
     panel.set_ylabel(result.score_name + unit)
     if result.logarithmic[k]:
         panel.set_xscale("log")
 
 
-def _measure_label(result: DoseResult, k: int, width: float = 1.7) -> str:
+def _measure_label(result: DoseResult, k: int, width: float = 1.4) -> str:
     unit = result.units[k]
     label = f"{result.labels[k]} ({unit})" if unit else result.labels[k]
     return wrap_text(label, 8.0, width, lines=3)
@@ -143,4 +143,4 @@ def _measure_label(result: DoseResult, k: int, width: float = 1.7) -> str:
 def _tau(tau: float, p: float) -> str:
     if not np.isfinite(tau):
         return "τ not defined"
-    return f"τ = {tau:+.2f}, p {p:.2g}".replace("-", "−")
+    return f"τ {tau:+.2f}, p {p:.2g}".replace("-", "−")

@@ -20,7 +20,7 @@ def make(
     fields: dict[str, Any] = {
         "noun": "collapse",
         "measures": tuple(f"y{k}" for k in range(measures)),
-        "labels": tuple(f"measure number {k}" for k in range(measures)),
+        "labels": tuple(f"NC1 number {k}, within-class over between-class spread" for k in range(measures)),
         "units": ("nats",) * measures,
         "dose_name": "factor",
         "score_name": "test accuracy",
