@@ -129,6 +129,7 @@ _FEW = ("--limit", "8")
         ("activations", *_STATES, *_FEW),
         ("barrier", *_STATES, *_FEW, "--points", "3"),
         ("similarity", *_STATES, *_FEW),
+        ("distance", *_STATES, *_FEW),
         ("embed", "--ckpt", "{run}"),
         ("collapse", "--ckpt", "{run}"),
         ("calibration", "--ckpt", "{run}", "--ckpt", "{run}@prev"),
