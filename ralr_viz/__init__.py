@@ -10,7 +10,7 @@ Importing the package loads neither torch nor matplotlib; the names below are lo
     Translate   translate, compute_bleu, compute_attention: of networks that translate
     Detection   compute_detect: objects found beside those that there are; compute_detection_errors
     Ask why     compute_why and, one diagnostic each, compute_barrier, compute_calibration, compute_collapse,
-                compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
+                compute_distance, compute_effect, compute_fork, compute_landscape, compute_localisation, compute_movement,
                 compute_noise_scale, compute_sharpness, compute_similarity, compute_spectrum; open_state: what a
                 fork starts from
     Studies     load_study, compute_study, render_study and, of one that decides, compute_decision, render_decision
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ralr_viz.analysis.curves import compute_curves
     from ralr_viz.analysis.detect import compute_detect
     from ralr_viz.analysis.detection_errors import compute_detection_errors
+    from ralr_viz.analysis.distance import compute_distance
     from ralr_viz.analysis.effect import compute_effect
     from ralr_viz.analysis.embedding import compute_embedding
     from ralr_viz.analysis.fork import compute_fork
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from ralr_viz.plots.detect import draw_detect
     from ralr_viz.plots.detection_errors import draw_detection_errors
     from ralr_viz.plots.dose import draw_dose
+    from ralr_viz.plots.distance import draw_distance
     from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork

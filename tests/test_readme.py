@@ -19,6 +19,7 @@ from ralr_viz.cli.app import app, main
 from ralr_viz.data import import_dataset, load_dataset
 from ralr_viz.data.known import KNOWN
 from ralr_viz.models import build_model
+from ralr_viz.nouns import NOUNS
 from ralr_viz.recipe import load_recipe, recipe_names
 from ralr_viz.results.bundle import load_result
 from ralr_viz.results.run import load_run
@@ -27,6 +28,8 @@ from ralr_viz.study.grid_file import load_study
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OTHERS = [*ROOT.glob("figures/**/README.md"), ROOT / "checkpoints" / "README.md"]
+"""Whose commands exist, too."""
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -129,6 +132,7 @@ _FEW = ("--limit", "8")
         ("activations", *_STATES, *_FEW),
         ("barrier", *_STATES, *_FEW, "--points", "3"),
         ("similarity", *_STATES, *_FEW),
+        ("distance", *_STATES, *_FEW),
         ("embed", "--ckpt", "{run}"),
         ("collapse", "--ckpt", "{run}"),
         ("calibration", "--ckpt", "{run}", "--ckpt", "{run}@prev"),
@@ -181,7 +185,14 @@ def test_readme_run_writer_records_what_was_trained(written):
 
 
 @pytest.mark.parametrize(
-    "line", sorted(set(re.findall(r"ralr-viz ([a-z].*?)(?:  +#.*|`.*|&&.*)?$", README, re.MULTILINE)))
+    "line",
+    sorted(
+        {
+            line
+            for text in (README, *(path.read_text(encoding="utf-8").replace("\\\n", " ") for path in OTHERS))
+            for line in re.findall(r"ralr-viz ([a-z].*?)(?:  +#.*|`.*|&&.*)?$", text, re.MULTILINE)
+        }
+    ),
 )
 def test_readme_commands_and_options_exist(line):
     words = shlex.split(line.replace("…", ""), comments=True)
@@ -192,6 +203,11 @@ def test_readme_commands_and_options_exist(line):
         command = command.commands[words[1]]
     known = {name for parameter in command.params for name in parameter.opts}
     assert {w for w in words if w.startswith("--")} <= known
+    if words[0] == "over-time":
+        own = {option.name for option in NOUNS[words[1].replace("-", "_")].spec.options}
+        assert {
+            word.partition("=")[0] for before, word in itertools.pairwise(words) if before == "--option"
+        } <= own
     for name in re.findall(r"(?:cifar100?|tiny-imagenet(?:-50)?|digits)-[a-z0-9-]*[a-z0-9](?=\s|$)", line):
         if words[0] in ("pair", "train", "schedule"):
             assert name in recipe_names()

@@ -74,7 +74,7 @@ def predictions_of(
 def _predict_once(comparison: Comparison, i: int, progress: Progress | None) -> PredictionsResult:
     """From the comparison's memory, else the disk, else computed and kept in both."""
     network = comparison.networks[i]
-    key = ("predictions", i)
+    key = ("predictions", network.identity)  # one network may be in several pairs
     found = comparison.memory.get(key)
     if found is None:
         folder = cache_folder(comparison, network)

@@ -18,7 +18,7 @@ from ralr_viz.comparison.precision import in_its_precision
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import check
 from ralr_viz.nouns import similarity as options
-from ralr_viz.nouns.option import SEED
+from ralr_viz.nouns.option import NULL_PAIRS, SEED
 from ralr_viz.results.similarity import SimilarityResult
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.tasks.eval_mode import eval_mode
@@ -34,7 +34,7 @@ def compute_similarity(
     *,
     layers: Sequence[str] | None = options.LAYERS.default,
     minibatch: int = options.MINIBATCH.default,
-    null_pairs: int = options.NULL_PAIRS.default,
+    null_pairs: int = NULL_PAIRS.default,
     seed: int = SEED.default,
     progress: Progress | None = None,
 ) -> SimilarityResult:

@@ -69,7 +69,7 @@ def over_time(
 ) -> None:
     """Measure a diagnostic after each epoch that all runs have kept, and draw it over the training.
 
-    Of nouns that compare two networks (barrier, similarity) the arms of a seed are compared, beside two seeds of one arm:
+    Of nouns that compare two networks (barrier, similarity, distance) the arms of a seed are compared, beside two seeds of one arm:
     when do they part? Each epoch is saved by itself; stopped and started again, it goes on.
 
     Example: ralr-viz over-time sharpness --a runs/R/baseline --b runs/R/ralr --every 5 --axis train-loss --out out

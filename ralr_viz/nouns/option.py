@@ -111,6 +111,7 @@ def check(options: tuple[Option, ...], **values: Any) -> None:
 
 SEED = Option("seed", 0, "Of the bootstrap over images.", least=0, most=2**32 - 2)
 RESAMPLES = Option("resamples", 1000, "Of the bootstrap over images.", least=2, most=1_000_000)
+NULL_PAIRS = Option("null_pairs", 0, "Pairs at the end that differ by the seed only.", least=0, flag="")
 BATCHNORM = Option(
     "batchnorm",
     "batch",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ralr_viz.nouns.noun import Inputs, Spec
-from ralr_viz.nouns.option import SEED, Option
+from ralr_viz.nouns.option import NULL_PAIRS, SEED, Option
 
 SMALLEST = 4
 """Images that the unbiased HSIC needs."""
@@ -19,7 +19,6 @@ LAYERS = Option(
     many="repeated",
 )
 MINIBATCH = Option("minibatch", 100, "Images of a kernel matrix.", least=SMALLEST, metavar="N")
-NULL_PAIRS = Option("null_pairs", 0, "Pairs at the end that differ by the seed only.", least=0, flag="")
 
 SPEC = Spec(
     """How alike two networks' layers are (unbiased minibatch CKA), beside what two seeds differ by.

@@ -7,6 +7,7 @@ from ralr_viz.nouns.noun import ANY, Noun
 _ROWS = (
     Noun("activations", "pairs", tasks=("classification", "translation")),
     Noun("similarity", "pairs and nulls", cost=40, tasks=("classification", "translation")),
+    Noun("distance", "pairs and nulls"),
     Noun("cam", "pictures"),
     Noun("barrier", "pairs", cost=100, tasks=ANY),
     Noun("sharpness", "networks", cost=150, tasks=ANY),

@@ -12,12 +12,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.layer_axis import TICK, name_layers, spread
 from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
 from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.similarity import DRAWS, SimilarityResult
 
-_TITLE, _TICK = 7.5, 6.5  # points
-_TICK_SPACE = 0.14  # inches
+_TITLE, _TICK = 7.5, TICK  # points
 _LABELS, _BAR, _LARGEST = 0.8, 0.65, 1.75  # inches: layers, colour bar, side of a map
 _MAP = "viridis"
 
@@ -110,7 +110,7 @@ def _draw_map(
 ) -> None:
     panel.imshow(result.cka[i], vmin=0, vmax=1, cmap=_MAP, origin="lower", gid=f"cka:{result.models[i]}")
     panel.grid(False)
-    at = _spread(len(result.layers), room)
+    at = spread(len(result.layers), room)
     labels = [fit_text(result.layers[j], _TICK, 0.8) for j in at]
     panel.set_xticks(at, labels if bottom else [""] * len(at), rotation=90, size=_TICK)
     panel.set_yticks(at, labels if left else [""] * len(at), size=_TICK)
@@ -137,18 +137,9 @@ def _draw_diagonals(panel: Axes, result: SimilarityResult) -> None:
         # a null is dashed: what differs anyway
         line = (0, (3, 1.5)) if result.null[i] else "-"
         panel.plot(x, result.diagonal[i], ls=line, gid=f"diagonal:{name}", **look)
-    at = _spread(len(x), mpl.rcParams["figure.figsize"][0] - _LABELS)
-    panel.set_xticks(at, [fit_text(result.layers[j], _TICK, 0.8) for j in at], size=_TICK)
-    if len(at) > 6:
-        panel.tick_params(axis="x", labelrotation=90)
-    panel.set_xlim(-0.3, len(x) - 0.7)
+    name_layers(panel, result.layers, mpl.rcParams["figure.figsize"][0] - _LABELS)
     panel.set_ylim(min(0.0, float(np.nanmin(low, initial=0))), 1.02)
     panel.set_ylabel("CKA")
-
-
-def _spread(count: int, room: float) -> np.ndarray:
-    """As many of ``count`` places as have room for a label, evenly spread."""
-    return np.arange(0, count, -(-count * _TICK_SPACE // room)).astype(int)
 
 
 def _fit(text: str, room: float) -> str:

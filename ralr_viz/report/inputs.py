@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ralr_viz.results.curves import CurvesResult
     from ralr_viz.results.detect import DetectResult
     from ralr_viz.results.embedding import EmbeddingResult
+    from ralr_viz.results.learning import LearningResult
     from ralr_viz.results.predictions import PredictionsResult
     from ralr_viz.results.run import RunRecord
     from ralr_viz.results.verdict import Verdict
@@ -61,6 +62,8 @@ class ReportInputs:
         boxes: (n, 4) int16 ``x0 y0 x1 y1`` of these, inclusive pixels, −1 where an image has none; or None.
         activations: Rows in the order of ``sides``.
         bleu: Of sides that translate, in their order.
+        learning: Of all runs of both sides, in their order, where these have kept a record of each example.
+        learned_images, learned_labels: (c, H, W, 3) uint8 and (c,) of its chosen examples; None where the data are not here.
         why: What ``ralr-viz why`` found.
         detections: Of detectors, in the place of predictions: what they find in images that a rule chose, by the titles
             of their groups.
@@ -82,6 +85,9 @@ class ReportInputs:
     boxes: np.ndarray | None = None
     activations: ActivationsResult | None = None
     bleu: BleuResult | None = None
+    learning: LearningResult | None = None
+    learned_images: np.ndarray | None = None
+    learned_labels: np.ndarray | None = None
     why: WhyResult | None = None
     detections: Mapping[str, DetectResult] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ralr_viz._version import __version__
-from ralr_viz.report import activations, classes, curves, embeddings, gallery, provenance, sentences, verdict
+from ralr_viz.report import (
+    activations,
+    classes,
+    curves,
+    embeddings,
+    gallery,
+    learning,
+    provenance,
+    sentences,
+    verdict,
+)
 from ralr_viz.report.inputs import ReportInputs
 from ralr_viz.report.section import Section, dump_json, read_static, render_template
 
@@ -46,6 +56,8 @@ def build_report(inputs: ReportInputs) -> str:
     sections = [build(inputs) for build in _BUILDERS]
     if inputs.bleu is not None:
         sections.insert(1, sentences.build_sentences(inputs))
+    if inputs.learning is not None:
+        sections.insert(-1, learning.build_learning(inputs))
     return assemble_page(sections, inputs)
 
 

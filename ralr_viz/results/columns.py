@@ -108,7 +108,11 @@ SELECTING = ("val_loss", "train_loss")
 """Losses whose lowest value makes an epoch the best; the first that was measured."""
 EVALUATED = ("val_loss", "val_acc", "test_loss", "test_acc")
 """What is measured after an epoch on held-out images."""
-TIMES = ("seconds", "images_per_second", "samples_per_second")
+EXAMPLES_SECONDS = "examples_seconds"
+"""Of an epoch, where each example is recorded: what that took, the writing of the epoch before with it."""
+EXAMPLES_SHARE = "examples_share"
+"""Of a result: its sum in per cent of the seconds."""
+TIMES = ("seconds", "images_per_second", "samples_per_second", EXAMPLES_SECONDS)
 
 
 def evaluated_columns(score: Score | None) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -28,11 +31,15 @@ class ExampleTotals:
         task: What is trained.
         device: Where its steps are.
 
+    Attributes:
+        seconds: That the host has spent on the record since `take_seconds`; what a GPU does of it runs beside the steps.
+
     Raises:
         InputError: The recipe asks for what the task or its data have not.
     """
 
     def __init__(self, task: Task, device: torch.device) -> None:
+        self.seconds = 0.0
         self.places: dict[str, np.ndarray] = {}
         for name in filter(None, task.recipe.examples.split(",")):
             places = task.example_places(name)
@@ -50,6 +57,18 @@ class ExampleTotals:
     def of_steps(self) -> bool:
         """Whether the samples that are trained on are recorded."""
         return "train" in self.places
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """What is done within belongs to the price of the record."""
+        begin = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begin
+
+    def take_seconds(self) -> float:
+        """The price so far, from 0 again."""
+        taken, self.seconds = self.seconds, 0.0
+        return taken
 
     def begin(self, saved: Tensor | None = None) -> None:
         """Forget the last epoch; go on with what was saved of this one."""

@@ -172,8 +172,9 @@ class _Loop:
         def write(run: RunWriter) -> None:
             if record is not None:
                 run.log(**record)
-                for name, (places, right, losses) in training.recorded.items():
-                    run.log_examples(name, right=right, losses=losses, places=places)
+                with training.examples.timed():  # counts to the next epoch: this one's record is written
+                    for name, (places, right, losses) in training.recorded.items():
+                        run.log_examples(name, right=right, losses=losses, places=places)
             run.save(training.model, training.optimizer, training.scheduler, **state)
             if record is not None:
                 run.say(_log_line(record))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ralr_viz.errors import DivergedError
 from ralr_viz.recipe import Recipe, run_folder
-from ralr_viz.results.columns import speed_of
+from ralr_viz.results.columns import EXAMPLES_SHARE, speed_of
 from ralr_viz.results.run import read_about
 from ralr_viz.results.tasks import ACCURACY, About
 from ralr_viz.runtime.ranks import ALONE, Ranks
@@ -159,6 +159,8 @@ def _summary(result: dict[str, Any], about: About) -> str:
         parts.append(f"{score.show(best)} at the best validation loss (epoch {epoch})")
     if isinstance(rate, int | float) and seconds is not None:
         parts.append(f"{rate:.0f} {about.samples}/s, {seconds:.0f} s of training")
+    if (share := _number(result, EXAMPLES_SHARE)) is not None:
+        parts.append(f"{share:.2g} % of that for the record of each example")
     return ", ".join(parts)
 
 

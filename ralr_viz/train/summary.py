@@ -7,7 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ralr_viz.results.columns import SELECTING, evaluated_columns, speed_column, speed_of
+from ralr_viz.results.columns import (
+    EXAMPLES_SECONDS,
+    EXAMPLES_SHARE,
+    SELECTING,
+    evaluated_columns,
+    speed_column,
+    speed_of,
+)
 from ralr_viz.results.tasks import IMAGES, About
 
 _EVALUATED = ("train_loss_eval", *evaluated_columns(None))
@@ -27,7 +34,10 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def summarise_history(history: Sequence[Mapping[str, Any]], about: About = IMAGES) -> dict[str, Any]:
-    """Contract of ``result.json``: last and best epoch, median of the last five, final factor, Σ LR and Σ LR²."""
+    """Contract of ``result.json``: last and best epoch, median of the last five, final factor, Σ LR and Σ LR².
+
+    Where each example is recorded also what that took, and its share of the seconds of the steps, per cent.
+    """
     score = about.score
     names = ("train_loss_eval", *evaluated_columns(score))
 
@@ -43,6 +53,7 @@ def summarise_history(history: Sequence[Mapping[str, Any]], about: About = IMAGE
         measured = [value for value in values if value is not None]
         medians[name] = statistics.median(measured) if len(measured) == len(values) else None
     rates = [rate for r in history if (rate := speed_of(r)) is not None]
+    seconds = math.fsum(r["seconds"] for r in history if r.get("seconds") is not None)
     return {
         "epochs": history[-1]["epoch"],
         "last": pick(history[-1]),
@@ -51,6 +62,15 @@ def summarise_history(history: Sequence[Mapping[str, Any]], about: About = IMAGE
         "final_factor": history[-1].get("factor"),
         "sum_lr": math.fsum(r["lr"] for r in history if r.get("lr") is not None),
         "sum_lr_squared": math.fsum(r["lr"] ** 2 for r in history if r.get("lr") is not None),
-        "seconds": math.fsum(r["seconds"] for r in history if r.get("seconds") is not None),
+        "seconds": seconds,
         speed_column(about.samples): statistics.median(rates) if rates else None,
+        **_price(history, seconds),
     }
+
+
+def _price(history: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, float]:
+    prices = [r[EXAMPLES_SECONDS] for r in history if r.get(EXAMPLES_SECONDS) is not None]
+    if not prices or not seconds:
+        return {}
+    spent = math.fsum(prices)
+    return {EXAMPLES_SECONDS: spent, EXAMPLES_SHARE: 100 * spent / seconds}

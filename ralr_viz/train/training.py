@@ -16,7 +16,7 @@ from torch import Tensor
 from ralr_viz.errors import CheckpointError, DivergedError, InputError
 from ralr_viz.models.average import average_weights
 from ralr_viz.recipe import Recipe
-from ralr_viz.results.columns import evaluated_columns, speed_column
+from ralr_viz.results.columns import EXAMPLES_SECONDS, evaluated_columns, speed_column
 from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
 from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.runtime.stop import StopSignal
@@ -132,7 +132,9 @@ class Training:
         record = self._measure(epoch, trained)
         if self.examples.places:
             measured = self.evaluator if self.recipe.evaluates(epoch + 1) else None
-            self.recorded = self.examples.records(self.examples.whole(self.ranks), measured)
+            with self.examples.timed():
+                self.recorded = self.examples.records(self.examples.whole(self.ranks), measured)
+            record[EXAMPLES_SECONDS] = self.examples.take_seconds()
         if failed := self.ranks.lead(lambda: self.task.judge(record, plan.steps)):
             raise DivergedError(f"{failed}: {self._kept(epoch)}; lower --set lr or high")
         self.scheduler.step()
@@ -233,8 +235,9 @@ class Training:
                 self.loss_scale,
             )  # fmt: skip
             if self.examples.of_steps:
-                rows = cast(ExampleFeed, self.feed).rows(plan, step, self.ranks)
-                self.examples.add(rows, parts[0].each)
+                with self.examples.timed():
+                    rows = cast(ExampleFeed, self.feed).rows(plan, step, self.ranks)
+                    self.examples.add(rows, parts[0].each)
             if self.recipe.moves_each_step:
                 self.base_lrs.append(self.scheduler.base_lr[0])
                 if done < steps:
@@ -286,6 +289,8 @@ class Training:
             partial["skipped"] = float(self.loss_scale.skipped)
         if self.examples.of_steps:
             partial["examples"] = self.examples.whole(self.ranks).cpu()
+        if self.examples.places:
+            partial[EXAMPLES_SECONDS] = self.examples.seconds
         raise EpochStoppedError(partial | ({"parts": [own, *others]} if others else {}))
 
     def _take_up_epoch(self, plan: Plan) -> tuple[int, float, Tensor, Totals]:
@@ -297,6 +302,7 @@ class Training:
         if partial is None:
             return 0, 0.0, self.weights(), Totals.zero(len(self.task.counted), device)
         self.partial = None
+        self.examples.seconds = float(partial.get(EXAMPLES_SECONDS, 0.0))
         self.base_lrs = list(partial.get("base_lrs", ()))
         rank, parts, step = self.ranks.rank, partial.get("parts", ()), int(partial["step"])
         if len(parts) == self.ranks.size:  # each goes on with its own, so that the sum is the same to the bit

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from ralr_viz.analysis.angle import angle_between
 from ralr_viz.analysis.movement import compute_movement
-from ralr_viz.analysis.movement.weights import angle_between
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.predictions import PredictionsResult

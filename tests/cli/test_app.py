@@ -51,7 +51,7 @@ COMMANDS = (
         "spectrum",
         "noise-scale",
     ),
-    *("collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
+    *("distance", "collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
 )
 
 

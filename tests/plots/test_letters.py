@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "curves": ("run", "recipe", "group"),
     "decision": ("title", "note", "notes"),
     "effect": ("runs", "notes"),
+    "distance": ("states",),
     "embedding": (),
     "detect": (),
     "detection_errors": (),

@@ -195,7 +195,7 @@ def test_objective_of_an_own_task_is_the_weighted_mean_and_its_gradient(trained)
 
 
 @pytest.mark.parametrize(
-    "name", ["calibration", "cam", "activations", "similarity", "localisation", "embedding"]
+    "name", ["calibration", "cam", "activations", "similarity", "distance", "localisation", "embedding"]
 )
 def test_what_needs_images_refuses_an_own_task_in_one_line(name: str) -> None:
     make, task = TASKS["points"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.models import build_model
 from ralr_viz.results.examples import Examples, examples_path, read_examples
 from ralr_viz.train.loop import train_run
+from ralr_viz.train.methods import Ended
 from ralr_viz.train.run import RunWriter
 
 ALL = "train,val,test"
@@ -115,6 +118,32 @@ def test_losses_are_those_of_the_own_label(
     record = json.loads((directory / "metrics.jsonl").read_text())
     assert 100 * found.right.mean() == pytest.approx(record["train_acc"])
     assert found.losses.mean() != pytest.approx(record["train_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("examples", ["train,val", "val", ""])
+def test_price_of_the_record_is_in_the_log_the_result_and_the_last_line(
+    prepare: Callable[..., Path], squares_root: Path, monkeypatch: pytest.MonkeyPatch, examples: str
+) -> None:
+    """By a clock that is a second ahead whenever it is looked at a second time."""
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr("ralr_viz.train.examples.time", clock)
+    directory = prepare(epochs=3, examples=examples, milestones=())
+    result = train_run(directory, squares_root, device="cpu")
+    records = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    told = Ended(directory, result, False).describe()
+    if not examples:
+        assert not any("examples" in key for key in (*records[0], *result)) and "for the record" not in told
+        return
+    data = load_dataset("squares", squares_root)
+    trained, _ = split_train(data.train.labels, validation=0.25)
+    steps = -(-len(trained) // 16) if "train" in examples else 0
+    # each step, the gathering, and from the second epoch on the writing of the one before
+    prices = [record["examples_seconds"] for record in records]
+    assert prices == [steps + 1, steps + 2, steps + 2]
+    assert result["examples_seconds"] == sum(prices)
+    assert result["examples_share"] == pytest.approx(100 * sum(prices) / result["seconds"])
+    assert told.endswith("% of that for the record of each example")
 
 
 def test_what_is_not_there_is_refused_before_training(

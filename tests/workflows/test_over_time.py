@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "noise_scale": {"small": 4, "big": 12},
     "barrier": {"points": 3},
     "similarity": {"minibatch": 8},
+    "distance": {},
     "calibration": {"resamples": 10},
     "collapse": {"resamples": 10},
     "landscape": {"points": 3},

@@ -33,6 +33,7 @@ from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
 from ralr_viz.workflows.report.detections import gather_detections
 from ralr_viz.workflows.report.gathering import Gathering, Options
+from ralr_viz.workflows.report.learning import gather_learning
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
 
 _CITED = 8
@@ -74,6 +75,7 @@ def gather_inputs(
         found["class_names"] = samples.class_names
         found["embedding"] = _embed(predictions, rows, now)
         found["activations"] = _late_activations(checkpoints, names, now)
+        found |= gather_learning(compared, now)
     found["curves"] = _join_curves(sides, now)
     return ReportInputs(
         sides=tuple(sides),
