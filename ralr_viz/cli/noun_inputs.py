@@ -180,11 +180,11 @@ def _null_parameters(noun: Noun) -> Parameters:
 
 
 _STATE = Annotated[
-    str,
+    list[str],
     typer.Option(
         "--ckpt",
         metavar="RUN@E",
-        help="State to continue: run directory and kept epoch, or a .pt file with the optimizer's state.",
+        help="State to continue: run directory and kept epoch, or a .pt file with the optimizer's state; repeatable, one of each seed.",
     ),
 ]
 
