@@ -26,7 +26,7 @@ def parameter(option: Option) -> inspect.Parameter:
     kind: Any = str if option.many == "comma" else option.of_one
     default = option.default
     if option.many == "comma":
-        default = ",".join(f"{value:g}" for value in option.default)
+        default = ",".join(f"{value:g}" for value in option.default) or "none"
     elif option.many == "repeated":
         kind = list[option.of_one]  # type: ignore[name-defined]
     if option.default is None:
