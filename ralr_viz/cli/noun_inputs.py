@@ -26,7 +26,7 @@ def parameter(option: Option) -> inspect.Parameter:
     kind: Any = str if option.many == "comma" else option.of_one
     default = option.default
     if option.many == "comma":
-        default = ",".join(f"{value:g}" for value in option.default)
+        default = ",".join(f"{value:g}" for value in option.default) or "none"
     elif option.many == "repeated":
         kind = list[option.of_one]  # type: ignore[name-defined]
     if option.default is None:
@@ -180,11 +180,11 @@ def _null_parameters(noun: Noun) -> Parameters:
 
 
 _STATE = Annotated[
-    str,
+    list[str],
     typer.Option(
         "--ckpt",
         metavar="RUN@E",
-        help="State to continue: run directory and kept epoch, or a .pt file with the optimizer's state.",
+        help="State to continue: run directory and kept epoch, or a .pt file with the optimizer's state; repeatable, one of each seed.",
     ),
 ]
 

@@ -35,7 +35,11 @@ def why(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="NAME", help="Only this diagnostic; repeatable. [default: all]"),
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help="Only this diagnostic; repeatable. [default: all that do not train]",
+        ),
     ] = None,
     images: Annotated[
         int | None,

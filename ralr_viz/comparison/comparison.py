@@ -176,6 +176,7 @@ def compare(
     task: OwnTask | Task | None = None,
     labels: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
+    masks: np.ndarray | None = None,
     class_names: Sequence[str] = (),
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -202,7 +203,7 @@ def compare(
         files: Instead of either: pictures of any size, in files.
         task: Instead of images: of your own, see `ralr_viz.task`; ``limit`` is then of its batches. Left out, that of
             the checkpoints' recipe, whose ``limit`` is of samples.
-        labels, boxes, class_names: Of ``images``, as `Samples` has them.
+        labels, boxes, masks, class_names: Of ``images``, as `Samples` has them.
         mean, std: Normalisation per channel in units of [0, 1], for what does not say its own.
         arch, num_classes, image_size: For checkpoint files that do not say theirs; ``image_size`` is also the side that
             photographs of unequal shape are looked at with.
@@ -250,7 +251,7 @@ def compare(
             mode=view,
         )
     elif images is not None:
-        samples = own_samples(images, labels, boxes, class_names)
+        samples = own_samples(images, labels, boxes, class_names, masks)
     else:
         if not checkpoints and data is None:
             raise InputError(

@@ -36,6 +36,7 @@ class Samples:
         choice: The rule that chose them, in words; empty where none did.
         names: Of the files that they are of; else empty.
         view: How photographs were made squares; None of a data set of squares, and of the caller's own arrays.
+        masks: (n, H, W) bool, the pixels of each image's object; or None.
     """
 
     images: np.ndarray
@@ -52,6 +53,7 @@ class Samples:
     choice: str = ""
     names: tuple[str, ...] = ()
     view: View | None = None
+    masks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +71,7 @@ class Samples:
             images=self.images[rows],
             labels=self.labels[rows],
             boxes=boxes,
+            masks=None if self.masks is None else self.masks[rows],
             indices=self.indices[rows],
             names=tuple(self.names[i] for i in rows) if self.names else (),
             choice=choice,
@@ -177,6 +180,7 @@ def select_samples(
         store=store,
         limit=limit,
         view=view,
+        masks=None if part.masks is None else part.masks if whole else part.masks[indices],
     )
 
 
@@ -185,6 +189,7 @@ def own_samples(
     labels: np.ndarray | None = None,
     boxes: np.ndarray | None = None,
     class_names: Sequence[str] = (),
+    masks: np.ndarray | None = None,
 ) -> Samples:
     """The caller's own images.
 
@@ -193,9 +198,11 @@ def own_samples(
         labels: (n,) integer classes; −1 or None where not known.
         boxes: (n, 4) integer ``x0 y0 x1 y1``, inclusive pixel indices, −1 where there is none.
         class_names: In label order.
+        masks: (n, H, W) bool, the pixels of each image's object.
 
     Raises:
-        InputError: Pictures of several sizes, labels or boxes of another number, or boxes that are not four integers.
+        InputError: Pictures of several sizes, labels, boxes or masks of another number, boxes that are not four integers,
+            or masks that are not bool or not of the images' size.
     """
     try:
         images = np.asarray(images)
@@ -203,7 +210,7 @@ def own_samples(
         raise InputError("`images` are of several sizes: resize them to what the networks take") from None
     n = len(images) if images.ndim else 0
     labels = np.full(n, -1) if labels is None else np.asarray(labels)
-    for name, given in (("labels", labels), ("boxes", boxes)):
+    for name, given in (("labels", labels), ("boxes", boxes), ("masks", masks)):
         if given is not None and len(given) != n:
             raise InputError(f"`{name}` has {len(given)} rows for {n} images: one for each")
     if boxes is not None:
@@ -212,7 +219,13 @@ def own_samples(
             raise InputError(
                 f"`boxes` is {boxes.dtype} {boxes.shape}: four integers, x0 y0 x1 y1, for each of {n} images"
             )
-    return Samples(images, labels, boxes, np.arange(n), tuple(class_names))
+    if masks is not None:
+        masks = np.asarray(masks)
+        if masks.shape != images.shape[:3] or masks.dtype != np.bool_:
+            raise InputError(
+                f"`masks` is {masks.dtype} {masks.shape}: a bool for each pixel of the images, {images.shape[:3]}"
+            )
+    return Samples(images, labels, boxes, np.arange(n), tuple(class_names), masks=masks)
 
 
 def _training_indices(checkpoint: Checkpoint, store: Dataset, split: str) -> np.ndarray:

@@ -52,13 +52,18 @@ def canonical_order(
 
 
 class ContentHash:
-    """SHA-256 of a dataset: per split (digest, label, box) of each sample, then the class ids."""
+    """SHA-256 of a dataset: per split (digest, label, box, mask) of each sample, then the class ids."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add_split(
-        self, name: str, digests: Sequence[bytes], labels: np.ndarray, boxes: np.ndarray | Boxes | None
+        self,
+        name: str,
+        digests: Sequence[bytes],
+        labels: np.ndarray,
+        boxes: np.ndarray | Boxes | None,
+        masks: np.ndarray | None = None,
     ) -> None:
         """Add one split; the samples must already be in canonical order."""
         self._hash.update(f"{name} {len(digests)}\n".encode())
@@ -71,6 +76,8 @@ class ContentHash:
             self._hash.update(labels[index].astype("<i8").tobytes())
             if boxes is not None:
                 self._hash.update(boxes[index].astype("<i2").tobytes())
+            if masks is not None:
+                self._hash.update(np.packbits(masks[index]).tobytes())
 
     def hexdigest(self, class_ids: Iterable[str]) -> str:
         """Close with the class ids in label order."""

@@ -24,11 +24,13 @@ class Split:
         boxes: ``(n, 4)`` int16 ``x0 y0 x1 y1``, inclusive pixel indices, so that the box covers
             ``[x0, x1 + 1) × [y0, y1 + 1)``; ``-1 -1 -1 -1`` where a sample has none, or one of zero width or
             height (in Tiny-ImageNet an object that the crop removed). None when the dataset has no boxes.
+        masks: ``(n, H, W)`` bool, the pixels of the object, memory-mapped and read-only; None when the dataset has none.
     """
 
     images: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray | None
+    masks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

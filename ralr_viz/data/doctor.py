@@ -23,6 +23,7 @@ from ralr_viz.data.registry import load_dataset
 from ralr_viz.data.spool import Progress
 from ralr_viz.data.store import SPLITS, read_store, stored_names
 from ralr_viz.errors import DataError
+from ralr_viz.results.mask_metrics import mask_boxes
 
 _ROUNDING = 5.1e-5
 _LOSSY = 5e-3
@@ -74,6 +75,8 @@ def _check_dataset(name: str, root: Path, progress: Progress | None) -> Iterator
                 yield _check_regions(dataset, split, data.regions, data.photographs.shapes)
         elif data.boxes is not None:
             yield _check_boxes(dataset, split, data.boxes)
+        if data.masks is not None:
+            yield _check_masks(dataset, split, data)
     shared = len(set(digests["train"]) & set(digests["test"]))
     yield Check(name, "overlap", True, f"{shared} different images are in both train and test")
     if known := KNOWN.get(name):
@@ -117,7 +120,7 @@ def _check_content(dataset: Dataset, splits: dict[str, Split], digests: dict[str
             return Check(
                 dataset.name, "content", False, f"`{split}` is not in canonical order: import it again"
             )
-        content.add_split(split, digests[split], data.labels, boxes)
+        content.add_split(split, digests[split], data.labels, boxes, data.masks)
     found = content.hexdigest(dataset.class_ids)
     if found != dataset.content_hash:
         return Check(dataset.name, "content", False, f"hash {found[:12]}… instead of "
@@ -151,6 +154,15 @@ def _check_boxes(dataset: Dataset, split: str, boxes: np.ndarray) -> Check:
     degenerate = int(((x1 <= x0) | (y1 <= y0)).sum())
     detail = f"{len(present):,} of {len(boxes):,} images have one; {degenerate} of zero width or height"
     return Check(dataset.name, f"boxes of {split}", outside == 0, detail + f"; {outside} outside the image")
+
+
+def _check_masks(dataset: Dataset, split: str, data: Split) -> Check:
+    """A mask must touch all sides of its image's box, where there are boxes, and not be empty."""
+    assert data.masks is not None
+    boxes = mask_boxes(data.masks)
+    wrong = boxes[:, 0] == NO_BOX if data.boxes is None else (boxes != data.boxes).any(axis=1)
+    detail = f"{data.masks.mean():.1%} of the pixels; {int(wrong.sum())} empty or of another box"
+    return Check(dataset.name, f"masks of {split}", not wrong.any(), detail)
 
 
 def _check_regions(dataset: Dataset, split: str, boxes: Boxes, shapes: np.ndarray) -> Check:

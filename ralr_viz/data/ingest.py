@@ -47,6 +47,8 @@ class Intake:
         source: Where it came from, for the record; names of files, no absolute paths.
         notes: What is left out or changed, a sentence each; more may come while the images are read.
         shapes: ``(n, 2)`` height and width of the images where they are known before; None where not.
+        masks: ``(n, H, W)`` bool, the pixels of each image's object, of squares of one size; or None. Boxes and masks may
+            be filled in while the images are read.
     """
 
     class_ids: tuple[str, ...]
@@ -58,6 +60,7 @@ class Intake:
     source: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     shapes: np.ndarray | None = None
+    masks: np.ndarray | None = None
 
 
 def write_store(
@@ -144,10 +147,13 @@ def _write_arrays(intake: Intake, folder: Path, progress: Progress | None) -> di
         boxes = _take(intake.boxes, index)
         order = index[canonical_order([digests[i] for i in index], intake.labels[index], boxes)]
         labels, boxes = intake.labels[order].astype(np.int64), _take(intake.boxes, order)
+        masks = None if intake.masks is None else intake.masks[order]
         _write_split(folder, split, spool, order, side, progress)
         _write_array(folder / f"{split}_labels.npy", labels)
         _write_boxes(folder, split, boxes)
-        content.add_split(split, [digests[i] for i in order], labels, boxes)
+        if masks is not None:
+            _write_array(folder / f"{split}_masks.npy", masks)
+        content.add_split(split, [digests[i] for i in order], labels, boxes, masks)
         lengths[split] = len(order)
     (folder / "unsorted").unlink()
     mean, std = spool.statistics.mean_std()
@@ -157,6 +163,7 @@ def _write_arrays(intake: Intake, folder: Path, progress: Progress | None) -> di
         "class_names": list(intake.class_names),
         "n": lengths,
         "boxes": intake.boxes is not None,
+        **({} if intake.masks is None else {"masks": True}),
         "mean": list(mean),
         "std": list(std),
         "content_hash": content.hexdigest(intake.class_ids),

@@ -74,6 +74,10 @@ VOC_CLASSES = (
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
+PLANTED_SIGNS = (
+    "bars", "crescent", "cross", "diamond", "disc", "dots", "ring", "star", "triangle", "zigzag",
+)  # fmt: skip
+
 _DOGS = "http://vision.stanford.edu/aditya86/ImageNetDogs"
 
 KNOWN: dict[str, KnownDataset] = {
@@ -122,5 +126,6 @@ KNOWN: dict[str, KnownDataset] = {
         KnownDataset("voc0712", VOC_CLASSES, 20, None, 16_551, 4_952, True, downloads=(*_VOC_2007, _VOC_2012)),
         KnownDataset("digits", tuple("0123456789"), 10, 32, 1_352, 445),
         KnownDataset("digit-scenes", tuple("0123456789"), 10, None, 800, 200, True),
+        KnownDataset("planted", PLANTED_SIGNS, 10, 64, 3_000, 1_000, True),
     )
 }  # fmt: skip

@@ -18,6 +18,7 @@ from ralr_viz.data.number_words import NUMBERS, make_numbers
 from ralr_viz.data.official import Reading
 from ralr_viz.data.parallel import ParallelText, is_text, read_text, text_names
 from ralr_viz.data.parallel_layouts import KNOWN_TEXTS, has_parallel_text, import_text
+from ralr_viz.data.planted import read_planted
 from ralr_viz.data.scenes import read_digit_scenes
 from ralr_viz.data.sources import open_sources
 from ralr_viz.data.spool import Images, Progress
@@ -25,7 +26,7 @@ from ralr_viz.data.store import MANIFEST, check_name, is_valid_name, read_store,
 from ralr_viz.errors import DataError, InputError, UnknownNameError
 
 DIGITS = "digits"
-BUILT = {DIGITS: read_digits, "digit-scenes": read_digit_scenes}
+BUILT = {DIGITS: read_digits, "digit-scenes": read_digit_scenes, "planted": read_planted}
 """What needs no file: how each is made, at its first use."""
 _SIZE_RANGE = (8, 1024)
 _CAP_RANGE = (8, 8192)
@@ -117,7 +118,7 @@ def import_dataset(
         worker_count(workers)  # refuses a bad number before the work
     check_absent(name, root, force)
     if name in BUILT:
-        raise InputError(f"dataset `{name}` comes with scikit-learn: import yours under another name")
+        raise InputError(f"dataset `{name}` is made at its first use: import yours under another name")
     if name == NUMBERS:
         raise InputError("text `numbers` is made by ralr-viz: import yours under another name")
     _check_size_options(name, size, cap)

@@ -4,6 +4,7 @@
     ROOT/<name>/train_images.npy    uint8 (n, H, W, 3)
     ROOT/<name>/train_labels.npy    int64 (n,)
     ROOT/<name>/train_boxes.npy     int16 (n, 4), only when the dataset has boxes
+    ROOT/<name>/train_masks.npy     bool (n, H, W), only when it has masks
     ROOT/<name>/test_*.npy          the same for the test split
 
 Schema 2, of photographs of unequal shape, has in the place of ``images`` and ``boxes``:
@@ -126,7 +127,7 @@ def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
         photographs, content_hash = manifest["schema"] == PHOTOGRAPHS, str(manifest["content_hash"])
         size = 0 if photographs else int(manifest["image_size"])
         lengths = {split: int(manifest["n"][split]) for split in SPLITS}
-        with_boxes = bool(manifest["boxes"])
+        with_boxes, with_masks = bool(manifest["boxes"]), bool(manifest.get("masks"))
         notes = tuple(str(note) for note in manifest.get("notes", ()))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder, f"`{MANIFEST}` is incomplete ({describe_error(error)})") from error
@@ -135,7 +136,7 @@ def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
     splits: dict[str, Split] = {
         split: _read_photographs(folder, split, n, len(class_ids), with_boxes)
         if photographs
-        else _read_split(folder, split, n, size, len(class_ids), with_boxes)
+        else _read_split(folder, split, n, size, len(class_ids), with_boxes, with_masks)
         for split, n in lengths.items()
     }
     if not keep_degenerate and not photographs:
@@ -146,13 +147,20 @@ def read_store(folder: Path, *, keep_degenerate: bool = False) -> Dataset:
     )  # fmt: skip
 
 
-def _read_split(folder: Path, split: str, n: int, size: int, num_classes: int, with_boxes: bool) -> Split:
+def _read_split(
+    folder: Path, split: str, n: int, size: int, num_classes: int, with_boxes: bool, with_masks: bool
+) -> Split:
     images = _read_array(folder, f"{split}_images.npy", np.uint8, (n, size, size, 3), mmap=True)
     labels = _read_labels(folder, f"{split}_labels.npy", f"`{split}`", n, num_classes)
     if n == 0:
         raise _damaged(folder, f"`{split}` has no images")
     boxes = _read_array(folder, f"{split}_boxes.npy", np.int16, (n, 4)) if with_boxes else None
-    return Split(images, labels, boxes)
+    masks = (
+        _read_array(folder, f"{split}_masks.npy", np.bool_, (n, size, size), mmap=True)
+        if with_masks
+        else None
+    )
+    return Split(images, labels, boxes, masks)
 
 
 def _read_photographs(

@@ -14,6 +14,15 @@ FACTORS = Option(
     many="comma",
 )
 EPOCHS = Option("epochs", 1, "Epochs at each factor; as many at factor 1 follow.", least=1, metavar="K")
+ANNEAL = Option(
+    "anneal",
+    (),
+    "Epochs at a tenth, a hundredth, … of the scheduled LR, the same for all factors, in the place of those at factor 1.",
+    metavar="A,B,…",
+    kind=int,
+    many="comma",
+    may_be_empty=True,
+)
 REPEATS = Option(
     "repeats", 1, "The run's own data order, and R − 1 others that the factors share.", least=1, metavar="R"
 )
@@ -38,7 +47,11 @@ SPEC = Spec(
     Finished branches are kept in the folder `fork-branches` of --out: after an interruption, or to add factors
     or repeats (with --force), the same command goes on.
 
-    Example: ralr-viz fork --ckpt runs/R/ralr/seed0@16 --factors 1,2,3 --epochs 2 --repeats 3 --out out
+    With --anneal all branches end at the same low rates: what is left of a factor then is where it led, and the barrier
+    between two ends says whether it left the basin that the noise of SGD keeps. States of several seeds make these the
+    units of the intervals. It trains: factors × repeats × epochs of each state.
+
+    Example: ralr-viz fork --ckpt runs/R/baseline/seed0@16 --ckpt runs/R/baseline/seed1@16 --anneal 5,5 --repeats 2 --out out
     """,
-    (FACTORS, EPOCHS, REPEATS, PROBE_IMAGES, DETERMINISTIC, COMPILE),
+    (FACTORS, EPOCHS, ANNEAL, REPEATS, PROBE_IMAGES, DETERMINISTIC, COMPILE),
 )

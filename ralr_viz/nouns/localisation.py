@@ -19,7 +19,7 @@ FAITHFULNESS = Option(
 SPEC = Spec(
     """How well class activation maps point at the object's box, beside maps that know nothing.
 
-    Needs data with boxes, such as Tiny-ImageNet.
+    Needs data with boxes, such as Tiny-ImageNet, or with masks: `planted`, made here, whose objects are known to the pixel.
 
     Example: ralr-viz localisation --ckpt runs/R/baseline/seed0 --ckpt runs/R/ralr/seed0 --out out
     """,

@@ -81,6 +81,7 @@ class Noun:
         takes: What its command opens.
         cost: Relative time in ``why`` of CIFAR-10's ResNet-20 on two cores; 0 where ``why`` does not run it.
         command: Where it is not the name.
+        trains: Whether it trains: ``why`` then runs it only where it is asked for by name.
         tasks: For which it is; `ANY` where it looks at weights or records alone, so that any will do.
     """
 
@@ -89,6 +90,7 @@ class Noun:
     cost: int = 0
     command: str = ""
     tasks: tuple[str, ...] = ("classification",)
+    trains: bool = False
 
     @property
     def of_any_task(self) -> bool:

@@ -98,7 +98,7 @@ class Option:
         try:
             return tuple(self.of_one(part) for part in text.split(","))
         except ValueError:
-            shown = ",".join(f"{v:g}" for v in self.default)
+            shown = ",".join(f"{v:g}" for v in self.default) or "1,2"
             raise InputError(f"`{self.flags} {text}` must be numbers such as {shown}") from None
 
 

@@ -21,7 +21,7 @@ _ROWS = (
     Noun("effect", "runs", cost=5, tasks=ANY),
     Noun("learning", "runs"),
     Noun("collapse", "networks", cost=60),
-    Noun("fork", "state", tasks=ANY),
+    Noun("fork", "state", cost=10_000, tasks=ANY, trains=True),
     Noun("detect", "detectors", tasks=("detection",)),
     Noun("detection_errors", "detectors", tasks=("detection",)),
     Noun("curves", "logs", tasks=ANY),

@@ -1,4 +1,4 @@
-"""Draw what followed from continuing one checkpoint at several learning rates."""
+"""Draw what followed from continuing checkpoints at several learning rates."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import break_axis_name, measure_text, wrap_text
+from ralr_viz.plots.fork_note import MOST_DECAYS, fork_note
 from ralr_viz.plots.style import (
     EXTRA_LINE_STYLES,
     GREY,
@@ -33,8 +34,6 @@ _FINE, _WIDE = 0.4, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
 _LINE = _NOTE * 1.2 / 72  # inches
-_MOST_DECAYS = 3
-"""Decays of the base LR that are marked one by one; a schedule that changes every epoch has none to mark."""
 _SHADE = "#eeeeee"
 _RECORDED: dict[str, Any] = {"color": "black", "lw": 0.8, "ls": "", "marker": "x", "ms": 3.5, "mew": 0.8}
 _TALL = 1.4  # inches: longer names of scores would run into the letter of their panel
@@ -55,7 +54,8 @@ def draw_fork(result: ForkResult) -> Figure:
     Loss and accuracy on `ForkResult.split`, training loss and distance from the checkpoint against the epoch,
     the amplified epochs shaded, decays of the base LR dotted; the loss against Σ LR, the largest value that
     all factors reach dashed; its difference from factor 1 at three moments, paired over the repeats; and,
-    where they were measured, sharpness and barrier. Factors differ in a sequential colour and in line style;
+    where they were measured, sharpness and barrier. Of annealed branches instead of these two the differences of training
+    loss and score at the end, and the child barriers. Factors differ in a sequential colour and in line style;
     repeats are fine lines, their mean is a wide one; the replay of the run's own factors is crosses.
 
     Args:
@@ -95,8 +95,8 @@ def draw_fork(result: ForkResult) -> Figure:
 def fork_table(result: ForkResult) -> list[dict[str, Any]]:
     """The drawn numbers, one a row: curves by epoch, probes, and differences from factor 1.
 
-    ``factor`` is empty for the recorded branch, ``repeat`` for a mean over the repeats, which has the ends of
-    its 95 % t interval where there are two repeats and more.
+    ``factor`` is empty for the recorded branch, ``repeat`` for a mean over the repeats (over the seeds, where there are
+    several, whose place then stands there), which has the ends of its 95 % t interval where there are two and more.
     """
     rows: list[dict[str, Any]] = []
 
@@ -117,46 +117,24 @@ def fork_table(result: ForkResult) -> list[dict[str, Any]]:
     if np.isfinite(result.start_sharpness):
         add("sharpness", "epoch", np.nan, None, result.start_sharpness, epoch=0)
     name = f"{result.split}_loss"
-    for at, differences in _loss_differences(result).items():
+    shown = [(name, at, differences) for at, differences in _loss_differences(result).items()]
+    if result.anneal:
+        shown = [(name, "at the end", _end_differences(result, name)) for name in _annealed_outcomes(result)]
+    for name, at, differences in shown:
         for factor, values in zip(result.factors, differences, strict=True):
             if factor == 1:
                 continue
-            for repeat, value in enumerate(values.tolist()):
-                add(f"{name} minus factor 1", at, factor, repeat, value)
+            for unit, value in enumerate(values.tolist()):
+                add(f"{name} minus factor 1", at, factor, unit, value)
             mean, low, high = t_interval(values)
             add(f"{name} minus factor 1", at, factor, None, mean, low=low, high=high)
+    if result.child_barrier is not None:
+        for factor, values in zip(result.factors, result.outcome("child_barrier"), strict=True):
+            for unit, value in enumerate(values.tolist()):
+                add("child_barrier", "at the end", factor, unit, value)
+            mean, low, high = t_interval(values)
+            add("child_barrier", "at the end", factor, None, mean, low=low, high=high)
     return rows
-
-
-def fork_note(result: ForkResult) -> str:
-    """What the numbers are of, and what may not be concluded from them."""
-    k, last = result.amplified_epochs, len(result.base_lr)
-    what = "images" if result.samples_name == "images" else "samples"
-    counts = ", ".join(f"{n:,} {name}" for name, n in result.images.items())
-    parts = [
-        f"{result.run}: {k} epoch{'s' * (k > 1)} at the scheduled LR times each factor (shaded), then "
-        f"{last - k} at factor 1; epochs and Σ LR count from this fork. {result.dataset} {what}: {counts}; eval mode, no augmentation."
-    ]
-    parts.append(_describe_schedule(result))
-    if result.repeats > 1:
-        parts.append(
-            f"{result.repeats} repeats (fine lines; wide: mean): 0 in the run's own data order, the others in "
-            "their own, shared by the factors; intervals: paired 95 % t over the repeats."
-        )
-    else:
-        parts.append("One data order, the run's own: no interval, since nothing is repeated.")
-    parts.append(f"Replay of the run's own factors: {result.reproduction} ({result.reproduction_note}).")
-    parts.extend(result.notes)
-    reached = ", ".join(f"{result.epochs_at_sum_lr(f):.3g} (×{f:g})" for f in result.factors)
-    parts.append(
-        f"Dashed: the largest Σ LR that all factors reach, {result.common_sum_lr[-1]:.3g}, after {reached} epochs, "
-        "linearly interpolated between epochs; dots: end of the amplified epochs. At equal Σ LR a larger factor "
-        f"has seen fewer {result.samples_name}, and more of them at the large LR: larger steps cannot be told from fewer "
-        "steps, since a factor-1 branch trained on until its Σ LR is as large would have had more epochs."
-    )
-    parts.extend(result.probe)
-    parts.append("One checkpoint of one training: nothing is said of other seeds or other epochs.")
-    return " ".join(parts)
 
 
 def factor_looks(factors: tuple[float, ...]) -> dict[float, Look]:
@@ -173,19 +151,11 @@ def factor_looks(factors: tuple[float, ...]) -> dict[float, Look]:
     return looks
 
 
-def _describe_schedule(result: ForkResult) -> str:
-    base = result.base_lr
-    if not result.decays:
-        return f"Base LR {base[0]:.3g} throughout."
-    if len(result.decays) > _MOST_DECAYS:
-        return f"The base LR changes every few epochs, from {base[0]:.3g} to {base[-1]:.3g}."
-    steps = ", ".join(f"to {base[d]:.3g} after {d}" for d in result.decays)
-    return f"Base LR {base[0]:.3g}, decayed {steps} epoch{'s' * (result.decays[-1] > 1)} (dotted)."
-
-
 def _painters(result: ForkResult) -> list[Painter]:
     """The panels that there are numbers for."""
     split = _SPLITS[result.split]
+    if result.anneal:
+        return _annealed_painters(result, split)
     painters = [
         _curve(f"{result.split}_loss", result.in_unit(f"{split} loss")),
         _curve(f"{result.split}_acc", f"{split} {result.score_label}"),
@@ -203,6 +173,71 @@ def _painters(result: ForkResult) -> list[Painter]:
         ]
         painters.append(_curve("step_length", "epoch step ‖Δw‖"))
     return painters
+
+
+def _annealed_painters(result: ForkResult, split: str) -> list[Painter]:
+    painters = [
+        _curve("train_loss", result.in_unit("training loss")),
+        _curve(f"{result.split}_loss", result.in_unit(f"{split} loss")),
+        _curve(f"{result.split}_acc", f"{split} {result.score_label}"),
+        _curve("distance", "distance from fork"),
+    ]
+    if len(result.factors) > 1:
+        labels = {
+            "train_loss": result.in_unit("Δ training loss"),
+            f"{result.split}_acc": f"Δ {split} {result.score_label}",
+        }
+        painters += [
+            _at_end(_end_differences(result, name), labels[name], name) for name in _annealed_outcomes(result)
+        ]
+    if result.child_barrier is not None:
+        painters.append(
+            _at_end(result.outcome("child_barrier"), result.in_unit("child barrier"), "child_barrier")
+        )
+    if result.has_probes:
+        painters += [
+            _probe("sharpness", result.in_unit("sharpness")),
+            _probe("barrier", result.in_unit("barrier to fork")),
+        ]
+    return painters
+
+
+def _annealed_outcomes(result: ForkResult) -> tuple[str, ...]:
+    """What is asked of annealed ends."""
+    return "train_loss", f"{result.split}_acc"
+
+
+def _end_differences(result: ForkResult, quantity: str) -> np.ndarray:
+    """(F, units) at the end, minus factor 1."""
+    return result.differences(result.outcome(quantity)[..., -1])
+
+
+def _at_end(values: np.ndarray, label: str, gid: str) -> Painter:
+    """Every unit of each factor that has a value other than its own reference, with mean and interval."""
+
+    def paint(panel: Axes, result: ForkResult, looks: Mapping[float, Look]) -> None:
+        panel.axhline(0, color=GREY, lw=0.6, zorder=1.5)
+        shown = [f for f in result.factors if f != 1 or gid == "child_barrier"]
+        for place, factor in enumerate(shown):
+            own = values[result.factors.index(factor)]
+            _draw_units(panel, place, own, looks[factor].color, "s", f"{gid}:{factor:g}")
+        panel.set_xticks(range(len(shown)), [f"×{factor:g}" for factor in shown])
+        panel.set_xlim(-0.6, len(shown) - 0.4)
+        panel.grid(axis="x", visible=False)
+        panel.set_ylabel(break_axis_name(label, _TALL))
+        panel.set_xlabel("factor")
+
+    return paint
+
+
+def _draw_units(panel: Axes, x: float, values: np.ndarray, color: str, mark: str, gid: str) -> None:
+    """Each repeat or seed as a dot, their mean as a mark with its interval."""
+    mean, low, high = t_interval(values)
+    if len(values) > 1:
+        spread = np.linspace(-0.1, 0.1, len(values))
+        panel.plot(x + spread, values, ".", color=GREY, ms=2.5, mew=0, zorder=1.8, gid=f"each {gid}")
+        panel.plot([x, x], [low, high], color=color, lw=0.9, gid=f"interval {gid}")
+    panel.plot(x, mean, mark, color=color, ms=4, mew=0, gid=gid)
 
 
 def _curve(quantity: str, label: str) -> Painter:
@@ -234,7 +269,7 @@ def _probe_epochs(result: ForkResult) -> list[int]:
 def _mark_epochs(panel: Axes, result: ForkResult) -> None:
     """Axis of the epochs since the fork: the amplified ones shaded, decays dotted."""
     panel.axvspan(0, result.amplified_epochs, color=_SHADE, lw=0, zorder=0.5, gid="amplified")
-    for decay in result.decays if len(result.decays) <= _MOST_DECAYS else ():
+    for decay in result.decays if len(result.decays) <= MOST_DECAYS else ():
         panel.axvline(decay, color=GREY, lw=0.8, ls=":", zorder=1.5, gid="decay")
     last = len(result.base_lr)
     panel.set_xlim(-0.03 * last, 1.03 * last)
@@ -267,8 +302,13 @@ def _draw_branches(
             **more,
         )
     recorded = result.row(None)
-    if recorded is not None:
+    if recorded is not None and _shows_recorded(result):
         _join(panel, result.epoch[1:], values[recorded, 1:], gid=f"{gid}:recorded", zorder=3, **_RECORDED)
+
+
+def _shows_recorded(result: ForkResult) -> bool:
+    """Of several runs the crosses of each would hide the others."""
+    return result.states == 1 and result.row(None) is not None
 
 
 def _join(panel: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> None:
@@ -290,7 +330,7 @@ def _against_sum_lr(quantity: str, label: str) -> Painter:
             _join(panel, x, mean, color=color, ls=line, lw=_WIDE, gid=f"sum_lr:{factor:g}")
             panel.plot(x[k], mean[k], "o", color=color, ms=3, mew=0, gid=f"sum_lr:end of {factor:g}")
         recorded = result.row(None)
-        if recorded is not None:
+        if recorded is not None and _shows_recorded(result):
             x, y = result.sum_lr[recorded, 1:], getattr(result, quantity)[recorded, 1:]
             _join(panel, x, y, gid="sum_lr:recorded", zorder=3, **_RECORDED)
         panel.axvline(result.common_sum_lr[-1], color=GREY, lw=0.8, ls="--", zorder=1.5, gid="common")
@@ -317,13 +357,7 @@ def _draw_differences(panel: Axes, result: ForkResult, looks: Mapping[float, Loo
     for beside, (at, differences) in zip((-0.24, 0.0, 0.24), _loss_differences(result).items(), strict=True):
         for place, factor in enumerate(others):
             values, color = differences[result.factors.index(factor)], looks[factor].color
-            x, gid = place + beside, f"difference:{factor:g}:{at}"
-            mean, low, high = t_interval(values)
-            if len(values) > 1:
-                spread = np.linspace(-0.1, 0.1, len(values))
-                panel.plot(x + spread, values, ".", color=GREY, ms=2.5, mew=0, zorder=1.8, gid=f"each {gid}")
-                panel.plot([x, x], [low, high], color=color, lw=0.9, gid=f"interval {gid}")
-            panel.plot(x, mean, _MARKS[at], color=color, ms=4, mew=0, gid=gid)
+            _draw_units(panel, place + beside, values, color, _MARKS[at], f"difference:{factor:g}:{at}")
     panel.set_xticks(range(len(others)), [f"×{factor:g}" for factor in others])
     panel.set_xlim(-0.6, len(others) - 0.4)
     panel.grid(axis="x", visible=False)
@@ -340,14 +374,21 @@ def _handles(result: ForkResult, looks: Mapping[float, Look]) -> list[Artist]:
         Line2D([], [], color=color, ls=line, lw=_WIDE, label=f"factor {factor:g}")
         for factor, (color, line) in looks.items()
     ]
-    if result.row(None) is not None:
+    if _shows_recorded(result):
         handles.append(Line2D([], [], label="the run's own factors", **_RECORDED))
-    if result.repeats > 1:
-        handles.append(Line2D([], [], color=GREY, lw=_FINE, label="each repeat"))
+    if result.repeats * result.states > 1:
+        what = (
+            "each repeat"
+            if result.states == 1
+            else "each seed"
+            if result.repeats == 1
+            else "each seed and order"
+        )
+        handles.append(Line2D([], [], color=GREY, lw=_FINE, label=what))
     handles.append(Patch(facecolor=_SHADE, label="amplified epochs"))
-    if 0 < len(result.decays) <= _MOST_DECAYS:
+    if 0 < len(result.decays) <= MOST_DECAYS:
         handles.append(Line2D([], [], color=GREY, lw=0.8, ls=":", label="decay of the base LR"))
-    if len(result.factors) > 1:
+    if len(result.factors) > 1 and not result.anneal:
         handles += [
             Line2D([], [], color=GREY, ls="", marker=mark, ms=4, mew=0, label=_SHORT[at])
             for at, mark in _MARKS.items()

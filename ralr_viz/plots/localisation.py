@@ -27,6 +27,7 @@ from ralr_viz.results.localisation import (
     FAITHFULNESS,
     METRICS,
     STRATA,
+    SURE,
     LocalisationResult,
 )
 
@@ -56,7 +57,8 @@ def draw_localisation(result: LocalisationResult) -> Figure:
     """
     columns = 3 if is_wide() else 2
     compared = len(result.models) > 1
-    extra = compared + bool(result.sanity_images) + bool(result.faithfulness_images)
+    sure = result.sure_measures()
+    extra = compared + bool(sure) + bool(result.sanity_images) + bool(result.faithfulness_images)
     count = len(METRICS) + extra
     rows = math.ceil(count / columns)
     height = 0.55 + 0.1 * len(STRATA) * max(len(result.models), 2)
@@ -66,15 +68,17 @@ def draw_localisation(result: LocalisationResult) -> Figure:
     row, column = divmod(count - 1, columns)
     panels.append(figure.add_subplot(grid[row, column:]))  # the last one takes what is left of its row
     for i, (panel, name) in enumerate(zip(panels, METRICS, strict=False)):
-        names = [(_STRATA[stratum], result.measure(name, stratum)) for stratum in STRATA]
+        names = [(_stratum(result, stratum), result.measure(name, stratum)) for stratum in STRATA]
         draw_measures(panel, names, result.models)
         _draw_blind(panel, result, name)
-        panel.set_title(_TITLES[name], fontsize=7.5)
+        panel.set_title(_TITLES[name].replace("the box", f"the {result.region}"), fontsize=7.5)
         if i % columns:
             panel.tick_params(labelleft=False)
     rest = iter(panels[len(METRICS) :])
     if compared:
         _draw_primary(next(rest), result)
+    if sure:
+        _draw_sure(next(rest), result)
     if result.sanity_images:
         _draw_sanity(next(rest), result)
     if result.faithfulness_images:
@@ -136,7 +140,7 @@ def _draw_blind(panel: Axes, result: LocalisationResult, name: str) -> None:
 def _draw_primary(panel: Axes, result: LocalisationResult) -> None:
     """Differences of the two primary quantities, which are too small to see beside what tells groups apart."""
     rows = [
-        (f"{_SHORT[name]}, {_STRATA[stratum]}", result.measure(name, stratum))
+        (f"{_SHORT[name]}, {_stratum(result, stratum)}", result.measure(name, stratum))
         for name in _SHORT
         for stratum in STRATA
     ]
@@ -144,6 +148,18 @@ def _draw_primary(panel: Axes, result: LocalisationResult) -> None:
     panel.tick_params(labelsize=_SMALL)
     first = fit_text(legend_name(result.models[0]), 7.5, 0.6)
     panel.set_title(f"minus {first} ↑", fontsize=7.5)
+
+
+def _draw_sure(panel: Axes, result: LocalisationResult) -> None:
+    words = {f"rank_{name}": text for name, text in SURE.items()} | {"rank_equally_sure": "equally sure"}
+    rows = [(words[measure.name], measure) for measure in result.sure_measures()]
+    draw_measures(panel, rows, result.models)
+    panel.tick_params(labelsize=_SMALL)
+    panel.set_title("rank accuracy by p of the class ↑", fontsize=7)
+
+
+def _stratum(result: LocalisationResult, name: str) -> str:
+    return _STRATA[name].replace("boxes", "boxes" if result.region == "box" else "masks")
 
 
 def _draw_sanity(panel: Axes, result: LocalisationResult) -> None:
@@ -185,7 +201,7 @@ def _note(result: LocalisationResult) -> str:
     views = dict.fromkeys(network.get("view") for network in result.provenance.get("networks", ()))
     seen = "".join(f", seen as {view}" for view in views if view)
     run = ", ".join(part for part in (result.device, result.precision) if part)
-    numbers = ", ".join(f"{result.count('rank', s):,} {_STRATA[s]}" for s in STRATA)
+    numbers = ", ".join(f"{result.count('rank', s):,} {_stratum(result, s)}" for s in STRATA)
     thresholds = ", ".join(f"{t:.2f}" for t in result.thresholds)
     sizes = ", ".join(dict.fromkeys(f"{h}×{w}" for h, w in result.map_sizes))
     sentences = [
@@ -197,6 +213,15 @@ def _note(result: LocalisationResult) -> str:
         f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images, the same for all "
         "networks; for these checkpoints, not over training seeds.",
     ]
+    if result.region == "mask":
+        sentences.append(
+            "Rank accuracy, energy and pointing game are of the objects' pixels, which are known; boxes are around them."
+        )
+    if result.sure_values is not None:
+        sentences.append(
+            "By p: images by the network's own probability of the true class; equally sure: these groups in the same "
+            "proportion for all networks."
+        )
     if result.sanity_images:
         sentences.append(
             f"Correlation of the signed maps with the network's own, {result.sanity_images:,} images."

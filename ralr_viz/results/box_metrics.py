@@ -106,10 +106,17 @@ def centre_energy_in_box(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray
 
 def centre_rank_accuracy(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`rank_accuracy` (n,) of that Gaussian, which ranks pixels by their distance from the centre."""
-    y, x = (np.arange(n, dtype=np.int64) * 2 - (n - 1) for n in size)
-    # squared distance in units of the sides, times a constant: whole numbers, so that ties are exact
-    nearness = -((y[:, None] * size[1]) ** 2 + (x * size[0]) ** 2)
+    nearness = centre_nearness(size)
     return _rank_in_chunks(lambda chunk: np.broadcast_to(nearness, (len(boxes[chunk]), *size)), boxes, size)
+
+
+def centre_nearness(size: tuple[int, int]) -> np.ndarray:
+    """Minus the squared distance (H, W) int64 of each pixel from the centre in units of the sides, times 4·(H·W)².
+
+    Whole numbers, so that ties are exact.
+    """
+    y, x = (np.arange(n, dtype=np.int64) * 2 - (n - 1) for n in size)
+    return -((y[:, None] * size[1]) ** 2 + (x * size[0]) ** 2)
 
 
 def pointing_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -130,7 +137,7 @@ def pointing_accuracy(raw: np.ndarray, boxes: np.ndarray, size: tuple[int, int])
     """
     in_rows, in_columns = _inside(boxes, size)
     hits = np.empty(len(raw))
-    for part in _chunks(len(raw), size):
+    for part in image_chunks(len(raw), size):
         maps = interpolate_maps(raw[part], size)
         highest = maps == maps.max((1, 2), keepdims=True)
         inside = np.einsum("nh,nhw,nw->n", in_rows[part], highest.astype(np.float64), in_columns[part])
@@ -200,7 +207,7 @@ def box_overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return common / (areas[0] + areas[1] - common)
 
 
-def _chunks(n: int, size: tuple[int, int]) -> Iterator[slice]:
+def image_chunks(n: int, size: tuple[int, int]) -> Iterator[slice]:
     """Of n images, those that are looked at together."""
     step = max(1, _PIXELS // (size[0] * size[1]))
     return (slice(start, start + step) for start in range(0, n, step))
@@ -209,23 +216,25 @@ def _chunks(n: int, size: tuple[int, int]) -> Iterator[slice]:
 def _rank_in_chunks(
     maps: Callable[[slice], np.ndarray], boxes: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    shares = (_share_of_highest(maps(chunk), boxes[chunk]) for chunk in _chunks(len(boxes), size))
+    def inside(chunk: slice) -> np.ndarray:
+        in_rows, in_columns = _inside(clip_boxes(boxes[chunk], size), size)
+        return in_rows[:, :, None] & in_columns[:, None, :]
+
+    shares = (share_of_highest(maps(chunk), inside(chunk)) for chunk in image_chunks(len(boxes), size))
     return np.concatenate([np.zeros(0), *shares])
 
 
-def _share_of_highest(maps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """`rank_accuracy` (n,) of maps (n, H, W) at the pixels."""
-    n, size = len(maps), (maps.shape[1], maps.shape[2])
-    area = box_area(boxes, size)
-    count = np.where(np.isnan(area), 1, np.rint(area * size[0] * size[1])).astype(np.int64)
-    in_rows, in_columns = _inside(boxes, size)
-    inside = (in_rows[:, :, None] & in_columns[:, None, :]).reshape(n, -1)
-    values = maps.reshape(n, -1)
+def share_of_highest(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """`rank_accuracy` (n,) of maps (n, H, W) at the pixels, for regions (n, H, W) bool; NaN of an empty one."""
+    n = len(maps)
+    inside, values = inside.reshape(n, -1), maps.reshape(n, -1)
+    area = inside.sum(axis=1)
+    count = np.maximum(area, 1)
     last = np.take_along_axis(np.sort(values, axis=1), values.shape[1] - count[:, None], axis=1)
     above, tied = values > last, values == last
     left = count - above.sum(1)
     hits = (above & inside).sum(1) + left * (tied & inside).sum(1) / tied.sum(1)
-    return np.where(np.isnan(area), np.nan, hits / count)
+    return np.where(area > 0, hits / count, np.nan)
 
 
 def _inside(boxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""One checkpoint, continued at several learning rates: what followed from each factor."""
+"""Checkpoints, continued at several learning rates: what followed from each factor."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ CURVES = (
 
 @dataclass(frozen=True, eq=False)
 class ForkResult(LossResult):
-    r"""B continuations (branches) of one checkpoint, T epochs each.
+    r"""B continuations (branches) of one checkpoint or of several, one of each seed, T epochs each.
 
     A branch trains the first K epochs at the scheduled learning rate times its factor, the others at factor 1;
-    the base schedule goes on, its decays included. Repeat 0 is trained in the run's own order and
+    the base schedule goes on, its decays included, unless the branches are annealed: then all of them go on at a tenth,
+    a hundredth, … of the checkpoint's scheduled rate. Repeat 0 is trained in the run's own order and
     augmentation; every other repeat has an order and augmentation of its own, the same for all factors, so
     that differences between factors are paired over the repeats. The branch ``recorded`` replays the factors
     that the run itself drew, as far as the run went on.
@@ -45,6 +46,8 @@ class ForkResult(LossResult):
         amplified_epochs: K.
         factor: (B,) float64 factor of the first K epochs; NaN for the recorded branch.
         repeat: (B,) int64.
+        state: (B,) int64 which checkpoint it began at; None in results of before there could be several.
+        anneal: Epochs at a tenth, a hundredth, … of the rate; empty where the schedule goes on.
         status: ``finished`` or ``diverged``, for each branch.
         base_lr: (T,) float64 scheduled learning rate of each epoch.
         lr: (B, T + 1) learning rate in use.
@@ -56,7 +59,9 @@ class ForkResult(LossResult):
         sharpness: (B, 2) float64 after K epochs and after the last: average filter-normalised sharpness in
             nats; (B, 0) where it was not measured.
         barrier: (B, 2) the loss barrier on the straight line back to the checkpoint, in nats; or (B, 0).
-        start_sharpness: Of the checkpoint; NaN where it was not measured.
+        child_barrier: (B,) of annealed branches: the barrier between their ends, in nats. Of a factor other than 1 to the
+            end of factor 1 in the same order; of factor 1 to that of the next order, which is what SGD's noise leaves.
+        start_sharpness: Of the checkpoint, the mean over several; NaN where it was not measured.
         probe: How sharpness and barrier were measured, a sentence each; empty where they were not.
         images: Number of samples behind ``train``, ``val`` and ``test``.
         dataset: Its name.
@@ -99,13 +104,21 @@ class ForkResult(LossResult):
     reproduction_note: str
     notes: tuple[str, ...] = ()
     score_key: str = "acc"
+    state: Annotated[np.ndarray | None, Array("integer", ("branches",)), PlaceOn("branches")] = None
+    anneal: tuple[int, ...] = ()
+    child_barrier: Annotated[np.ndarray | None, Array("float", ("branches",), unit="nats")] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if 1.0 not in self.factors:
             raise ValueError("`factor` must contain 1, which the others are compared with")
-        if any(self.row(f, r) is None for f in self.factors for r in range(self.repeats)):
+        places = [(f, r, s) for f in self.factors for r in range(self.repeats) for s in range(self.states)]
+        if any(self.row(*place) is None for place in places):
             raise ValueError("`repeat` must have each number up to its largest for each `factor`")
+        if self.anneal and self.amplified_epochs + sum(self.anneal) != len(self.base_lr):
+            raise ValueError(
+                f"`anneal` is {self.anneal} after {self.amplified_epochs} epochs, `base_lr` has {len(self.base_lr)}"
+            )
         if not 0 <= self.amplified_epochs <= len(self.base_lr):
             raise ValueError(
                 f"`amplified_epochs` is {self.amplified_epochs}, must be from 0 to {len(self.base_lr)}"
@@ -120,6 +133,16 @@ class ForkResult(LossResult):
     def repeats(self) -> int:
         """R."""
         return int(self.repeat.max()) + 1
+
+    @property
+    def states(self) -> int:
+        """S, the checkpoints."""
+        return 1 if self.state is None else int(self.state.max()) + 1
+
+    @property
+    def units(self) -> tuple[int, str]:
+        """What intervals are over: how many, and ``seeds`` where there are several checkpoints, else ``repeats``."""
+        return (self.states, "seeds") if self.states > 1 else (self.repeats, "repeats")
 
     @property
     def epoch(self) -> np.ndarray:
@@ -141,17 +164,27 @@ class ForkResult(LossResult):
         """Epochs since the fork after which the base LR changes."""
         return tuple((np.flatnonzero(np.diff(self.base_lr)) + 1).tolist())
 
-    def row(self, factor: float | None, repeat: int = 0) -> int | None:
+    def row(self, factor: float | None, repeat: int = 0, state: int = 0) -> int | None:
         """Place of a branch; ``None`` is the recorded one, which there need not be."""
         same = np.isnan(self.factor) if factor is None else self.factor == factor
-        found = np.flatnonzero(same & (self.repeat == repeat))
+        same = same & (self.repeat == repeat)
+        found = np.flatnonzero(same if self.state is None else same & (self.state == state))
         return int(found[0]) if len(found) else None
 
     def outcome(self, quantity: str) -> np.ndarray:
-        """A quantity as (F, R, columns): by factor, repeat, and epoch (or the two moments of a probe)."""
+        """A quantity as (F, R, …): by factor, repeat, and epoch (or the two moments of a probe).
+
+        Of several checkpoints (F, S, …), the means over the repeats of each: seeds are the units, since the orders of
+        one seed share all that it has learned.
+        """
         values = getattr(self, quantity)
-        places = [[self.row(f, r) for r in range(self.repeats)] for f in self.factors]
-        return np.stack([[values[i] for i in rows] for rows in places])
+        by_state = np.array(
+            [
+                [[values[self.row(f, r, s)] for r in range(self.repeats)] for s in range(self.states)]
+                for f in self.factors
+            ]
+        )
+        return by_state.mean(axis=2) if self.states > 1 else by_state[:, 0]
 
     def planned_sum_lr(self, factor: float) -> np.ndarray:
         """(T + 1,) Σ LR of a branch since the fork, also where it diverged."""
@@ -190,7 +223,7 @@ class ForkResult(LossResult):
 
         Returns:
             Rows with ``quantity``, ``at`` (``after the amplified epochs``, ``at the end``, ``at equal sum of
-            LR``), ``factor``, ``repeats``, ``mean``, ``difference`` (from factor 1) and, for two repeats and
+            LR``), ``factor``, ``repeats`` (how many units, which are seeds where there are several), ``mean``, ``difference`` (from factor 1) and, for two repeats and
             more, ``low`` and ``high``, the ends of its paired 95 % t interval over the repeats (NaN else).
             The recorded branch is not among them.
         """
@@ -203,7 +236,7 @@ class ForkResult(LossResult):
                         "quantity": quantity,
                         "at": at,
                         "factor": factor,
-                        "repeats": self.repeats,
+                        "repeats": self.units[0],
                         "mean": float(values[i].mean()),
                         "difference": mean,
                         "low": low,
@@ -215,6 +248,7 @@ class ForkResult(LossResult):
     def describe(self) -> list[str]:
         """The check against the run, then a line for each quantity, moment and factor."""
         units = dict.fromkeys(("loss", "sharpness", "barrier"), self.loss_unit) | {"acc": self.score_unit}
+        count, counted = self.units
         lines = [f"repeat 0 against the run: {self.reproduction} ({self.reproduction_note})"]
         for row in self.summary():
             kind = row["quantity"].split("_")[-1]
@@ -223,9 +257,14 @@ class ForkResult(LossResult):
             text = f"{name} {row['at']}, factor {row['factor']:g}: {row['mean']:.4g}{unit}"
             if row["factor"] != 1:
                 text += f", {row['difference']:+.3g} against factor 1"
-                if row["repeats"] > 1:
-                    text += f" [{row['low']:+.3g}, {row['high']:+.3g}] over {row['repeats']} repeats"
+                if count > 1:
+                    text += f" [{row['low']:+.3g}, {row['high']:+.3g}] over {count} {counted}"
             lines.append(text)
+        if self.child_barrier is not None:
+            lines.append(
+                "child_barrier: between annealed ends; of factor 1 that of two data orders, which SGD's noise alone leaves, "
+                "of another that to factor 1 in the same order"
+            )
         return lines
 
     def _moments(self) -> list[tuple[str, str, np.ndarray]]:
@@ -237,11 +276,14 @@ class ForkResult(LossResult):
             values = self.outcome(name)
             found.append((name, "after the amplified epochs", values[..., self.amplified_epochs]))
             found.append((name, "at the end", values[..., -1]))
-            found.append((name, "at equal sum of LR", self.at_sum_lr(name)[..., -1]))
+            if not self.anneal:
+                found.append((name, "at equal sum of LR", self.at_sum_lr(name)[..., -1]))
         for name in ("sharpness", "barrier") if self.has_probes else ():
             values = self.outcome(name)
             found.append((name, "after the amplified epochs", values[..., 0]))
             found.append((name, "at the end", values[..., 1]))
+        if self.child_barrier is not None:
+            found.append(("child_barrier", "at the end", self.outcome("child_barrier")))
         return found
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from ralr_viz.results.bundle import Result
-from ralr_viz.results.fields import Array, Axis, Within
+from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure, list_measures
 
 METRICS = {
@@ -37,10 +37,19 @@ CONTROLS = ("random", "centre")
 
 SMALL_AREA = 0.25
 
+SURE_EDGES = (0.5, 0.9, 0.99)
+SURE = {"unsure": "p < .5", "likely": "p .5 to .9", "sure": "p .9 to .99", "certain": "p ≥ .99"}
+"""Strata by the probability of the true class, ends at `SURE_EDGES`: images of which a network is about equally sure."""
+_FEWEST = 10
+"""Images of a stratum, of each network, that is compared: fewer would leave it empty in some resample."""
+
 
 @dataclass(frozen=True, eq=False)
 class LocalisationResult(Result):
     r"""Maps of the true class on n images with a box, for m networks; all shares in [0, 1].
+
+    Where the pixels of the objects are known (``region`` is ``mask``), rank accuracy, energy and pointing game are of
+    them and B below is the mask; the boxes are those around the masks.
 
     - ``rank``: share of the map's \|B\| highest pixels inside the box B of \|B\| pixels.
     - ``energy``: share of the positive activation inside the box; a map without any counts as uniform.
@@ -57,7 +66,7 @@ class LocalisationResult(Result):
         indices: (n,) int64 positions in the split, in its canonical order.
         labels: (n,) int64.
         boxes: (n, 4) int16 ``x0 y0 x1 y1``, inclusive pixel indices; all proper.
-        area: (n,) float64 share of the image inside the box.
+        area: (n,) float64 share of the image inside the region.
         correct: (m, n) bool.
         rank, energy, pointing: (m, n) float64.
         overlap: (m, n) float64 intersection over union of the two boxes; NaN where the threshold was chosen.
@@ -83,6 +92,11 @@ class LocalisationResult(Result):
             probability of the true class; NaN where it was not measured.
         faithfulness_draws: (m, 3, 2, R) float64 over the same images for all networks.
         faithfulness_images: Images of ``faithfulness``.
+        region: ``box`` or ``mask``.
+        target: (m, n) float64 probability of the true class; None in results of before it was kept, as the next three.
+        sure_values: (m, K) float64 rank accuracy in the strata of `SURE`, each network's own; NaN of an empty one.
+        sure_counts: (m, K) int64 images.
+        sure_draws: (m, K, R) float64, of the same bootstrap as ``draws``.
         class_names: In label order; may be empty.
         seed: Of the bootstrap and of what is random in the checks.
         dataset, split: Where the images come from; None for others.
@@ -125,6 +139,11 @@ class LocalisationResult(Result):
         np.ndarray, Array("float", ("models", len(FAITHFULNESS), len(CONTROLS), "gain_resamples"))
     ]
     faithfulness_images: int
+    region: Annotated[str, OneOf(("box", "mask"))] = "box"
+    target: Annotated[np.ndarray | None, Array("float", ("models", "images"))] = None
+    sure_values: Annotated[np.ndarray | None, Array("float", ("models", len(SURE)))] = None
+    sure_counts: Annotated[np.ndarray | None, Array("integer", ("models", len(SURE)))] = None
+    sure_draws: Annotated[np.ndarray | None, Array("float", ("models", len(SURE), "resamples"))] = None
     class_names: tuple[str, ...] = ()
     seed: Annotated[int, Within(0)] = 0
     dataset: str | None = None
@@ -136,6 +155,7 @@ class LocalisationResult(Result):
     def measures(self) -> tuple[Measure, ...]:
         """Rank accuracy of small boxes first, which the claim "more precise" is about; then all others."""
         found = [self.measure(name, stratum) for stratum in STRATA for name in METRICS]
+        found += self.sure_measures()
         if self.faithfulness_images:
             found += [self.gain(name, control) for name in FAITHFULNESS for control in CONTROLS]
         return tuple(found)
@@ -143,9 +163,42 @@ class LocalisationResult(Result):
     def measure(self, name: str, stratum: str) -> Measure:
         """One of `METRICS` on one of `STRATA`."""
         at = (slice(None), list(STRATA).index(stratum), list(METRICS).index(name))
-        label = f"{METRICS[name]}, {STRATA[stratum]}"
+        label = f"{self.metric(name)}, {self.stratum(stratum)}"
         count = self.count(name, stratum)
         return Measure(f"{name}_{stratum}", label, "", self.values[at], self.draws[at], "images", count)
+
+    def metric(self, name: str) -> str:
+        """One of `METRICS` in words, of the region that it is held against."""
+        return METRICS[name].replace("in the box", f"in the {self.region}")
+
+    def stratum(self, name: str) -> str:
+        """One of `STRATA` in words."""
+        return STRATA[name].replace("boxes", "boxes" if self.region == "box" else "masks")
+
+    def sure_measures(self) -> list[Measure]:
+        """Rank accuracy in each stratum of `SURE`, and with the strata in the same proportion for all networks.
+
+        That proportion is the networks' own, pooled, over the strata in which each of them has ten images or more; a
+        network that is surer of the classes has no better number for that alone.
+        """
+        if self.sure_values is None or self.sure_counts is None or self.sure_draws is None:
+            return []
+        found = []
+        for k, (name, words) in enumerate(SURE.items()):
+            values, draws, count = self.sure_values[:, k], self.sure_draws[:, k], self.sure_counts[:, k].min()
+            found.append(
+                Measure(f"rank_{name}", f"rank accuracy, {words}", "", values, draws, "images", int(count))
+            )
+        common = (self.sure_counts >= _FEWEST).all(axis=0)
+        share = self.sure_counts.sum(axis=0) * common
+        if not common.any():
+            return found
+        share = share[common] / share.sum()
+        values = self.sure_values[:, common] @ share
+        draws = np.einsum("mkr,k->mr", self.sure_draws[:, common], share)
+        count = int(self.sure_counts[:, common].sum(axis=1).min())
+        label = "rank accuracy, equally sure"
+        return [*found, Measure("rank_equally_sure", label, "", values, draws, "images", count)]
 
     def gain(self, name: str, control: str) -> Measure:
         """Gain of each network's map over one of `CONTROLS` by one of `FAITHFULNESS`."""
@@ -167,15 +220,15 @@ class LocalisationResult(Result):
     def describe(self) -> list[str]:
         """The measures, what maps that know nothing reach, and whether the networks' maps depend on their weights."""
         lines = list_measures(self.models, self.measures())
-        for stratum, words in STRATA.items():
+        for stratum in STRATA:
             parts = []
             for name in METRICS:
                 uniform, centre = self.baseline(name, stratum).values()
                 if not math.isnan(uniform):
                     parts.append(
-                        f"{METRICS[name]} {uniform:.4g}, {centre:.4g} (n = {self.count(name, stratum):,})"
+                        f"{self.metric(name)} {uniform:.4g}, {centre:.4g} (n = {self.count(name, stratum):,})"
                     )
-            lines.append(f"uniform and centre map, {words}: {'; '.join(parts)}")
+            lines.append(f"uniform and centre map, {self.stratum(stratum)}: {'; '.join(parts)}")
         for i, model in enumerate(self.models):
             zero = f"{self.zero_maps[i]:,} zero maps, threshold {self.thresholds[i]:.2f}"
             lines.append(f"{model}: {zero}; {self.dropped:,} images without a proper box dropped")

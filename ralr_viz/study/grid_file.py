@@ -35,7 +35,7 @@ _MOST_STAGES = 100
 
 
 def study_names() -> tuple[str, ...]:
-    """Names of the packaged studies: the paper's tables, each followed by its laptop-sized counterpart."""
+    """Names of the packaged studies: the paper's tables, each followed by its laptop-sized counterpart; and studies beyond it."""
     names = (p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
     return tuple(sorted(names))
 

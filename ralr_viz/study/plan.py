@@ -23,7 +23,7 @@ from ralr_viz.train.prepare import prepare_run
 
 # What an image costs without gradients, against one that is trained on: one pass of three.
 _EVALUATION = 1 / 3
-_BUILT = {"digits", "digit-scenes"}  # at their first use
+_BUILT = {"digits", "digit-scenes", "planted"}  # at their first use
 
 
 class RateKey(NamedTuple):

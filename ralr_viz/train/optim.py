@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import (
     ConstantLR,
     CosineAnnealingLR,
@@ -182,6 +182,24 @@ def hold_factor(scheduler: FactorScheduler, factor: float) -> RALR:
     taken = {name: saved[name] for name in ("steps", "clean_lrs", "momenta", "base")}
     held.load_state_dict(held.state_dict() | taken)
     return held
+
+
+def hold_rates(scheduler: FactorScheduler, rates: Sequence[float]) -> RALR:
+    """A schedule that leaves another's optimizer at these learning rates from here on.
+
+    Args:
+        scheduler: Of any factors; its base is stepped no more.
+        rates: Of each parameter group, > 0.
+    """
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+        group["initial_lr"] = rate
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*lr_scheduler.step.*", UserWarning)
+        return _constant(LambdaLR(scheduler.optimizer, lambda _: 1.0), 1.0)
 
 
 def preview_lr(recipe: Recipe, method: str, seed: int) -> tuple[np.ndarray, np.ndarray]:

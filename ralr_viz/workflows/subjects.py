@@ -219,11 +219,11 @@ def _open_logs(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[An
 
 
 def _open_state(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tuple[Any, dict[str, Any]]:
-    """A state and its data; what is finished is kept in ``out``."""
+    """States and their data; what is finished is kept in ``out``."""
     from ralr_viz.analysis.fork.point import open_state
 
-    state = open_state(given["ckpt"], root=given.get("data"), device=_device(given))
-    return state, {"work": given["out"] / _BRANCHES}
+    states = [open_state(ckpt, root=given.get("data"), device=_device(given)) for ckpt in given["ckpt"]]
+    return states, {"work": given["out"] / _BRANCHES}
 
 
 def _device(given: Given) -> str:

@@ -18,6 +18,7 @@ from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.tasks.own import OwnTask
 from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
 from ralr_viz.workflows.why_jobs import INDEX, JobRunner, find_lacks, plan_jobs
+from ralr_viz.workflows.why_trainings import list_trainings
 
 _STEM = "why"
 
@@ -27,7 +28,7 @@ class WhyOptions:
     """What `why` runs, where and how.
 
     Attributes:
-        only: Diagnostics; all when left out.
+        only: Diagnostics; when left out all but those that train, which are named with what they cost.
         images: Training images of barriers and sharpness; each one's own number when left out.
         data: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
         arch, dataset: For runs that do not say theirs.
@@ -111,8 +112,8 @@ def measure_claims(
         if value is not None
     }
     jobs, notes = plan_jobs(arms, options.only, where, images=options.images, network=network)
-    for lack in find_lacks(arms, network):
-        say(f"why: {lack}")
+    for text in [*find_lacks(arms, network), *list_trainings(arms, options.only)]:
+        say(f"why: {text}")
     runner = JobRunner(
         out, style=options.style, force=options.force, provenance=provenance, say=say, progress=progress
     )

@@ -27,6 +27,7 @@ from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint
 from ralr_viz.workflows.output import Say, save_output
 from ralr_viz.workflows.subjects import Ears, run_noun
+from ralr_viz.workflows.why_trainings import ANNEAL, REPEATS, plan_fork
 
 COSTS = {noun.name: noun.cost for noun in NOUNS.values() if noun.cost}
 """Relative times, for the time that is left, and what there is to run."""
@@ -123,13 +124,14 @@ def plan_jobs(
 
     Args:
         arms: What is compared.
-        only: Diagnostics to run; all when left out.
+        only: Diagnostics to run; when left out all but those that train.
         where: ``data``, ``device``, ``precision`` for each command.
         images: ``--limit`` of the diagnostics that move the weights; their own default when left out.
         network: ``arch``, ``dataset`` and ``task`` for the nouns that open networks, where the runs do not say them.
 
     Raises:
         UnknownNameError: ``only`` names no diagnostic.
+        InputError: It names none that compares the arms.
     """
     for name in only or ():
         if name not in COSTS:
@@ -139,6 +141,8 @@ def plan_jobs(
     limit = {} if images is None else {"limit": images}
     if not only or "effect" in only:
         jobs.append(_plan_effect(arms))
+    if "fork" in (only or ()):
+        jobs += _plan_fork(arms, where, notes)
     for i, seed in enumerate(arms.seeds):
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
     task = task_name(arms.runs[0][0].record.recipe)
@@ -149,8 +153,15 @@ def plan_jobs(
             *(n for n in notes if n[0] != name),
         ]
     chosen = [job for job in jobs if job.command in (only or COSTS) and job.command in fitting]
+    if chosen and not any(job.per_arm for job in chosen):
+        raise InputError(
+            f"{', '.join(dict.fromkeys(job.command for job in chosen))} compares no arms, so that the table would be empty: add "
+            "another diagnostic, such as --only movement, or run the command itself"
+        )
     chosen = [
-        replace(job, arguments={**job.arguments, **(network or {})}) if job.command != "effect" else job
+        replace(job, arguments={**job.arguments, **(network or {})})
+        if job.command not in ("effect", "fork")
+        else job
         for job in chosen
     ]
     said = dict.fromkeys(text for command, text in notes if not only or command in only)
@@ -160,6 +171,17 @@ def plan_jobs(
 def _plan_effect(arms: Arms) -> Job:
     runs = [str(row[1].folder) for row in arms.runs]
     return Job("effect", "effect", ".", None, {"run": runs}, per_arm=False)
+
+
+def _plan_fork(arms: Arms, where: dict[str, Any], notes: list[tuple[str, str]]) -> list[Job]:
+    given, cost = plan_fork(arms)
+    notes.append(("fork", cost))
+    own = {"anneal": ANNEAL, "repeats": REPEATS}
+    return (
+        [Job("fork, annealed", "fork", ".", None, {**given, **where}, per_arm=False, own=own)]
+        if given
+        else []
+    )
 
 
 def _plan_seed(
@@ -300,7 +322,7 @@ class JobRunner:
         self._enter(job, done=False)
         found = run_noun(
             noun,
-            job.arguments,
+            job.arguments | ({"out": folder} if noun.takes == "state" else {}),
             job.own,
             provenance=self.provenance,
             ears=Ears(self.progress, self.say, self.say),

@@ -51,6 +51,8 @@ def test_fork_draws_and_goes_on_where_it_was(cli, forked, squares_root, tmp_path
         (("--factors", "2,3"), "must contain 1"),
         (("--factors", "1,x"), "must be numbers such as 1,1.5,2,3"),
         (("--epochs", "0"), "epochs"),
+        (("--anneal", "0"), "`--anneal 0` must be whole numbers of epochs from 1 on"),
+        (("--anneal", "x"), "`--anneal x` must be numbers such as 1,2"),
         (("--device", "cuda:99"), "cuda:99"),
     ],
 )

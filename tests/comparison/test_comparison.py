@@ -204,3 +204,15 @@ def test_batch_size_of_batch_statistics_is_no_smaller_than_in_training(arms: Pat
     trained = compared.networks[0].recipe_batch
     assert (compared.batch_size(), compared.batch_size(as_trained=True)) == (1, trained)
     assert compared.batch_size(2, as_trained=True) == 2
+
+
+def test_masks_are_taken_with_their_images_and_must_fit_them():
+    masks = np.zeros((6, 8, 8), bool)
+    masks[3, 2:5] = True
+    whole = of_modules(network(), masks=masks)
+    np.testing.assert_array_equal(whole.take(np.array([3, 0])).samples.masks, masks[[3, 0]])
+    for wrong in (masks[:, :4], masks.astype(int)):
+        with pytest.raises(InputError, match="`masks` is .* a bool for each pixel of the images"):
+            of_modules(network(), masks=wrong)
+    with pytest.raises(InputError, match="`masks` has 5 rows for 6 images"):
+        of_modules(network(), masks=masks[:5])

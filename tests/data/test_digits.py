@@ -68,5 +68,5 @@ def test_digits_in_an_unwritable_root_is_a_storage_error(tmp_path: Path) -> None
 
 
 def test_digits_cannot_be_imported(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="comes with scikit-learn"):
+    with pytest.raises(InputError, match="is made at its first use"):
         import_dataset("digits", tmp_path, tmp_path / "root")

@@ -200,3 +200,70 @@ def test_fork_breaks_the_long_name_of_a_score_beside_its_panel():
     with style():
         figure = draw_fork(result)
     assert "\n" in figure.axes[1].get_ylabel() and "\n" not in figure.axes[0].get_ylabel()
+
+
+def annealed(
+    factors: tuple[float, ...] = (1, 2, 3), repeats: int = 2, states: int = 3, **changes: Any
+) -> ForkResult:
+    """K = 1, then 2 and 2 epochs at low rates, of several seeds."""
+    rng = np.random.default_rng(1)
+    branches = [(f, r, s) for s in range(states) for r in range(repeats) for f in factors]
+    base = np.array([0.1, 0.01, 0.01, 0.001, 0.001])
+    one = make(factors, 1, 1, recorded=False)
+    shared = {name: rng.uniform(0.5, 1, (len(branches), 6)) for name in CURVES}
+    given: dict[str, Any] = {
+        **shared,
+        "run": "baseline, seeds 0, 1, 2, epoch 3",
+        "amplified_epochs": 1,
+        "factor": np.array([f for f, _, _ in branches], float),
+        "repeat": np.array([r for _, r, _ in branches]),
+        "state": np.array([s for _, _, s in branches]),
+        "anneal": (2, 2),
+        "status": ("finished",) * len(branches),
+        "base_lr": base,
+        "sharpness": rng.uniform(0.1, 0.3, (len(branches), 2)),
+        "barrier": rng.uniform(0, 0.1, (len(branches), 2)),
+        "child_barrier": rng.uniform(0, 0.1, len(branches)),
+    }
+    return dataclasses.replace(one, **(given | changes))
+
+
+def test_draw_annealed_fork_shows_what_is_left_at_the_end(find, read_note, check_layout) -> None:
+    result = annealed()
+    figure = check_layout(draw_fork, result, "icml", column="full")
+    names = [panel.get_ylabel().replace("\n", " ") for panel in figure.axes]
+    assert names[0] == "training loss (nats)" and "child barrier (nats)" in names and len(names) == 9
+    losses = figure.axes[names.index("Δ training loss (nats)")]
+    children = figure.axes[names.index("child barrier (nats)")]
+    for factor in (2, 3):
+        (mark,) = find(losses, f"train_loss:{factor}", Line2D)
+        expected = result.differences(result.outcome("train_loss")[..., -1])[result.factors.index(factor)]
+        assert mark.get_ydata()[0] == pytest.approx(expected.mean())
+        (dots,) = find(losses, f"each train_loss:{factor}", Line2D)
+        np.testing.assert_allclose(dots.get_ydata(), expected)  # a dot for each seed
+    assert not find(losses, "train_loss:1", Line2D)
+    (order,) = find(children, "child_barrier:1", Line2D)
+    assert order.get_ydata()[0] == pytest.approx(result.outcome("child_barrier")[0].mean())
+    assert [t.get_text() for t in children.get_xticklabels()] == ["×1", "×2", "×3"]
+    note = read_note(figure)
+    for part in (
+        "then all annealed for 2 and 2",
+        "3 training seeds, each the mean of 2 data orders",
+        "basin that SGD's noise",
+    ):
+        assert part in note
+    assert (
+        "Dashed" not in note
+        and "at equal Σ LR" not in labels(figure)
+        and "each seed and order" in labels(figure)
+    )
+
+
+def test_annealed_fork_table_has_the_drawn_numbers() -> None:
+    result = annealed()
+    rows = fork_table(result)
+    found = [r for r in rows if r["quantity"] == "child_barrier" and r["repeat"] is None]
+    assert [r["factor"] for r in found] == [1, 2, 3] and all(r["low"] < r["value"] < r["high"] for r in found)
+    ends = [r for r in rows if r["quantity"] == "val_acc minus factor 1" and r["factor"] == 2]
+    assert len(ends) == 4  # three seeds and their mean
+    assert not any("equal sum" in r["at"] for r in rows)

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ralr_viz.plots.localisation import draw_localisation, localisation_table
 from ralr_viz.plots.style import style
 from ralr_viz.results.bundle import load_result, save_result
-from ralr_viz.results.localisation import METRICS, STRATA, LocalisationResult
+from ralr_viz.results.localisation import METRICS, STRATA, SURE, LocalisationResult
 
 LONG = "tiny-imagenet-50-resnet20-short, baseline, seed 0, epoch 200"
 
@@ -21,6 +21,7 @@ def make(
     *,
     sanity: bool = True,
     faithful: bool = True,
+    sure: bool = False,
     **changes: object,
 ) -> LocalisationResult:
     rng, m, n = np.random.default_rng(0), len(models), 40
@@ -58,12 +59,36 @@ def make(
         "faithfulness": rng.random((m, 3, 2)) if faithful else np.full((m, 3, 2), np.nan),
         "faithfulness_draws": rng.random((m, 3, 2, 30 * faithful)),
         "faithfulness_images": 20 * faithful,
+        **(_sure(rng, m) if sure else {}),
         "dataset": "tiny-imagenet-50",
         "split": "test",
         "device": "cpu",
         "precision": "fp32",
     }
     return LocalisationResult(**(arguments | changes))
+
+
+def _sure(rng: np.random.Generator, m: int) -> dict:
+    values = rng.uniform(0.2, 0.6, (m, len(SURE)))
+    return {
+        "region": "mask",
+        "target": rng.random((m, 40)),
+        "sure_values": values,
+        "sure_counts": np.full((m, len(SURE)), 60),
+        "sure_draws": values[..., None] + 0.02 * rng.standard_normal((m, len(SURE), 60)),
+    }
+
+
+def test_localisation_draws_rank_accuracy_by_how_sure_the_networks_are(find, check_layout, read_note):
+    result = make(sure=True, dataset="planted")
+    figure = check_layout(draw_localisation, result, "icml", column="full")
+    panel = figure.axes[len(METRICS) + 1]
+    for i, model in enumerate(result.models):
+        found = [line.get_xdata()[0] for line in find(panel, f"value:{model}", Line2D)]
+        assert found == [measure.values[i] for measure in result.sure_measures()]
+    assert [t.get_text() for t in panel.get_yticklabels()][-1] == "equally sure"
+    assert figure.axes[1].get_title(loc="left") == "energy in the mask ↑"
+    assert "of the objects' pixels" in read_note(figure)
 
 
 def test_localisation_draws_values_beside_the_blind_maps(find):

@@ -28,7 +28,7 @@ def cell(name, **labels):
 def test_study_names_pair_each_table_with_a_laptops():
     numbers = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert sorted(TABLES) == sorted(f"table{n}{end}" for n in numbers for end in ("", "-laptop"))
-    assert set(study_names()) - set(TABLES) == {"decide"}
+    assert set(study_names()) - set(TABLES) == {"decide", "planted"}
 
 
 @pytest.mark.parametrize("name", TABLES)

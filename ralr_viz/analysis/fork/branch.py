@@ -22,7 +22,7 @@ from ralr_viz.models.digest import find_in_archive, is_whole, seal_archive
 from ralr_viz.results.document import check_unpacked_size, parse_json
 from ralr_viz.results.storage import write_bytes
 from ralr_viz.runtime.stop import StopSignal
-from ralr_viz.train.optim import hold_factor
+from ralr_viz.train.optim import hold_factor, hold_rates
 from ralr_viz.train.training import Training
 
 _FORMAT = 1
@@ -30,19 +30,21 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Branch:
-    """What a continuation is: a factor for the first ``amplified`` of its epochs, and a draw of the order.
+    """What a continuation is: a factor for the first ``amplified`` of its epochs, a draw of the order, and its end.
 
     Attributes:
         factor: Of the first epochs; None replays the factors that the run itself drew.
         repeat: 0 has the run's own order and augmentation, each other number one of its own.
         epochs: How many.
-        amplified: How many of them at ``factor``; the others are at 1.
+        amplified: How many of them at ``factor``; the others are at 1, unless they are annealed.
+        anneal: Epochs at a tenth, a hundredth, … of the scheduled rate of the checkpoint, after the amplified ones.
     """
 
     factor: float | None
     repeat: int
     epochs: int
     amplified: int
+    anneal: tuple[int, ...] = ()
 
     @property
     def label(self) -> str:
@@ -59,7 +61,7 @@ class BranchOutcome:
         digests: SHA-256 of the state dict after each epoch.
         status: ``finished`` or ``diverged``.
         probes: What `analysis.fork` measured of the weights, by name.
-        states: State dicts after ``amplified`` epochs and after the last, by epoch, on the CPU; not saved.
+        states: State dicts after ``amplified`` epochs and after the last, by epoch, on the CPU; saved where it is asked for.
     """
 
     records: tuple[dict[str, float], ...]
@@ -122,8 +124,15 @@ def _train_epochs(
     records: list[dict[str, float]] = []
     digests: list[str] = []
     states: dict[int, dict[str, Tensor]] = {}
+    rates = [training.scheduler.base_lr]
+    for _ in branch.anneal:  # times .1 once more each time, to the bit as a schedule of steps decays
+        rates.append([rate * 0.1 for rate in rates[-1]])
+    changes = branch.amplified + np.cumsum((0, *branch.anneal[:-1])) + 1
+    decayed = dict(zip(changes.tolist(), rates[1:], strict=False))
     for done in range(1, branch.epochs + 1):
-        if done == branch.amplified + 1 and branch.factor is not None:
+        if done in decayed:
+            training.scheduler = hold_rates(training.scheduler, decayed[done])
+        elif done == branch.amplified + 1 and branch.factor is not None:
             training.scheduler = hold_factor(training.scheduler, 1.0)
         try:
             record = training.next_epoch(stop)
@@ -155,7 +164,7 @@ def branch_file(folder: Path, key: Mapping[str, Any]) -> Path:
 
 
 def save_branch(file: Path, key: Mapping[str, Any], outcome: BranchOutcome) -> None:
-    """Keep a finished branch, whole or not at all.
+    """Keep a finished branch with the states that it has, whole or not at all.
 
     Raises:
         StorageError: The disk is full or cannot be written.
@@ -163,9 +172,11 @@ def save_branch(file: Path, key: Mapping[str, Any], outcome: BranchOutcome) -> N
     names = list(outcome.records[0]) if outcome.records else []
     text = {"key": _key_text(key), "names": names, "digests": outcome.digests, "status": outcome.status}
     table = np.array([[record[name] for name in names] for record in outcome.records], dtype=np.float64)
-    probes = {f"probe_{name}": np.array(values) for name, values in outcome.probes.items()}
+    arrays = {f"probe_{name}": np.array(values) for name, values in outcome.probes.items()}
+    for epoch, state in outcome.states.items():
+        arrays |= {f"state_{epoch}_{name}": tensor.numpy() for name, tensor in state.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, about=np.array(json.dumps(text)), table=table, **probes)  # type: ignore[arg-type]
+    np.savez(buffer, about=np.array(json.dumps(text)), table=table, **arrays)  # type: ignore[arg-type]
     write_bytes(file, seal_archive(buffer))
 
 
@@ -181,10 +192,14 @@ def load_branch(file: Path, key: Mapping[str, Any]) -> BranchOutcome | None:
             about = parse_json(str(saved["about"]))
             table = saved["table"]
             probes = {n[6:]: tuple(saved[n].tolist()) for n in saved.files if n.startswith("probe_")}
+            states: dict[int, dict[str, Tensor]] = {}
+            for file_name in (n for n in saved.files if n.startswith("state_")):
+                epoch, name = file_name.removeprefix("state_").split("_", 1)
+                states.setdefault(int(epoch), {})[name] = torch.from_numpy(saved[file_name])
         if about["key"] != _key_text(key):
             return None
         records = tuple(dict(zip(about["names"], row, strict=True)) for row in table.tolist())
-        return BranchOutcome(records, tuple(about["digests"]), str(about["status"]), probes)
+        return BranchOutcome(records, tuple(about["digests"]), str(about["status"]), probes, states)
     except (
         OSError,
         ValueError,

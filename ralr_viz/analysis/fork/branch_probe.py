@@ -72,9 +72,9 @@ class BranchProbe:
             return math.nan
         return float(found.losses.mean() - found.centre_loss[0])
 
-    def barrier(self, state: Mapping[str, Tensor]) -> float:
-        """Barrier in nats between the checkpoint and a network; NaN where a loss is not finite."""
-        first, second = self._build(self.start), self._build(state)
+    def barrier(self, state: Mapping[str, Tensor], other: Mapping[str, Tensor] | None = None) -> float:
+        """Barrier in nats between a network and another, or the checkpoint; NaN where a loss is not finite."""
+        first, second = self._build(self.start if other is None else other), self._build(state)
         try:
             device = self.training.runtime.device
             objective = Objective(

@@ -54,7 +54,7 @@ def train_all(
             if progress is not None:
                 progress(before + done, total, "epochs of all branches")
 
-        own = key | dataclasses.asdict(branch)
+        own = key | {name: v for name, v in dataclasses.asdict(branch).items() if name != "anneal" or v}
         file = None if work is None else branch_file(work, own)
         outcome = None if file is None else load_branch(file, own)
         if outcome is None:
@@ -63,7 +63,12 @@ def train_all(
             except EpochStoppedError:
                 _interrupt(stop, len(outcomes), len(branches), work)
             if probe is not None:
-                outcome = dataclasses.replace(outcome, probes=_probe(probe, outcome, branch), states={})
+                ends = {
+                    e: state for e, state in outcome.states.items() if branch.anneal and e == branch.epochs
+                }
+                outcome = dataclasses.replace(outcome, probes=_probe(probe, outcome, branch), states=ends)
+            else:
+                outcome = dataclasses.replace(outcome, states={})
             if file is not None:
                 save_branch(file, own, outcome)
         outcomes.append(outcome)
@@ -75,8 +80,9 @@ def train_all(
 
 
 def _probe(probe: BranchProbe, outcome: BranchOutcome, branch: Branch) -> dict[str, tuple[float, ...]]:
-    """Sharpness and barrier after the amplified epochs and after twice as many; NaN where it ended before."""
-    states = [outcome.states.get(epoch) for epoch in (branch.amplified, 2 * branch.amplified)]
+    """Sharpness and barrier after the amplified epochs and after the last; NaN where it ended before."""
+    last = branch.epochs if branch.anneal else 2 * branch.amplified
+    states = [outcome.states.get(epoch) for epoch in (branch.amplified, last)]
     return {
         name: tuple(math.nan if state is None else measure(state) for state in states)
         for name, measure in (("sharpness", probe.sharpness), ("barrier", probe.barrier))

@@ -15,6 +15,7 @@ from ralr_viz.analysis.comparison import (
 )
 from ralr_viz.analysis.localisation.faithfulness import Faithfulness
 from ralr_viz.analysis.localisation.sanity import Cascade
+from ralr_viz.analysis.localisation.strata import stratum_means, target_strata
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns.option import RESAMPLES, SEED
@@ -36,7 +37,15 @@ from ralr_viz.results.localisation import (
     METRICS,
     SMALL_AREA,
     STRATA,
+    SURE,
     LocalisationResult,
+)
+from ralr_viz.results.mask_metrics import (
+    centre_in_mask,
+    energy_in_mask,
+    mask_area,
+    pointing_in_mask,
+    rank_in_mask,
 )
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.uncertainty import bootstrap_weights
@@ -52,6 +61,7 @@ def score_maps(
     boxes: np.ndarray,
     image_size: tuple[int, int],
     *,
+    masks: np.ndarray | None = None,
     sanity: Sequence[Cascade] = (),
     faithfulness: Sequence[Faithfulness] = (),
     resamples: int = RESAMPLES.default,
@@ -64,6 +74,7 @@ def score_maps(
         predictions: Of one network or more with maps, on the same labelled images in the same order.
         boxes: (n, 4) integer ``x0 y0 x1 y1`` of these images, inclusive pixel indices, −1 where there is none.
         image_size: (H, W) in pixels, of the images and boxes.
+        masks: (n, H, W) bool, the pixels of each object; left out, the boxes are all that is known.
         sanity: What `randomise_cascade` found for each network; or nothing.
         faithfulness: What `measure_faithfulness` found for each network on the same images; or nothing.
         resamples: Of the bootstrap, 2 or more.
@@ -81,25 +92,37 @@ def score_maps(
                 f"`{name}` has {len(checked)} entries for {len(predictions)} networks: give one for each"
             )
     kept, area = find_proper_boxes(boxes, image_size)
+    if masks is not None:
+        masks = masks[kept]
+        area = mask_area(masks)
+        if np.isnan(area).any():
+            raise InputError(
+                f"{int(np.isnan(area).sum())} images with a box have an empty mask: give a mask to each, or none at all"
+            )
     dropped = len(boxes) - len(kept)
     labels, boxes = predictions[0].labels[kept], boxes[kept]
     total = len(predictions) + 1
     tuned = np.arange(len(kept)) % 2 == 0
     scored = []
     for done, p in enumerate(predictions, 1):
-        scored.append(_score(p, kept, boxes, image_size, tuned))
+        scored.append(_score(p, kept, boxes, masks, image_size, tuned))
         if progress is not None:
             progress(done, total, "boxes")
     correct = np.stack([(p.predicted == p.labels)[kept] for p in predictions])
     strata = np.stack([area < SMALL_AREA, np.ones(len(kept), dtype=bool), correct.all(axis=0)])
     each = np.stack([_quantities(s, right, tuned) for s, right in zip(scored, correct, strict=True)])
     counts = (strata[:, None] & ~np.isnan(each[0])).sum(axis=2)
-    side, blind = _blind_quantities(boxes, image_size, area, tuned)
+    side, blind = _blind_quantities(boxes, masks, image_size, area, tuned)
 
     draws = np.empty((len(predictions), len(STRATA), len(METRICS), resamples))
+    target = np.stack([p.true_probability[kept] for p in predictions])
+    rank = np.stack([s.each["rank"] for s in scored])
+    sure = target_strata(target)
+    sure_draws = np.empty((len(predictions), len(SURE), resamples))
     at = 0
     for weights in bootstrap_weights([(0, len(kept))], resamples, _RESAMPLES_AT_ONCE, seed):
         draws[..., at : at + len(weights)] = _means(each, strata, weights)
+        sure_draws[..., at : at + len(weights)] = stratum_means(rank, sure, weights)
         at += len(weights)
     if progress is not None:
         progress(total, total, "boxes")
@@ -114,7 +137,7 @@ def score_maps(
         boxes=boxes.astype(np.int16),
         area=area,
         correct=correct,
-        rank=np.stack([s.each["rank"] for s in scored]),
+        rank=rank,
         energy=np.stack([s.each["energy"] for s in scored]),
         pointing=np.stack([s.each["pointing"] for s in scored]),
         overlap=np.stack([s.overlap for s in scored]),
@@ -130,6 +153,11 @@ def score_maps(
         map_sizes=tuple((int(p.true_maps.shape[1]), int(p.true_maps.shape[2])) for p in predictions),
         **_join_sanity(sanity, len(predictions)),
         **_join_faithfulness(faithfulness, len(predictions), resamples, seed),
+        region="box" if masks is None else "mask",
+        target=target,
+        sure_values=stratum_means(rank, sure, once)[..., 0],
+        sure_counts=sure.sum(axis=2),
+        sure_draws=sure_draws,
         class_names=first.class_names,
         seed=seed,
         dataset=first.dataset,
@@ -185,11 +213,20 @@ class _Scored:
 
 
 def _score(
-    p: PredictionsResult, kept: np.ndarray, boxes: np.ndarray, size: tuple[int, int], tuned: np.ndarray
+    p: PredictionsResult,
+    kept: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    size: tuple[int, int],
+    tuned: np.ndarray,
 ) -> _Scored:
     maps = p.true_maps[kept]
-    numbers = {"rank": rank_accuracy, "energy": energy_in_box, "pointing": pointing_accuracy}
-    each = {name: number(maps, boxes, size) for name, number in numbers.items()}
+    if masks is None:
+        in_box = {"rank": rank_accuracy, "energy": energy_in_box, "pointing": pointing_accuracy}
+        each = {name: number(maps, boxes, size) for name, number in in_box.items()}
+    else:
+        in_mask = {"rank": rank_in_mask, "energy": energy_in_mask, "pointing": pointing_in_mask}
+        each = {name: number(maps, masks) for name, number in in_mask.items()}
     reached = box_accuracy(map_box_overlap(maps[tuned], boxes[tuned], size, _THRESHOLDS)).mean(axis=0)
     threshold = float(_THRESHOLDS[reached.argmax()])
     overlap = np.full(len(maps), np.nan)
@@ -211,24 +248,23 @@ def _quantities(scored: _Scored, correct: np.ndarray, tuned: np.ndarray) -> np.n
 
 
 def _blind_quantities(
-    boxes: np.ndarray, size: tuple[int, int], area: np.ndarray, tuned: np.ndarray
+    boxes: np.ndarray, masks: np.ndarray | None, size: tuple[int, int], area: np.ndarray, tuned: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Side of the best centred box on the tuned images, and the numbers (2, quantities, n) of `BASELINES`."""
     overlap = centre_box_overlap(boxes, size, _THRESHOLDS)
     best = int(box_accuracy(overlap[tuned]).mean(axis=0).argmax())
     nothing = np.full(len(area), np.nan)
-    uniform = {
-        "rank": area,
-        "energy": area,
-        "pointing": area,
-        "box": box_accuracy(np.where(tuned, np.nan, area)),
-    }
-    centre = {
-        "rank": centre_rank_accuracy(boxes, size),
-        "energy": centre_energy_in_box(boxes, size),
-        "pointing": centre_pointing_accuracy(boxes, size),
-        "box": box_accuracy(np.where(tuned, np.nan, overlap[:, best])),
-    }
+    whole = box_accuracy(np.where(tuned, np.nan, box_area(boxes, size)))
+    uniform = {"rank": area, "energy": area, "pointing": area, "box": whole}
+    if masks is None:
+        centre = {
+            "rank": centre_rank_accuracy(boxes, size),
+            "energy": centre_energy_in_box(boxes, size),
+            "pointing": centre_pointing_accuracy(boxes, size),
+        }
+    else:
+        centre = centre_in_mask(masks)
+    centre["box"] = box_accuracy(np.where(tuned, np.nan, overlap[:, best]))
     found = dict(zip(BASELINES, (uniform, centre), strict=True))
     rows = [[found[blind].get(name, nothing) for name in METRICS] for blind in BASELINES]
     return float(_THRESHOLDS[best]), np.array(rows)

@@ -12,7 +12,7 @@ from ralr_viz.analysis.localisation.sanity import Cascade
 from ralr_viz.analysis.localisation.scores import box_accuracy, score_maps
 from ralr_viz.errors import InputError
 from ralr_viz.results.box_metrics import energy_in_box, rank_accuracy
-from ralr_viz.results.localisation import METRICS, STRATA
+from ralr_viz.results.localisation import METRICS, STRATA, SURE
 from ralr_viz.results.predictions import PredictionsResult
 
 SIZE = (16, 16)
@@ -148,7 +148,65 @@ def test_localisation_keeps_the_checks():
     np.testing.assert_allclose(result.faithfulness, gains.mean(axis=3))
     assert result.gain("road", "centre").draws.shape == (2, 20)
     assert [m.name for m in result.measures()][-1] == "road_over_centre"
-    assert len(result.measures()) == len(STRATA) * len(METRICS) + 6
+    assert len(result.measures()) == len(STRATA) * len(METRICS) + len(SURE) + 1 + 6
+
+
+def logits_of(target: np.ndarray) -> np.ndarray:
+    """Logits (n, 3) of images of class 0 with these probabilities of it."""
+    return np.log(np.stack([target, (1 - target) / 2, (1 - target) / 2], axis=1)).astype(np.float32)
+
+
+def test_a_network_that_is_only_surer_has_no_better_maps_among_equally_sure():
+    """Maps are as good as the network is sure: the plain mean differs, the stratified one does not."""
+    n = 200
+    boxes, maps, _ = scene(n=n)
+    labels, away = np.zeros(n, int), np.roll(maps, 2, axis=(1, 2))
+    networks = []
+    for model, share in (("unsure", 0.3), ("surer", 0.8)):
+        good = (np.arange(n) * 7919 % n) < share * n
+        target = np.where(good, 0.95, 0.3)
+        cams = np.where(good[:, None, None], maps, away)
+        networks.append(predictions(cams, labels, labels, model=model, logits=logits_of(target)))
+    result = score_maps(networks, boxes, SIZE, resamples=200)
+    measures = {m.name: m for m in result.measures()}
+    np.testing.assert_allclose(result.target, [p.true_probability for p in networks])
+    assert result.sure_counts.tolist() == [[140, 0, 60, 0], [40, 0, 160, 0]]
+    assert np.isnan(measures["rank_likely"].values).all()
+    plain, low, _ = measures["rank_all"].difference(0, 1)
+    assert plain > 0.2 and low > 0.1
+    value, low, high = measures["rank_equally_sure"].difference(0, 1)
+    assert low <= 0 <= high and abs(value) < 0.05
+    expected = (
+        180 * result.rank[1][result.target[1] < 0.5].mean()
+        + 220 * result.rank[1][result.target[1] > 0.5].mean()
+    ) / 400
+    assert measures["rank_equally_sure"].values[1] == pytest.approx(expected)
+
+
+def test_networks_that_are_never_equally_sure_are_not_compared_among_such():
+    boxes, maps, labels = scene()
+    networks = [
+        predictions(maps, 0 * labels, 0 * labels, model=str(p), logits=logits_of(np.full(60, p)))
+        for p in (0.3, 0.95)
+    ]
+    names = [m.name for m in score_maps(networks, boxes, SIZE, resamples=20).measures()]
+    assert "rank_sure" in names and "rank_equally_sure" not in names
+
+
+def test_localisation_of_masks_is_of_their_pixels():
+    boxes, maps, labels = scene()
+    masks = np.repeat(np.repeat(maps > 0, 4, axis=1), 4, axis=2)
+    p = predictions(maps, labels, labels)
+    whole, by_mask = (score_maps([p], boxes, SIZE, masks=m, resamples=20) for m in (None, masks))
+    assert (whole.region, by_mask.region) == ("box", "mask")
+    np.testing.assert_allclose(by_mask.rank, whole.rank)
+    half = masks & (np.arange(16) % 2 == 0)
+    found = score_maps([p], boxes, SIZE, masks=half, resamples=20)
+    np.testing.assert_allclose(found.area, whole.area / 2)
+    assert found.rank.mean() < whole.rank.mean() and found.overlap[0, 1] == whole.overlap[0, 1]
+    assert found.measure("energy", "all").label == "energy in the mask, all masks"
+    with pytest.raises(InputError, match="1 images with a box have an empty mask"):
+        score_maps([p], boxes, SIZE, masks=masks & (np.arange(60) > 0)[:, None, None])
 
 
 @pytest.mark.parametrize(
