@@ -203,11 +203,12 @@ def _plan_seed(
     if {start, last} <= kept:
         pairs = [run.at(epoch) for run in runs for epoch in (start, last)]
         late = f"{folder}/late"
+        jobs.append(Job("activations, late", "activations", late, seed, {"ckpt": pairs, **where}))
         jobs.append(Job("barrier, late", "barrier", late, seed, {"ckpt": pairs, **where, **limit}))
         jobs.append(Job("similarity, late", "similarity", late, seed, {"ckpt": pairs, **where}))
     else:
         why = f"between epochs {start} and {last} is not measured: not every run kept both"
-        notes += [(name, f"{name} {why}") for name in ("barrier", "similarity")]
+        notes += [(name, f"{name} {why}") for name in ("activations", "barrier", "similarity")]
     epoch = amplified_epoch(runs[1].record, kept)
     if epoch is None:
         why = "no run kept the states before and after one"

@@ -37,7 +37,7 @@ def test_why_prints_the_claims_and_keeps_every_result(cli, arms, data, tmp_path)
     assert isinstance(result, WhyResult)
     assert (result.arms, result.seeds) == (("baseline", "ralr"), (0,))
     movement = load_result(out / "seed0" / "movement")
-    assert movement.measures()[0].name == next(c.measure for c in CLAIMS if c.diagnostic == "movement")
+    assert movement.measures()[0].name == next(c.measures[0] for c in CLAIMS if c.diagnostic == "movement")
     m = result.find("movement", movement.measures()[0].name)
     assert result.values[m, :, 0] == pytest.approx(movement.measures()[0].values)
     assert "why: 2 of 2 done" in outcome.err and "left" in outcome.err
@@ -132,9 +132,9 @@ def test_why_measures_sharpness_at_equal_epoch_and_at_matched_loss(cli, arms, da
     outcome = cli("why", *arms, *only, "--out", out, *data).succeeded()
     result = load_result(out / "why")
     claim = next(c for c in CLAIMS if c.diagnostic == "sharpness")
-    m = result.find("sharpness", claim.measure)
+    m = result.find("sharpness", claim.measures[0])
     assert m is not None and result.claim_of(m) == CLAIMS.index(claim)
-    matched = result.find("sharpness, matched loss", claim.measure)
+    matched = result.find("sharpness, matched loss", claim.measures[0])
     assert matched is not None and result.claim_of(matched) is None
     assert "at matched training loss is of epochs" in outcome.err
 
