@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
@@ -14,8 +15,10 @@ from ralr_viz.analysis.comparison import (
     order_by_class,
 )
 from ralr_viz.analysis.predictions import predictions_of
+from ralr_viz.analysis.temperature import fit_temperature, scale
 from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.errors import InputError
 from ralr_viz.nouns import calibration as options
 from ralr_viz.nouns import check
 from ralr_viz.nouns.option import RESAMPLES, SEED
@@ -31,6 +34,7 @@ _FLOOR = 0x45434546
 
 def compute_calibration(
     compared: Comparison | Sequence[PredictionsResult],
+    watched: Comparison | Sequence[PredictionsResult] | None = None,
     *,
     bins: int = options.BINS.default,
     resamples: int = RESAMPLES.default,
@@ -44,6 +48,8 @@ def compute_calibration(
 
     Args:
         compared: One network or more on labelled images, or their predictions on the same images in the same order.
+        watched: The same networks, in the same order, on the images that the temperature is fitted on; left out, as many
+            of what was held out from training (``val``), where ``compared`` is of other images than those.
         bins: Of the ECE; fewer where there are fewer images.
         resamples: Of the bootstrap and of the floor, 2 or more.
         seed: Of both.
@@ -55,24 +61,32 @@ def compute_calibration(
     check(options.SPEC.options, bins=bins, resamples=resamples, seed=seed)
     predictions = predictions_of(compared, progress)
     check_same_images_and_classes(predictions)
+    fitted = _fit(compared, watched, predictions, progress)
     first = predictions[0]
     n, m = len(first.labels), len(predictions)
     bins = min(bins, n)
     order, bounds, classes = order_by_class(first.labels)
     correct = np.stack([(p.predicted == p.labels)[order] for p in predictions]).astype(np.float64)
     confidence = np.stack([p.probabilities.max(axis=1)[order] for p in predictions])
+    scaled = np.stack(
+        [scale(p, t).max(axis=1)[order] for p, t in zip(predictions, fitted.temperature, strict=True)]
+    )
     each = np.stack([_scores(p)[:, order] for p in predictions])  # (m, 2, n)
+
+    def errors(sure: np.ndarray, weights: np.ndarray) -> list[float]:
+        return [
+            100 * expected_calibration_error(p, hit, bins, weights)
+            for p, hit in zip(sure, correct, strict=True)
+        ]
 
     def numbers(weights: np.ndarray) -> np.ndarray:
         means = np.concatenate([each, 100 * correct[:, None]], axis=1) @ weights / n
-        ece = [
-            100 * expected_calibration_error(p, hit, bins, weights)
-            for p, hit in zip(confidence, correct, strict=True)
-        ]
-        return np.insert(means, _ECE, ece, axis=1)
+        means = np.insert(means, _ECE, errors(confidence, weights), axis=1)
+        last = errors(scaled, weights) if fitted.images else [np.nan] * m
+        return np.column_stack([means, last])
 
     values = numbers(np.ones(n))
-    draws = np.empty((m, len(METRICS), resamples))
+    draws = np.empty((m, len(METRICS) + 1, resamples))
     starts = [start for start, _ in bounds]
     counts = np.diff([*starts, n])
     done = 0
@@ -84,9 +98,10 @@ def compute_calibration(
             progress(done, resamples, "bootstrap")
     ratio = np.array([_ratio(d[_ECE].mean(), v[_ECE]) for d, v in zip(draws, values, strict=True)])
     # each bin of a resample is noisier, so its errors are larger: the draws keep their spread, around the value
-    draws[:, _ECE] = np.maximum(
-        draws[:, _ECE] - draws[:, _ECE].mean(axis=1, keepdims=True) + values[:, _ECE, None], 0
-    )
+    for q in (_ECE, len(METRICS)):
+        draws[:, q] = np.maximum(
+            draws[:, q] - draws[:, q].mean(axis=1, keepdims=True) + values[:, q, None], 0
+        )
 
     class_accuracy = 100 * np.add.reduceat(correct, starts, axis=1) / counts
     bin_confidence, bin_accuracy = np.array(
@@ -99,8 +114,15 @@ def compute_calibration(
         indices=first.indices,
         labels=first.labels,
         predicted=np.stack([p.predicted for p in predictions]),
-        values=values,
-        draws=draws,
+        values=values[:, :-1],
+        draws=draws[:, :-1],
+        temperature=fitted.temperature,
+        scaled_ece=values[:, -1],
+        scaled_draws=draws[:, -1],
+        scaled_floor=np.array(
+            [ece_floor(p, bins, resamples, seed) if fitted.images else (np.nan, np.nan) for p in scaled]
+        ),
+        watched=fitted.images,
         ece_ratio=ratio,
         ece_floor=np.array([ece_floor(p, bins, resamples, seed) for p in confidence]),
         bin_confidence=bin_confidence,
@@ -116,9 +138,42 @@ def compute_calibration(
         split=first.split,
         device=device,
         precision=precision,
-        notes=tuple(_notes(predictions, int(counts.min()))),
+        notes=(*_notes(predictions, int(counts.min())), *fitted.notes),
         provenance=describe_networks(predictions),
     )
+
+
+class _Fitted(NamedTuple):
+    """Temperatures (m,), NaN where there is nothing to fit; of how many images, and why not."""
+
+    temperature: np.ndarray
+    images: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def _fit(
+    compared: Comparison | Sequence[PredictionsResult],
+    watched: Comparison | Sequence[PredictionsResult] | None,
+    predictions: Sequence[PredictionsResult],
+    progress: Progress | None,
+) -> _Fitted:
+    nothing = _Fitted(np.full(len(predictions), np.nan))
+    if watched is None and isinstance(compared, Comparison) and compared.samples.split != "val":
+        try:
+            watched = compared.on("val")
+        except InputError as error:
+            return nothing._replace(
+                notes=(f"no temperature is fitted, as no watched images are known: {error}",)
+            )
+    if watched is None:
+        return nothing
+    found = predictions_of(watched, progress)
+    if [p.model for p in found] != [p.model for p in predictions]:
+        raise InputError(
+            f"`watched` has {len(found)} networks for {len(predictions)}: give the same in the same order"
+        )
+    check_same_images_and_classes(found)
+    return _Fitted(np.array([fit_temperature(p.logits, p.labels) for p in found]), len(found[0].labels))
 
 
 def expected_calibration_error(

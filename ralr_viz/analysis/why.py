@@ -16,7 +16,7 @@ _ALPHA = 0.05
 _FEWEST_SEEDS = 3
 """Below this the table speaks of the checkpoints at hand, not of the method."""
 
-_IN_WORDS = {"baseline": "the baseline", "scaled": "the constant factor"}
+_IN_WORDS = {"baseline": "the baseline", "scaled": "the constant factor", "matched": "the matched constants"}
 """How sentences call the arms; others are called by their name."""
 
 _PAIRS = ((0, 1), (2, 1), (0, 2))
@@ -28,6 +28,7 @@ def compute_why(
     *,
     arms: Sequence[str],
     seeds: Sequence[int],
+    control: str | None = None,
     notes: Sequence[str] = (),
     provenance: dict[str, Any] | None = None,
 ) -> WhyResult:
@@ -35,13 +36,15 @@ def compute_why(
 
     A claim is *supported* where the paired t test over seeds finds its sign at p < .05 after Holm's correction
     over the four, and B against the control has that sign too, with a 95 % t interval that excludes 0;
-    *contradicted* where both find the opposite sign likewise; *not shown* otherwise. With fewer than three
-    seeds nothing is said of the method, only what these checkpoints show, against the control too.
+    *contradicted* where both find the opposite sign likewise; *not shown* otherwise. Where several measures decide,
+    each must say so, and the largest p is tested (an intersection–union test). A claim that any larger learning rate
+    would fulfil is decided against the control `matched` only. With fewer than three seeds nothing is said of the method, only what these checkpoints show, against the control too.
 
     Args:
         measures: Of each diagnostic, for each seed, its measures; each of one value for each arm.
         arms: Names of A, B and, as a third, the control.
         seeds: In the order of the measures.
+        control: Method of the control; left out, its name.
         notes, provenance: Kept with the result.
 
     Raises:
@@ -72,13 +75,22 @@ def compute_why(
             p[m, c], flips[m, c] = found.p, found.sign_flip_p
             bootstrap[m, c] = _bootstrap(of_seeds, i, j)
     keys = [(diagnostic, of_seeds[0].name) for diagnostic, of_seeds in columns]
-    places = [keys.index(key) if (key := (c.diagnostic, c.measure)) in keys else None for c in CLAIMS]
-    tested = [np.nan if at is None or len(seeds) < _FEWEST_SEEDS else p[at, 0] for at in places]
+    places = [
+        [
+            m
+            for name in claim.measures
+            if (key := (claim.diagnostic, name)) in keys
+            and np.isfinite(differences[m := keys.index(key), 0, 0])
+        ]
+        for claim in CLAIMS
+    ]
+    tested = [np.nan if not at or len(seeds) < _FEWEST_SEEDS else p[at, 0].max() for at in places]
     corrected = holm(tested)
+    of_control = control or arms[-1]
     verdicts = [
-        "not measured"
-        if at is None or np.isnan(differences[at, 0, 0])
-        else _judge(claim, differences[at], within[at], float(corrected[k]), tuple(arms), len(seeds))
+        _judge(claim, differences[at], within[at], float(corrected[k]), tuple(arms), len(seeds), of_control)
+        if at
+        else "not measured"
         for k, (claim, at) in enumerate(zip(CLAIMS, places, strict=True))
     ]
     return WhyResult(
@@ -98,7 +110,12 @@ def compute_why(
         bootstrap=bootstrap,
         corrected_p=corrected,
         verdicts=tuple(verdicts),
-        notes=(*notes, *_refusals(columns)),
+        notes=(
+            *notes,
+            *_refusals(columns),
+            *_note_claims(columns, places, of_control if len(arms) > 2 else ""),
+        ),
+        deciding=tuple((claim.diagnostic, *claim.measures) for claim in CLAIMS),
         provenance=provenance or {},
     )
 
@@ -110,22 +127,28 @@ def _judge(
     corrected: float,
     arms: tuple[str, ...],
     num_seeds: int,
+    control: str,
 ) -> str:
-    """The verdict on one claim, by the rules of `compute_why`.
+    """The verdict on one claim of d measures, by the rules of `compute_why`.
 
     Args:
-        differences: (C, 3) mean, low, high of each comparison.
-        within: (C, S, 2) intervals of each seed's difference.
+        differences: (d, C, 3) mean, low, high of each comparison.
+        within: (d, C, S, 2) intervals of each seed's difference.
         corrected: p after Holm's correction.
+        control: Method of the control.
     """
     if num_seeds < _FEWEST_SEEDS:
-        shown = _describe_checkpoints(claim, differences[:, 0], within, arms)
+        shown = _describe_checkpoints(claim, differences[:, :, 0], within, arms)
         return f"not testable at n = {num_seeds}; these checkpoints: {shown}"
     if corrected >= _ALPHA:
         return "not shown"
-    if len(differences) < len(COMPARISONS):
+    if differences.shape[1] < len(COMPARISONS):
         return f"not shown ({arms[1]} differs from {arms[0]}, but no control was given)"
-    claimed, beyond_control = (_direction(claim, interval[1:]) for interval in differences[:2])
+    if claim.control not in ("", control):
+        return f"not shown ({arms[1]} differs from {arms[0]}, but the control is not `{claim.control}`)"
+    claimed, beyond_control = (_direction(claim, differences[:, c, 1:]) for c in range(2))
+    if not claimed:
+        return "not shown (its measures disagree)"
     if claimed != beyond_control:
         return "not shown (no more than in the control)"
     return "supported" if claimed > 0 else "contradicted"
@@ -138,7 +161,7 @@ def _direction(claim: Claim, ends: np.ndarray) -> int:
 
 
 def _describe_checkpoints(claim: Claim, means: np.ndarray, within: np.ndarray, arms: tuple[str, ...]) -> str:
-    """What the mean differences (C,) and their intervals (C, S, 2) at the checkpoints at hand say.
+    """What the mean differences (d, C) of d measures and their intervals (d, C, S, 2) at the checkpoints at hand say.
 
     Of B against A, and against the control where there is one: a constant factor that does the same leaves
     nothing for the change of A to B to explain.
@@ -146,7 +169,8 @@ def _describe_checkpoints(claim: Claim, means: np.ndarray, within: np.ndarray, a
     measured = not np.isnan(within).any()
     # without intervals, by the sign of the differences alone
     of_a, *of_control = (
-        _direction(claim, d) for d in (within[:2] if measured else np.stack([means[:2]] * 2, axis=1))
+        _direction(claim, within[:, c] if measured else np.stack([means[:, c]] * 2, axis=-1))
+        for c in range(min(means.shape[1], 2))
     )
     tail = "" if measured else ", no interval"
     if not of_a:
@@ -168,6 +192,25 @@ def _refusals(columns: Sequence[tuple[str, Sequence[Measure]]]) -> list[str]:
     """Which diagnostics have no intervals within a seed for lack of images, and of how many."""
     found = [(diagnostic, one.refusal) for diagnostic, of_seeds in columns for one in of_seeds if one.refusal]
     return [f"{diagnostic}: {refusal}" for diagnostic, refusal in dict.fromkeys(found)]
+
+
+def _note_claims(
+    columns: Sequence[tuple[str, Sequence[Measure]]], places: Sequence[Sequence[int]], control: str
+) -> list[str]:
+    """Where a claim is decided by fewer measures than it should be, or its control is of the wrong method."""
+    notes = []
+    for claim, at in zip(CLAIMS, places, strict=True):
+        found = [columns[m][1][0].name for m in at]
+        if found and (missing := [name for name in claim.measures if name not in found]):
+            notes.append(
+                f"{claim.text}: decided by {', '.join(found)} alone, {', '.join(missing)} was not measured"
+            )
+        if found and control and claim.control not in ("", control):
+            notes.append(
+                f"{claim.text}: any larger learning rate would show it, so it takes the control `{claim.control}`, whose rates add up "
+                f"to those of the method in each piece; `{control}` decides nothing"
+            )
+    return notes
 
 
 def _check_measures(diagnostic: str, of_seeds: Sequence[Measure], num_arms: int, num_seeds: int) -> None:

@@ -149,7 +149,10 @@ _RUNS = Annotated[
     typer.Option("--run", metavar="RUN", help="Run directory, or a folder of them; repeatable."),
 ]
 _CHURN = Annotated[
-    bool, typer.Option("--churn/--no-churn", help="Predictions that change late: needs the images.")
+    bool,
+    typer.Option(
+        "--churn/--no-churn", help="Predictions and probabilities that change late: needs the images."
+    ),
 ]
 
 _KEPT = Annotated[

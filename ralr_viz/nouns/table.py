@@ -5,7 +5,7 @@ from __future__ import annotations
 from ralr_viz.nouns.noun import ANY, Noun
 
 _ROWS = (
-    Noun("activations", "pairs", tasks=("classification", "translation")),
+    Noun("activations", "pairs", cost=40, tasks=("classification", "translation")),
     Noun("similarity", "pairs and nulls", cost=40, tasks=("classification", "translation")),
     Noun("distance", "pairs and nulls"),
     Noun("cam", "pictures"),

@@ -78,6 +78,9 @@ def calibration_table(result: CalibrationResult) -> list[dict[str, Any]]:
     for i, model in enumerate(result.models):
         mean, high = result.ece_floor[i]
         rows.append(_row("measure", model, "ece_floor", value=mean, high=high))
+        if _is_scaled(result):
+            mean, high = result.scaled_floor[i]  # type: ignore[index]
+            rows.append(_row("measure", model, "ece_scaled_floor", value=mean, high=high))
         for b, confidence in enumerate(result.bin_confidence[i]):
             accuracy, low, high = (v[i, b] for v in (result.bin_accuracy, result.bin_low, result.bin_high))
             rows.append(_row("bin", model, str(b), x=confidence, value=accuracy, low=low, high=high))
@@ -140,6 +143,9 @@ def _draw_reliability(panel: Axes, result: CalibrationResult, i: int, mark: Mark
     ends = "" if math.isnan(bottom) else f" [{bottom:.2f}, {top:.2f}]"
     between = ", " if is_wide() else "\n"
     text = f"ECE {value:.2f} %{ends}{between}floor {result.ece_floor[i, 0]:.2f} %"
+    if _is_scaled(result):
+        t, scaled, floor = result.temperature[i], result.scaled_ece[i], result.scaled_floor[i, 0]  # type: ignore[index]
+        text += f"\nat T = {t:.2f}: ECE {scaled:.2f} %, floor {floor:.2f} %"
     panel.set_xlabel(f"confidence\n{text}", fontsize=_SMALL)
     panel.tick_params(labelsize=_SMALL)
     title = fit_text(legend_name(result.models[i]), 7.5, mpl.rcParams["figure.figsize"][0] / 3.6)
@@ -188,6 +194,10 @@ def _name(result: CalibrationResult, position: int) -> str:
     return fit_text(result.class_name(int(result.classes[position])), _SMALL, _NAME)
 
 
+def _is_scaled(result: CalibrationResult) -> bool:
+    return result.temperature is not None and result.watched > 0
+
+
 def _note(result: CalibrationResult) -> str:
     where = " ".join(part for part in (result.dataset, result.split) if part)
     run = ", ".join(part for part in (result.device, result.precision) if part)
@@ -197,6 +207,11 @@ def _note(result: CalibrationResult) -> str:
         f"{', ' + run if run else ''}. {bins} bins of equal mass, 95 % Wilson intervals; the floor is the mean ECE "
         "if every confidence were right.",
     ]
+    if _is_scaled(result):
+        sentences.append(
+            f"At T: after the logits are divided by the temperature that fits {result.watched:,} watched images best; a "
+            "raw ECE may differ by the scale of the logits alone."
+        )
     if len(result.models) > 1:
         shown = ""
         if count > _MOST_CLASSES:

@@ -14,7 +14,7 @@ from ralr_viz.plots.measure_panels import (
     measure_rows,
 )
 from ralr_viz.plots.style import new_figure
-from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
+from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult, describe_unequal
 
 _UNBIASED = 0.98  # of a resample's NC1 over the sample's
 _TITLES = {
@@ -70,10 +70,11 @@ def _note(result: CollapseResult) -> str:
         f"Lines: 95 % intervals of {result.draws.shape[3]:,} bootstraps over images, the same for all "
         "networks; for these checkpoints, not over training seeds.",
         *_describe_bias(result),
+        describe_unequal(result),
         "Collapse on training images is a phenomenon of optimisation: a lower training NC explains nothing about "
         "test accuracy by itself (Hui et al. 2022).",
     ]
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
 
 
 def _describe_bias(result: CollapseResult) -> list[str]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import break_axis_name, measure_text
+from ralr_viz.plots.fit_text import break_axis_name, fit_text, measure_text
 from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import (
     GREY,
@@ -44,7 +44,8 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
 
     (a) running training loss (fine, pale) and loss on `CurvesResult.split` (wide); (b) accuracy on that
     split, a star at each run's best epoch; (c) scheduled LR (grey) and LR in use, a dot at each amplified
-    epoch; (d) `CurvesResult.gap`, where it was measured. Methods differ in colour and line style. Of several
+    epoch; (d) `CurvesResult.gap`, where it was measured, and the training loss that it ends at, since a run that
+    underfits has less of a gap. Methods differ in colour and line style. Of several
     seeds each run is a fine line, their mean, as far as all of them measured, a wide one, and their standard
     deviation (n − 1) a band. A run that diverged ends in a cross.
 
@@ -69,6 +70,8 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
         _draw_gap(panel, result, looks)
     for letter, panel in zip("abcd", panels, strict=False):
         _finish_panel(panel, letter, result.epoch)
+        if letter == "d":
+            panel.set_xlabel(_name_training_losses(result, looks))
         if axes is not None:
             escape_labels(panel)
     return panels[0].figure.figure
@@ -197,6 +200,22 @@ def _draw_gap(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> N
     panel.set_ylabel(result.in_unit("overfitting gap"))
     if np.isfinite(result.gap).any():
         _mark_diverged(panel, result, result.gap, looks)
+
+
+def _name_training_losses(result: CurvesResult, looks: Mapping[str, Look]) -> str:
+    """The axis, and below it each group's training loss where its gap ends."""
+    rows = result.summary()
+    ends = {
+        group: np.array([r["gap_train_loss"] for r, g in zip(rows, result.group, strict=True) if g == group])
+        for group in looks
+    }
+    means = [float(v[np.isfinite(v)].mean()) for v in ends.values() if np.isfinite(v).any()]
+    if not means:
+        return "epoch"
+    order = ", in the legend's order" if len(means) > 1 else ""
+    text = f"training loss at the end{order}: {', '.join(f'{value:.2f}' for value in means)}"
+    width, size = mpl.rcParams["figure.figsize"][0], mpl.rcParams["axes.labelsize"]
+    return "epoch\n" + fit_text(text, size, (0.42 if width >= _NARROW else 0.85) * width)
 
 
 def _draw_runs(

@@ -35,8 +35,9 @@ def draw_movement(result: MovementResult) -> Figure:
     """Draw each epoch's step, raw and per learning rate, what the late phase adds up to, and each layer.
 
     (a) length of each epoch's step, (b) over the learning rate, (c) angle between successive steps, where
-    states were kept, else distance from the start; then, of the late phase, the raw path beside the path per
-    Σ LR and the churn (net distance or path over net distance where there is none); last, how far each layer
+    states were kept, else distance from the start; then, of the late phase, what no rescaling moves, angular path and
+    function change, beside the path per Σ LR. Where one of these is not known stands the raw path, where both are not,
+    the churn, too (net distance or path over net distance where there is none). Last, how far each layer
     went. Several runs of a method are fine lines or dots, their mean a wide line or a bar.
 
     Args:
@@ -125,11 +126,12 @@ def movement_note(result: MovementResult) -> str:
     )
     parts = [
         f"Late: {phases} (dotted). Steps are of whole epochs, so a path is a lower bound of that of the single "
-        "steps. A path grows with the learning rate by construction, so raw paths show no more than the rates; "
-        "per Σ LR, a larger rate counts too little where the path grew less than in proportion: "
-        "compare with a control of the same mean rate. Path / Σ LR (rates summed over epochs) is the measure that was "
-        "stated beforehand."
+        "steps. A path grows with the learning rate by construction, so raw paths show no more than the rates. "
+        "Path / Σ LR (rates summed over epochs) cannot tell how much the network changes: before a normalisation, weights "
+        "twice as long at four times the rate are the same network and halve it, and any larger rate lowers it."
     ]
+    if np.isfinite(result.late_angular_path).any():
+        parts.append(_describe_angles(result))
     if result.layers:
         parts.append(
             "Layers: change of each weight tensor between the two ends of the late phase over its norm."
@@ -137,11 +139,24 @@ def movement_note(result: MovementResult) -> str:
     if result.num_images:
         where = " ".join(str(part) for part in (result.dataset, result.split) if part)
         parts.append(
-            f"Churn: predictions that changed, of {result.num_images:,} {where} images between the same two states, "
+            f"{'Churn' if result.function_change is None else 'Function change: half of Σ|p(E) − p(2E/3)|; churn'}: predictions "
+            f"that changed, of {result.num_images:,} {where} images between the same two states, "
             "95 % percentile bootstrap over images, the same resamples for all."
         )
     parts.append("No spread between trainings is in any interval: one run of a method is that run only.")
     return " ".join(parts)
+
+
+def _describe_angles(result: MovementResult) -> str:
+    normalised, steps = result.normalised, result.late_steps
+    known = 0 if normalised is None else int(normalised.sum())
+    of = f"the {known} of {len(result.layers)} layers that a normalisation follows" if known else "all layers"
+    text = f"Angular path: what the filters of {of} turn between kept late states, mean over the filters"
+    if steps is not None and (steps == 1).any():
+        text += ", here of two states only: the angle between them (keep_every = 1 keeps all)"
+    return (
+        f"{text}; no rescaling moves it, but rates do: compare with a control of the same rates (`matched`)."
+    )
 
 
 Painter = Callable[[Axes, MovementResult, Mapping[str, Look]], None]
@@ -161,14 +176,18 @@ def _painters(result: MovementResult) -> list[Painter]:
     last = next(
         (n for n in ("churn", "late_net", "path_net_ratio") if n in measures and _known(measures[n])), None
     )
+    steadfast = [n for n in ("late_angular_path", "function_change") if n in measures and _known(measures[n])]
     labels = {
+        "late_angular_path": "late angular path (°)",
+        "function_change": "function change (%)",
         "late_path": "late path Σ‖Δw‖",
         "late_path_per_lr": "late path / Σ LR",
         "churn": "churn (%)",
         "late_net": "late net distance",
         "path_net_ratio": "path / net distance",
     }
-    names = ["late_path", "late_path_per_lr", *([last] if last else [])]
+    rest = ["late_path", "late_path_per_lr", *([last] if last else [])]
+    names = [*steadfast, *(rest[1:2] if len(steadfast) == 2 else rest[: 3 - len(steadfast)])]
     return painters + [_dots(measures[n], labels[n]) for n in names if _known(measures[n])]
 
 

@@ -35,7 +35,7 @@ def draw_why(result: WhyResult) -> Figure:
     Returns:
         A figure of the current style's width.
     """
-    claimed = [m for k in range(len(CLAIMS)) if (m := result.find(*CLAIMS[k][1:3])) is not None]
+    claimed = [m for k in range(len(CLAIMS)) for m in result.measures_of(k)]
     shown = claimed or list(range(len(result.names)))[:_MOST_ROWS]
     page = mpl.rcParams["figure.figsize"][0]
     note = wrap_text(_note(result, claimed), _NOTE, 0.95 * page, lines=12)

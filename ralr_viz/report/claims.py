@@ -16,17 +16,17 @@ def claims_table(why: WhyResult) -> dict[str, Any]:
     arrows = [" − ".join(names[part] for part in c.split(" − ")) for c in why.comparisons]
     rows = []
     for k, claim in enumerate(CLAIMS):
-        m = why.find(claim.diagnostic, claim.measure)
-        if m is None:
+        for m in (places := why.measures_of(k)):
+            rows.append(
+                [
+                    claim.text,
+                    *_cells(why, m),
+                    format_number(float(why.corrected_p[k]), ".3g"),
+                    why.verdicts[k],
+                ]
+            )
+        if not places:
             rows.append([claim.text, "–", *["–"] * (len(why.arms) + len(arrows) + 1), why.verdicts[k]])
-            continue
-        unit = f" ({why.units[m]})" if why.units[m] else ""
-        cells = [format_number(float(value), ".4g") for value in why.values[m].mean(axis=1)]
-        for c in range(len(why.comparisons)):
-            mean, low, high, _ = why.interval(m, c)
-            cells.append("–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True))
-        p = format_number(float(why.corrected_p[k]), ".3g")
-        rows.append([claim.text, why.labels[m] + unit, *cells, p, why.verdicts[k]])
     n = len(why.seeds)
     note = (
         f"{n} training seeds, paired; 95 % t intervals over seeds; a paired t test, Holm-corrected over the "
@@ -39,3 +39,15 @@ def claims_table(why: WhyResult) -> dict[str, Any]:
         "rows": rows,
         "note": note,
     }
+
+
+def _cells(why: WhyResult, m: int) -> list[str]:
+    """Label, arms and differences of a measure."""
+    unit = f" ({why.units[m]})" if why.units[m] else ""
+    cells = [why.labels[m] + unit] + [
+        format_number(float(value), ".4g") for value in why.values[m].mean(axis=1)
+    ]
+    for c in range(len(why.comparisons)):
+        mean, low, high, _ = why.interval(m, c)
+        cells.append("–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True))
+    return cells

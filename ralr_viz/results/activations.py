@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
-from ralr_viz.results.uncertainty import t_quantile
+from ralr_viz.results.jackknife import Estimate, jackknife_interval, pseudo_values
+from ralr_viz.results.measure import Measure
 
 MEASURES = ("distance", "distance_sd", "correlation", "relative_change")
 """What is measured of each row and layer, see `ActivationsResult.measure`."""
 
 _ROUNDING = 1e-12
 """Share of a mean square below which a variance is float64's rounding, not a spread."""
-
-
-class Estimate(NamedTuple):
-    """A measured value and the two ends of its 95 % interval, arrays of one shape; the ends may be NaN."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
 
 
 MOST_BINS = 1 << 20
@@ -166,6 +159,30 @@ class ActivationsResult(Result):
         replicates = self._replicates(name)
         return jackknife_interval(replicates - replicates[:1], self.group_images)
 
+    def measures(self) -> tuple[Measure, ...]:
+        """Of each row, the means over the layers: distance of the distributions first, Figure 2's own number, then what moved.
+
+        Intervals are over the groups of images: Student's, of the pseudo-values of the jackknife, whose mean is put to
+        the value.
+        """
+        labels = {
+            "distance_sd": ("activation distance of the two states, mean of layers", "sd"),
+            "relative_change": ("activation change of the two states, mean of layers", "%"),
+        }
+        found = []
+        for name, (label, unit) in labels.items():
+            means = self._replicates(name).mean(axis=1) * (100 if unit == "%" else 1)
+            value, each = means[:, 0], np.zeros((0, 0))
+            if len(self.group_images) > 1:
+                each = value[:, None] + pseudo_values(means, self.group_images)[1]
+            found.append(
+                Measure(
+                    f"activation_{name}", label, unit, value, resampled="groups of images",
+                    count=len(self.group_images), each=each,
+                )
+            )  # fmt: skip
+        return tuple(found)
+
     def summary(self) -> list[dict[str, Any]]:
         """One row for each row and layer, what the terminal and a table show.
 
@@ -289,30 +306,6 @@ def wasserstein_distance(counts: np.ndarray, zeros: np.ndarray, *, start: int, w
     excess = np.cumsum(shares[..., 0, :] - shares[..., 1, :], axis=-1)
     empty = np.isnan(shares[..., 0]).any(axis=-1)
     return np.where(empty, np.nan, width * (np.abs(excess[..., :-1]) * np.diff(places)).sum(axis=-1))
-
-
-def jackknife_interval(replicates: np.ndarray, sizes: np.ndarray) -> Estimate:
-    """95 % t interval of the delete-one-group jackknife, for groups of nearly equal size.
-
-    Args:
-        replicates: (..., 1 + G): the value on all images, then without each group.
-        sizes: (G,) images of each group.
-
-    Returns:
-        Arrays (...): the value, and value ± t·se with G − 1 degrees of freedom; NaN ends where G = 1.
-
-    References:
-        Busing, Meijer, van der Leeden: Delete-m jackknife for unequal m, Statistics and Computing 1999.
-    """
-    value, groups = replicates[..., 0], len(sizes)
-    if groups < 2:
-        return Estimate(value, *np.full((2, *value.shape), np.nan))
-    ratio = sizes.sum() / sizes
-    pseudo = ratio * value[..., None] - (ratio - 1) * replicates[..., 1:]
-    centre = pseudo @ (1 / ratio)
-    variance = ((pseudo - centre[..., None]) ** 2 / (ratio - 1)).mean(axis=-1)
-    half = t_quantile(groups - 1) * np.sqrt(variance)
-    return Estimate(value, value - half, value + half)
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -52,6 +52,14 @@ class CalibrationResult(Result):
         dataset, split: Where the images come from; None for others.
         device, precision: Of the forward pass.
         notes: What a reader should know, one sentence each.
+        temperature: (m,) float64 that the logits are divided by so that the negative log-likelihood of the *watched*
+            images, held out from training and no others than these, is least; NaN where there are none. None in results
+            from before it was fitted, as the four that follow.
+        scaled_ece: (m,) float64, per cent: ``ece`` of the same images after that. A difference of the raw ones may be one
+            of the scale of the logits alone, which one number mends.
+        scaled_draws: (m, R) float64 likewise, as the draws of ``ece``.
+        scaled_floor: (m, 2) float64 likewise, as ``ece_floor``.
+        watched: Images that the temperature was fitted on.
 
     References:
         Guo et al., On calibration of modern neural networks, ICML 2017. Nixon et al., Measuring calibration in
@@ -84,12 +92,32 @@ class CalibrationResult(Result):
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
+    temperature: Annotated[np.ndarray | None, Array("float", ("models",)), Within(0)] = None
+    scaled_ece: Annotated[np.ndarray | None, Array("float", ("models",), unit="%")] = None
+    scaled_draws: Annotated[np.ndarray | None, Array("float", ("models", "resamples"), unit="%")] = None
+    scaled_floor: Annotated[np.ndarray | None, Array("float", ("models", 2), unit="%")] = None
+    watched: Annotated[int, Within(0)] = 0
 
     def measures(self) -> tuple[Measure, ...]:
-        """One measure for each of `METRICS`."""
-        return tuple(
+        """One measure for each of `METRICS`, then those after temperature scaling, where it was fitted."""
+        found = tuple(
             Measure(name, label, unit, self.values[:, q], self.draws[:, q], "images", len(self.labels))
             for q, (name, (label, unit)) in enumerate(METRICS.items())
+        )
+        if (
+            not self.watched
+            or self.temperature is None
+            or self.scaled_ece is None
+            or self.scaled_draws is None
+        ):
+            return found
+        label, n = f"{METRICS['ece'][0]} after temperature scaling", len(self.labels)
+        return (
+            *found,
+            Measure("ece_scaled", label, "%", self.scaled_ece, self.scaled_draws, "images", n),
+            Measure(
+                "temperature", f"temperature fitted on {self.watched:,} watched images", "", self.temperature
+            ),
         )
 
     @property

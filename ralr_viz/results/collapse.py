@@ -10,6 +10,7 @@ import numpy as np
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
 from ralr_viz.results.measure import Measure, list_measures
+from ralr_viz.results.of_loss import MOST_UNEQUAL
 
 METRICS = {
     "nc1": "NC1, spread within over between classes",
@@ -69,6 +70,8 @@ class CollapseResult(Result):
         dataset: Where the images come from; None for others.
         device, precision: Of the forward pass.
         notes: What a reader should know, one sentence each.
+        train_loss: (m,) float64 mean cross-entropy of the training images in nats, which NC1 mostly follows; None in
+            results from before it was kept.
 
     References:
         Papyan, Han and Donoho, Prevalence of neural collapse during the terminal phase of deep learning
@@ -93,10 +96,21 @@ class CollapseResult(Result):
     device: str = ""
     precision: str = ""
     notes: tuple[str, ...] = ()
+    train_loss: Annotated[np.ndarray | None, Array("float", ("models",), unit="nats")] = None
+
+    @property
+    def loss_ratio(self) -> float:
+        """Largest training loss over the smallest, ≥ 1; NaN where they are not known."""
+        if self.train_loss is None or not self.train_loss.min() > 0:
+            return np.nan
+        return float(self.train_loss.max() / self.train_loss.min())
 
     def measures(self) -> tuple[Measure, ...]:
         """NC1 of the test images first, which the claim "tighter and further apart" is about, then the others."""
-        return tuple(self.measure(name, split) for split in SPLITS for name in METRICS)
+        found = tuple(self.measure(name, split) for split in SPLITS for name in METRICS)
+        if self.train_loss is None:
+            return found
+        return (*found, Measure("collapse_train_loss", "training loss", "nats", self.train_loss))
 
     def measure(self, name: str, split: str) -> Measure:
         """One of `METRICS` on one of `SPLITS`."""
@@ -112,5 +126,18 @@ class CollapseResult(Result):
         )
 
     def describe(self) -> list[str]:
-        """The measures."""
-        return list_measures(self.models, self.measures())
+        """The measures, and that NC1 is not compared at equal training loss where it is not."""
+        unequal = describe_unequal(self)
+        return [*list_measures(self.models, self.measures()), *([unequal] if unequal else [])]
+
+
+def describe_unequal(result: CollapseResult) -> str:
+    """What a difference of NC1 is where the training losses differ by more than a tenth; empty where they do not."""
+    if result.train_loss is None or not result.loss_ratio > MOST_UNEQUAL:
+        return ""
+    losses = ", ".join(f"{n} {v:.3g}" for n, v in zip(result.models, result.train_loss, strict=True))
+    return (
+        f"Training losses ({losses} nats) differ by more than a tenth: NC1 falls with the training loss, so that a "
+        "difference says how far a network is trained, not that classes are tighter at equal loss; compare kept states "
+        "of equal loss."
+    )

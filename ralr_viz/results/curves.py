@@ -115,8 +115,8 @@ class CurvesResult(LossResult):
             Rows with ``run, recipe, method, seed, status, epochs, split``; accuracy in per cent at the last
             evaluated epoch (``last_acc``), at the best epoch (``best_epoch``, ``best_acc``) and its median
             over the last five evaluated epochs (``median5_acc``); the overfitting gap in nats (``gap``: loss
-            on ``split`` − ``train_loss_eval``, at the last epoch that has both); ``final_factor`` and
-            ``sum_lr``. NaN where not measured.
+            on ``split`` − ``train_loss_eval``, at the last epoch that has both) and that training loss (``gap_train_loss``),
+            since a run that underfits has less of a gap; ``final_factor`` and ``sum_lr``. NaN where not measured.
         """
         rows = []
         for i, run in enumerate(self.run):
@@ -138,6 +138,7 @@ class CurvesResult(LossResult):
                     "best_acc": _last(best),
                     "median5_acc": float(np.median(acc[-_LAST:])) if len(acc) else np.nan,
                     "gap": _last(self.gap[i]),
+                    "gap_train_loss": _last(self.train_loss_eval[i][np.isfinite(self.gap[i])]),
                     "final_factor": _last(self.factor[i]),
                     "sum_lr": float(rates.sum()) if len(rates) else np.nan,
                 }
@@ -154,7 +155,10 @@ class CurvesResult(LossResult):
             (row["last_acc"], f"{row['split']} {self.score_name} {show(row['last_acc'])} (last)"),
             (row["best_acc"], f"{show(row['best_acc'])} (lowest {best_by}, epoch {row['best_epoch']})"),
             (row["median5_acc"], f"{show(row['median5_acc'])} (median of the last five)"),
-            (row["gap"], f"overfitting gap {row['gap']:.3f}{unit}"),
+            (
+                row["gap"],
+                f"overfitting gap {row['gap']:.3f}{unit} at training loss {row['gap_train_loss']:.3f}",
+            ),
             (row["final_factor"], f"final factor {row['final_factor']:.2f}"),
             (row["sum_lr"], f"sum of LR {row['sum_lr']:.3f}"),
         ]

@@ -36,6 +36,13 @@ class MovementResult(Result):
     path of the single steps. The late phase is the epochs after ``late_after``. All lengths are in units of
     the weights; arrays are float64, NaN where something was not recorded or kept.
 
+    A length is no property of the function: before a normalisation w → 2w, η → 4η and weight decay → wd/4 give the
+    same network after every step and halve path / Σ LR, which also falls as the rates grow. What such a rescaling
+    leaves alone are the *angular path*, :math:`\sum_s \arccos\frac{\langle w_s, w_{s+1}\rangle}{\|w_s\| \|w_{s+1}\|}`
+    of a filter from kept state to kept state of the late phase, and the *function change*, the mean over images of
+    :math:`\frac12\sum_k |p_k(E) - p_k(2E/3)|`. Both grow with the rates, so that only a control of the same rates
+    (`matched`) tells what else moves the network.
+
     Attributes:
         models: m unique names.
         methods: Method of each, for its looks.
@@ -61,6 +68,16 @@ class MovementResult(Result):
         dataset, split: Where these come from.
         seed: Of the bootstrap over these.
         notes: What could not be measured and why, a sentence each.
+        angular_path: (m, F) float32 degrees that each filter turns in the late phase, summed over its kept states; None
+            in results from before it was measured, as the three that follow.
+        normalised: (L,) whether a normalisation follows a layer; the angular path is of these, of all where none is.
+        late_steps: (m,) int64 steps from kept state to kept state that the angular path is the sum of, of states that all
+            runs of that length have kept: 1 where only both ends are, whose path is the angle between them.
+        function_change: (m, n) float32 share of probability that moves to another class between the two states, in
+            [0, 1]; NaN where it was not looked at.
+
+    References:
+        van Laarhoven, L2 regularization versus batch and weight normalization, 2017.
     """
 
     kind: ClassVar[str] = "movement"
@@ -88,6 +105,10 @@ class MovementResult(Result):
     split: str | None = None
     seed: Annotated[int, Within(0)] = 0
     notes: tuple[str, ...] = ()
+    angular_path: Annotated[np.ndarray | None, Array("float", ("models", "filters"), unit="degrees")] = None
+    normalised: Annotated[np.ndarray | None, Array("boolean", ("layers",))] = None
+    late_steps: Annotated[np.ndarray | None, Array("integer", ("models",))] = None
+    function_change: Annotated[np.ndarray | None, Array("float", ("models", "images"))] = None
 
     @property
     def num_images(self) -> int:
@@ -120,16 +141,31 @@ class MovementResult(Result):
         """Σ of the learning rates of the phase's epochs, (m,); NaN where an epoch is missing."""
         return self._sum(self.lr, late)
 
+    @property
+    def late_angular_path(self) -> np.ndarray:
+        """Mean angular path in degrees of the filters that a normalisation follows, else of all, (m,)."""
+        if self.angular_path is None or not self.angular_path.shape[1]:
+            return np.full(len(self.models), np.nan)
+        chosen = np.ones(len(self.filter_layer), dtype=bool)
+        if self.normalised is not None and self.normalised.any():
+            chosen = self.normalised[self.filter_layer]
+        paths = self.angular_path[:, chosen].astype(np.float64)
+        known = np.isfinite(paths)  # a filter without length has no angle
+        return _divide(np.where(known, paths, 0).sum(axis=1), known.sum(axis=1))
+
     def churn_draws(self) -> np.ndarray:
         """Churn in per cent on resampled images, (m, DRAWS), the same images for all; NaN where not measured."""
+        unknown = np.any(self.changed < 0, axis=1)
+        return np.where(unknown[:, None], np.nan, 100 * self._resample(self.changed))
+
+    def _resample(self, values: np.ndarray) -> np.ndarray:
+        """Means (m, DRAWS) of values (m, n) over resampled images, common to all."""
         n = self.num_images
         counts = bootstrap_counts(n, DRAWS, self.seed, size=max(_CHUNK // max(n, 1), 1))
-        draws = np.concatenate([self.changed @ rows.T.astype(np.float64) for rows in counts], axis=1)
-        unknown = np.any(self.changed < 0, axis=1)
-        return np.where(unknown[:, None], np.nan, 100 * draws / n)
+        return np.concatenate([values @ rows.T.astype(np.float64) for rows in counts], axis=1) / n
 
     def measures(self) -> tuple[Measure, ...]:
-        """The numbers of a table, the late path per Σ LR first; only the churn rests on sampled images."""
+        """The numbers of a table, those that no rescaling moves first; function change and churn rest on sampled images."""
         late_path, late_lr, path = self.path(late=True), self.sum_lr(late=True), self.path(late=False)
         end = np.array([self._at(self.distance, i, e) for i, e in enumerate(self.last_epoch)])
         relative = 100 * _divide(self.step_length, self.weight_norm)
@@ -149,7 +185,8 @@ class MovementResult(Result):
             ("late_filter_angle", "late angle of filters, median", "degrees", self._filter_median()),
             ("late_sum_lr", "Σ LR, late", "", late_lr),
         ]
-        measures = [Measure(name, label, unit, values) for name, label, unit, values in exact]
+        measures = [self._measure_angles(), *self._measure_function()]
+        measures += [Measure(name, label, unit, values) for name, label, unit, values in exact]
         if self.num_images:
             looked = (self.changed >= 0).all(axis=1)
             churn = np.where(looked, 100 * self.changed.mean(axis=1), np.nan)
@@ -171,6 +208,23 @@ class MovementResult(Result):
     def describe(self) -> list[str]:
         """Each measure that at least one run has."""
         return list_measures(self.models, [m for m in self.measures() if np.isfinite(m.values).any()])
+
+    def _measure_angles(self) -> Measure:
+        label = "angular path of filters, late"
+        if self.late_steps is not None and (known := self.late_steps[self.late_steps > 0]).size:
+            low, high = int(known.min()), int(known.max())
+            label += f", {low if low == high else f'{low} to {high}'} kept step{'s' if high > 1 else ''}"
+        return Measure("late_angular_path", label, "degrees", self.late_angular_path)
+
+    def _measure_function(self) -> list[Measure]:
+        if self.function_change is None or not self.num_images:
+            return []
+        change = 100 * self.function_change.astype(np.float64)
+        draws = self._resample(change)  # NaN of a run that was not looked at
+        values = change.mean(axis=1)
+        return [
+            Measure("function_change", "function change, late", "%", values, draws, "images", self.num_images)
+        ]
 
     def _sum(self, values: np.ndarray, late: bool) -> np.ndarray:
         first = self.late_after if late else np.zeros_like(self.late_after)

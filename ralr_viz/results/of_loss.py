@@ -9,6 +9,9 @@ from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import OneOf
 from ralr_viz.results.tasks import About, Score
 
+MOST_UNEQUAL = 1.1
+"""Largest ratio of two training losses at which flatness and tightness, which both follow the loss, are compared."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredResult(Result):

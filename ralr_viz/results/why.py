@@ -19,23 +19,31 @@ class Claim(NamedTuple):
 
     Attributes:
         text: What A's change is claimed to do.
-        diagnostic, measure: Where the one number that decides is.
-        sign: +1 where the claim says that it grows, −1 where it falls.
+        diagnostic: Where the numbers that decide are.
+        measures: These numbers; of several each must say so, and the largest p counts.
+        sign: +1 where the claim says that they grow, −1 where they fall.
+        control: Method that the control must be of, where not any will do.
     """
 
     text: str
     diagnostic: str
-    measure: str
+    measures: tuple[str, ...]
     sign: int
+    control: str = ""
 
 
 CLAIMS = (
-    Claim("flatter minima", "sharpness", "sharpness", -1),
-    Claim("weights still move late", "movement", "late_path_per_lr", 1),
-    Claim("more precise class activation maps", "localisation", "rank_small", 1),
-    Claim("classes tighter and further apart", "collapse", "nc1_test", -1),
+    Claim("flatter minima", "sharpness", ("sharpness",), -1),
+    Claim("weights still move late", "movement", ("late_angular_path", "function_change"), 1, "matched"),
+    Claim("more precise class activation maps", "localisation", ("rank_small",), 1),
+    Claim("classes tighter and further apart", "collapse, matched loss", ("nc1_test",), -1),
 )
 """The four primary claims; Holm's correction is over these. All other measures explore."""
+
+_ONCE = (
+    ("sharpness", "sharpness"), ("movement", "late_path_per_lr"), ("localisation", "rank_small"), ("collapse", "nc1_test"),
+)  # fmt: skip
+"""Diagnostic and measures that decided the claims in results that do not say which."""
 
 COMPARISONS = ("b − a", "b − control", "control − a")
 
@@ -64,6 +72,7 @@ class WhyResult(Result):
         verdicts: Of `CLAIMS`: ``supported``, ``contradicted``, ``not shown``, ``not testable …``, ``not measured``,
             or what these checkpoints show.
         notes: What a reader should know, a sentence each.
+        deciding: Of `CLAIMS`, the diagnostic and then the measures that decided, whether measured or not.
     """
 
     kind: ClassVar[str] = "why"
@@ -86,6 +95,7 @@ class WhyResult(Result):
     corrected_p: Annotated[np.ndarray, Array("float", (len(CLAIMS),))]
     verdicts: Annotated[tuple[str, ...], Axis((len(CLAIMS),))]
     notes: tuple[str, ...] = ()
+    deciding: Annotated[tuple[tuple[str, ...], ...], Axis((len(CLAIMS),))] = _ONCE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,10 +119,15 @@ class WhyResult(Result):
 
     def claim_of(self, measure: int) -> int | None:
         """Index in `CLAIMS` of the claim that a measure decides, else None."""
-        for k, claim in enumerate(CLAIMS):
-            if (claim.diagnostic, claim.measure) == (self.diagnostics[measure], self.names[measure]):
+        for k, (diagnostic, *names) in enumerate(self.deciding):
+            if diagnostic == self.diagnostics[measure] and self.names[measure] in names:
                 return k
         return None
+
+    def measures_of(self, claim: int) -> list[int]:
+        """Indices of the measures that decide a claim; empty where it has none."""
+        diagnostic, *names = self.deciding[claim]
+        return [m for name in names if (m := self.find(diagnostic, name)) is not None]
 
     def interval(self, measure: int, comparison: int) -> tuple[float, float, float, str]:
         """Mean difference, the ends of its interval and over what it is taken.
@@ -128,14 +143,13 @@ class WhyResult(Result):
 
     def describe(self) -> list[str]:
         """The table as Markdown: the four claims first, then what explores."""
-        places = {k: m for m in range(len(self.names)) if (k := self.claim_of(m)) is not None}
         header = ["claim", "measure", *self.arms, *_arrows(self), "p, Holm", "verdict"]
         rows = []
         for k, claim in enumerate(CLAIMS):
-            if k in places:
+            for m in (places := self.measures_of(k)):
                 p = "–" if math.isnan(self.corrected_p[k]) else f"{self.corrected_p[k]:.3g}"
-                rows.append([claim.text, *_cells(self, places[k]), p, self.verdicts[k]])
-            else:
+                rows.append([claim.text, *_cells(self, m), p, self.verdicts[k]])
+            if not places:
                 rows.append([claim.text, "–", *["–"] * (len(header) - 4), "–", self.verdicts[k]])
         lines = [_caption(self), "", *_markdown(header, rows)]
         others = [m for m in range(len(self.names)) if self.claim_of(m) is None]

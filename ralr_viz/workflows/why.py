@@ -135,6 +135,7 @@ def measure_claims(
         measures,
         arms=arms.names,
         seeds=arms.seeds,
+        control=arms.runs[0][2].record.method if len(arms.names) > 2 else None,
         notes=[*notes, *failed],
         provenance=dict(provenance) | {"runs": described, "device": options.device},
     )

@@ -32,6 +32,8 @@ from ralr_viz.workflows.why_trainings import ANNEAL, REPEATS, plan_fork
 COSTS = {noun.name: noun.cost for noun in NOUNS.values() if noun.cost}
 """Relative times, for the time that is left, and what there is to run."""
 INDEX = "jobs.json"
+_AT_MATCHED_LOSS = ("sharpness", "collapse")
+"""What falls with the training loss itself, and says something else than it only where the losses are equal."""
 
 
 @dataclass(frozen=True)
@@ -210,26 +212,34 @@ def _plan_seed(
     try:
         epochs, ratio = match_training_loss([run.record for run in runs], [run.saved for run in runs])
     except InputError as error:
-        notes.append(("sharpness", f"sharpness at matched loss is not measured: {error}"))
+        notes += [
+            (
+                name,
+                f"{name} at matched loss is not measured, and at equal epoch it mostly follows the loss: {error}",
+            )
+            for name in _AT_MATCHED_LOSS
+        ]
     else:
         ckpt = [run.at(epoch) for run, epoch in zip(runs, epochs, strict=True)]
-        note = (
-            f"seed {seed}: sharpness at matched training loss is of epochs {', '.join(map(str, epochs))}, "
-            f"whose losses differ by a factor of {ratio:.2f} at most"
-        )
-        arguments = {"ckpt": ckpt, **where, **limit}
-        jobs.append(
-            Job("sharpness, matched loss", "sharpness", f"{folder}/matched-loss", seed, arguments, note=note)
-        )
+        for name, more in (("sharpness", limit), ("collapse", {})):
+            note = (
+                f"seed {seed}: {name} at matched training loss is of epochs {', '.join(map(str, epochs))}, "
+                f"whose losses differ by a factor of {ratio:.2f} at most"
+            )
+            arguments = {"ckpt": ckpt, **where, **more}
+            jobs.append(
+                Job(f"{name}, matched loss", name, f"{folder}/matched-loss", seed, arguments, note=note)
+            )
     start = late_start(last)
     if {start, last} <= kept:
         pairs = [run.at(epoch) for run in runs for epoch in (start, last)]
         late = f"{folder}/late"
+        jobs.append(Job("activations, late", "activations", late, seed, {"ckpt": pairs, **where}))
         jobs.append(Job("barrier, late", "barrier", late, seed, {"ckpt": pairs, **where, **limit}))
         jobs.append(Job("similarity, late", "similarity", late, seed, {"ckpt": pairs, **where}))
     else:
         why = f"between epochs {start} and {last} is not measured: not every run kept both"
-        notes += [(name, f"{name} {why}") for name in ("barrier", "similarity")]
+        notes += [(name, f"{name} {why}") for name in ("activations", "barrier", "similarity")]
     epoch = amplified_epoch(runs[1].record, kept)
     if epoch is None:
         why = "no run kept the states before and after one"

@@ -14,6 +14,7 @@ from ralr_viz.analysis.calibration import (
     expected_calibration_error,
     wilson_interval,
 )
+from ralr_viz.analysis.temperature import fit_temperature
 from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.errors import InputError
 from ralr_viz.results.calibration import METRICS
@@ -79,6 +80,40 @@ def test_ece_of_calibrated_predictions_is_at_its_floor_and_of_sure_ones_above():
     assert (found < high).mean() > 0.8
     sure = compute_calibration([calibrated(0, heat=3.0)], resamples=60)
     assert sure.values[0, ece] > 3 * sure.ece_floor[0, 1]
+
+
+def test_temperature_undoes_the_heat_of_the_logits_and_leaves_the_predictions():
+    """Fitted on other images than those that are looked at; ECE after it is at the floor, the raw one far above."""
+    test, watched = calibrated(0, 4000, heat=3.0), calibrated(1, 4000, heat=3.0)
+    result = compute_calibration([test], [watched], resamples=40)
+    assert result.temperature is not None and result.temperature[0] == pytest.approx(3, rel=0.05)
+    assert result.watched == 4000
+    assert result.scaled_ece[0] < result.scaled_floor[0, 1] < result.values[0, 2] / 3
+    found = {m.name: m for m in result.measures()}
+    assert found["ece_scaled"].interval(0)[0] == result.scaled_ece[0]
+    low, high = found["ece_scaled"].interval(0)[1:]
+    assert low < result.scaled_ece[0] < high
+    slow = np.linspace(2.5, 3.5, 201)
+    losses = [log_loss(watched.labels, softmax(watched.logits.astype(float) / t, axis=1)) for t in slow]
+    assert result.temperature[0] == pytest.approx(slow[np.argmin(losses)], abs=0.006)
+    probabilities = softmax(test.logits.astype(float) / result.temperature[0], axis=1)
+    expected = expected_calibration_error(probabilities.max(1), test.predicted == test.labels, 15)
+    assert result.scaled_ece[0] == pytest.approx(100 * expected)
+
+
+def test_temperature_of_a_network_that_is_always_right_is_bounded():
+    labels = np.arange(5).repeat(4)
+    assert 0 < fit_temperature(np.eye(5)[labels], labels) < 0.02
+
+
+def test_calibration_without_watched_images_has_no_temperature():
+    result = compute_calibration([calibrated(0, 200)], resamples=2)
+    assert np.isnan(result.temperature).all() and np.isnan(result.scaled_ece).all() and result.watched == 0
+    assert [m.name for m in result.measures()] == list(METRICS)
+    with pytest.raises(InputError, match="`watched` has 1 networks for 1"):
+        compute_calibration(
+            [calibrated(0, 200)], [predictions(np.eye(5), np.arange(5), model="other")], resamples=2
+        )
 
 
 def test_ece_floor_grows_as_images_get_fewer():

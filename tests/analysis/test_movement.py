@@ -11,6 +11,7 @@ import torch
 
 from ralr_viz.analysis.angle import angle_between
 from ralr_viz.analysis.movement import compute_movement
+from ralr_viz.analysis.movement.weights import find_normalised
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.predictions import PredictionsResult
@@ -122,6 +123,113 @@ def test_movement_of_filters_and_layers_by_hand():
     assert value(result, "late_filter_angle") == pytest.approx(45)
 
 
+def test_angular_path_adds_the_turns_of_filters_between_the_states_that_all_have_kept():
+    turns = np.array([0.0, 0, 0, 30, 60, 120, 150])  # degrees after each epoch; late after 4 of 6
+    path = np.zeros((7, 5))
+    path[:, 0], path[:, 1] = np.cos(np.radians(turns)), np.sin(np.radians(turns))
+    path[:, 2] = np.arange(1, 8)  # the second filter only grows
+    every = compute_movement([(record(path), kept(path))])
+    assert every.late_steps.tolist() == [2]
+    np.testing.assert_allclose(every.angular_path, [[90, 0]], atol=1e-5)
+    np.testing.assert_allclose(every.filter_angle, [[90, 0]], atol=1e-5)
+    assert value(every, "late_angular_path") == pytest.approx(45)
+    assert every.measures()[0].label == "angular path of filters, late, 2 kept steps"
+    back = path.copy()
+    back[6, :2] = back[4, :2]  # there and back: the angle between the ends is 0, the path is not
+    whole = compute_movement([(record(back), kept(back))])
+    np.testing.assert_allclose(whole.angular_path, [[120, 0]], atol=1e-5)
+    few = compute_movement([(record(back), kept(back)), (record(back, method="ralr"), kept(back, [4, 6]))])
+    assert few.late_steps.tolist() == [1, 1]  # a path of fewer states is shorter: both are of the same
+    np.testing.assert_allclose(few.late_angular_path, [0, 0], atol=1e-5)
+
+
+def test_angular_path_is_of_the_layers_that_a_normalisation_follows():
+    """Of others a rescaling changes the function; of a network without any normalisation all count."""
+    before = {
+        "conv.weight": np.eye(2)[:, :, None, None], "conv.bias": np.zeros(2), "bn.weight": np.ones(2),
+        "bn.bias": np.zeros(2), "fc.weight": np.eye(2), "fc.bias": np.zeros(2),
+    }  # fmt: skip
+    after = before | {"conv.weight": before["conv.weight"][::-1], "fc.weight": -before["fc.weight"]}
+    assert find_normalised(before).tolist() == [True, False]
+    run = record(np.ones((4, 5)).cumsum(axis=0))
+    assert value(compute_movement([(run, {2: before, 3: after})]), "late_angular_path") == pytest.approx(90)
+    bare = [{k: v for k, v in state.items() if "bn" not in k} for state in (before, after)]
+    assert value(
+        compute_movement([(run, dict(zip((2, 3), bare, strict=True)))]), "late_angular_path"
+    ) == pytest.approx(135)
+    dead = after | {"conv.weight": np.array([[[[0.0]], [[1.0]]], [[[0.0]], [[0.0]]]])}
+    found = compute_movement([(run, {2: before, 3: dead})])
+    assert value(found, "late_angular_path") == pytest.approx(90)  # the filter without length has no angle
+
+
+def _train(scale: float, epochs: int = 6) -> tuple[RunRecord, dict[int, dict], list[torch.Tensor]]:
+    """A network whose weights before a normalisation are scaled, at the rate and decay that leave it the same network."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(6, 5, bias=False), torch.nn.BatchNorm1d(5, eps=1e-12), torch.nn.ReLU(), torch.nn.Linear(5, 3)
+    ).double()  # fmt: skip
+    x, y = torch.randn(64, 6, dtype=torch.float64), torch.randint(3, (64,))
+    with torch.no_grad():
+        net[0].weight *= scale
+    groups = [
+        {"params": [net[0].weight], "lr": 0.2 * scale**2, "weight_decay": 0.01 / scale**2},
+        {"params": [*net[1].parameters(), *net[3].parameters()], "lr": 0.2, "weight_decay": 0.01},
+    ]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    states, steps, logits, before = {}, [], [], net[0].weight.detach().clone()
+    for epoch in range(1, epochs + 1):
+        for i in range(0, 64, 16):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(x[i : i + 16]), y[i : i + 16]).backward()
+            optimizer.step()
+        states[epoch] = {name: p.detach().clone() for name, p in net.named_parameters()}
+        steps.append(float((net[0].weight.detach() - before).norm()))
+        before = net[0].weight.detach().clone()
+        logits.append(net(x).detach())
+    metrics = {"step_length": np.array(steps), "lr": np.full(epochs, 0.2 * scale**2)}
+    return (
+        RunRecord("R", f"scale {scale}", 0, np.arange(1, epochs + 1), metrics, recipe={"epochs": epochs}),
+        states,
+        logits,
+    )
+
+
+def test_angular_path_and_function_change_stay_where_a_rescaling_halves_path_per_lr():
+    """w → 2w, η → 4η, wd → wd/4 before a normalisation: the same network after every step (van Laarhoven 2017)."""
+    runs = [_train(scale) for scale in (1.0, 2.0)]
+    torch.testing.assert_close(runs[0][2], runs[1][2], rtol=1e-7, atol=1e-7)
+    late = [
+        dataclasses.replace(predictions([0] * 64), logits=of[e].numpy().astype(np.float32))
+        for *_, of in runs
+        for e in (3, 5)
+    ]
+    result = compute_movement([run[:2] for run in runs], late=late)
+    angles, change = (
+        next(m for m in result.measures() if m.name == n) for n in ("late_angular_path", "function_change")
+    )
+    assert angles.values[0] > 1 and angles.values[1] == pytest.approx(angles.values[0], rel=1e-4)
+    assert change.values[0] > 0.1 and change.values[1] == pytest.approx(change.values[0], rel=1e-4)
+    old = next(m for m in result.measures() if m.name == "late_path_per_lr").values
+    assert old[1] == pytest.approx(old[0] / 2, rel=1e-4)
+
+
+def test_function_change_is_the_probability_that_moves_with_draws_over_images():
+    path = np.random.default_rng(3).normal(size=(4, 5))
+    sure, fair = (np.log(np.array([p] * 100)).astype(np.float32) for p in ([0.9, 0.05, 0.05], [1 / 3] * 3))
+    before, after = (dataclasses.replace(predictions([0] * 100), logits=logits) for logits in (sure, fair))
+    half = dataclasses.replace(after, logits=np.concatenate([fair[:50], sure[:50]]))
+    runs = [record(path), record(path, method="ralr"), record(path, method="scaled")]
+    both = [(run, kept(path)) for run in runs[:2]]
+    result = compute_movement([*both, runs[2]], late=[before, after, before, half])
+    change = next(m for m in result.measures() if m.name == "function_change")
+    whole = 100 * (0.9 - 1 / 3)
+    np.testing.assert_allclose(change.values, [whole, whole / 2, np.nan], rtol=1e-5)
+    assert change.unit == "%" and change.count == 100
+    low, high = change.interval(1)[1:]
+    assert low < whole / 2 < high and np.isnan(change.interval(2)[1:]).all()
+    assert change.interval(0)[1:] == pytest.approx((whole, whole), rel=1e-5)
+
+
 def test_movement_of_records_alone_leaves_the_rest_unknown():
     path = np.random.default_rng(1).normal(size=(13, 5)).cumsum(axis=0)
     run = record(path, lr=np.linspace(0.1, 0.2, 12))
@@ -133,7 +241,9 @@ def test_movement_of_records_alone_leaves_the_rest_unknown():
     assert value(result, "late_relative_step") == pytest.approx(relative[8:].mean())
     for name in ("late_net", "late_angle", "late_filter_angle", "late_relative_change"):
         assert np.isnan(value(result, name))
-    assert result.layers == () and result.measures()[0].name == "late_path_per_lr"
+    assert result.layers == () and result.measures()[0].name == "late_angular_path"
+    assert np.isnan(value(result, "late_angular_path"))
+    assert "function_change" not in {m.name for m in result.measures()}
     assert "the states after 8 and 12 epochs are not kept" in result.notes[0]
     assert not {"churn", "churn_per_lr"} & {m.name for m in result.measures()}
 

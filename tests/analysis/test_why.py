@@ -11,7 +11,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
-ARMS = ("baseline", "ralr", "scaled")
+ARMS = ("baseline", "ralr", "matched")
 
 
 def _why(values: dict[int, np.ndarray], *, draws: float = 0.0, arms: tuple[str, ...] = ARMS) -> WhyResult:
@@ -23,8 +23,8 @@ def _why(values: dict[int, np.ndarray], *, draws: float = 0.0, arms: tuple[str, 
         measures[claim.diagnostic] = [
             [
                 Measure(
-                    claim.measure,
-                    claim.measure,
+                    claim.measures[0],
+                    claim.measures[0],
                     "nats",
                     claim.sign * column,
                     claim.sign * column[:, None] + noise if draws else noise,
@@ -79,15 +79,16 @@ def test_verdict_of_few_seeds_looks_at_the_control(ralr, scaled, shown, n):
     noise = np.random.default_rng(0).normal(0, 0.05, (3, 200))
     claim = CLAIMS[0]  # of a fall
     values = claim.sign * np.array([0.0, ralr, scaled])
-    of_seed = [Measure(claim.measure, "", "", values, values[:, None] + noise, "directions")]
-    result = compute_why({claim.diagnostic: [of_seed] * n}, arms=ARMS, seeds=list(range(n)))
+    of_seed = [Measure(claim.measures[0], "", "", values, values[:, None] + noise, "directions")]
+    arms = ("baseline", "ralr", "scaled")
+    result = compute_why({claim.diagnostic: [of_seed] * n}, arms=arms, seeds=list(range(n)))
     assert result.verdicts[0] == f"not testable at n = {n}; these checkpoints: {shown}"
 
 
 def test_verdict_without_intervals_looks_at_the_control_too():
     for scaled, shown in (
         (0.5, "as claimed"),
-        (1.5, "higher than the baseline, not than the constant factor"),
+        (1.5, "higher than the baseline, not than the matched constants"),
     ):
         result = _why({1: np.array([[0.0], [1.0], [scaled]])})
         assert result.verdicts[1].endswith(f"these checkpoints: {shown}, no interval")
@@ -137,6 +138,50 @@ def test_verdicts_are_wrong_in_a_family_of_true_nulls_no_more_often_than_said():
     assert wrong  # a test that never rejects would pass the line above
 
 
+def _late(angles: np.ndarray, change: np.ndarray, **more) -> WhyResult:
+    """Of the claim that is decided by two measures, their values (arms, seeds)."""
+    names = CLAIMS[1].measures
+    of_seeds = [
+        [Measure(name, name, "", column) for name, column in zip(names, columns, strict=True)]
+        for columns in zip(angles.T, change.T, strict=True)
+    ]
+    return compute_why({"movement": of_seeds}, arms=ARMS, seeds=list(range(angles.shape[1])), **more)
+
+
+def test_a_claim_of_two_measures_needs_both_and_the_larger_p():
+    both = _late(_table(2.0, 1.0), _table(2.0, 1.0, seed=1))
+    assert both.verdicts[1] == "supported" and both.measures_of(1) == [0, 1]
+    assert both.corrected_p[1] == pytest.approx(4 * both.p[:, 0].max())
+    assert (both.claim_of(0), both.claim_of(1)) == (1, 1)
+    noise = np.random.default_rng(4).normal(size=(3, 6))
+    assert _late(_table(2.0, 1.0), noise).verdicts[1] == "not shown"
+    assert _late(_table(2.0, 1.0), _table(-2.0, -1.0)).verdicts[1] == "not shown (its measures disagree)"
+    half = _late(_table(2.0, 1.0), _table(2.0, 2.0, seed=1))
+    assert half.verdicts[1] == "not shown (no more than in the control)"
+    assert _late(_table(-2.0), _table(-2.0, seed=1)).verdicts[1] == "contradicted"
+    few = _late(_table(2.0, n=2), _table(-2.0, n=2))
+    assert few.verdicts[1].endswith("these checkpoints: unclear, no interval")
+
+
+def test_a_claim_whose_second_measure_is_missing_says_by_what_it_is_decided():
+    result = _late(_table(2.0, 1.0), np.full((3, 6), np.nan))
+    assert result.verdicts[1] == "supported"
+    assert (
+        "weights still move late: decided by late_angular_path alone, function_change was not measured"
+        in result.notes
+    )
+
+
+def test_a_claim_that_any_larger_rate_would_show_needs_the_control_of_the_same_rates():
+    tables = _table(2.0, 1.0), _table(2.0, 1.0, seed=1)
+    result = _late(*tables, control="scaled")
+    assert result.verdicts[1] == "not shown (ralr differs from baseline, but the control is not `matched`)"
+    assert any(
+        "takes the control `matched`" in note and "`scaled` decides nothing" in note for note in result.notes
+    )
+    assert _late(*tables, control="matched").notes == ()
+
+
 def test_differences_are_paired_by_seed():
     table = _table(0.5, 0.2, n=4)
     result = _why({0: table})
@@ -170,6 +215,6 @@ def test_claims_are_decided_by_the_headline_of_a_diagnostic():
     """Each claim's measure is the first that its diagnostic's result gives, by the names that these use."""
     from ralr_viz.results import collapse, localisation
 
-    names = {claim.diagnostic: claim.measure for claim in CLAIMS}
+    names = {claim.diagnostic: claim.measures[0] for claim in CLAIMS}
     assert names["collapse"] == f"{next(iter(collapse.METRICS))}_{collapse.SPLITS[0]}"
     assert names["localisation"] == f"{next(iter(localisation.METRICS))}_{next(iter(localisation.STRATA))}"

@@ -24,7 +24,11 @@ def test_calibration_saves_result_figure_and_numbers_and_prints_them(cli, both, 
     assert outcome.lines[0].startswith(f"negative log-likelihood (nats): baseline {value:.4g}; RALR ")
     assert np.isnan([low, high]).all()
     assert outcome.lines[0].endswith("(no interval of 24 images, which would be too narrow: take 50 or more)")
-    assert outcome.lines[4].startswith(
+    assert outcome.lines[4].startswith("expected calibration error after temperature scaling (%): baseline ")
+    assert outcome.lines[5].startswith(
+        f"temperature fitted on 24 watched images: baseline {result.temperature[0]:.4g}; "
+    )
+    assert outcome.lines[6].startswith(
         f"calibration error of right confidences (%): baseline {result.ece_floor[0, 0]:.4g}"
     )
     fixed, broken = len(result.fixed(1)), len(result.broken(1))

@@ -32,7 +32,9 @@ def test_collapse_saves_result_figure_and_numbers_and_prints_them(cli, both, tmp
     assert "NC1 of a resample" in outcome.err
     assert str(tmp_path) not in str(result.provenance)
     with (out / "collapse.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 32
+        assert (
+            len(list(csv.DictReader(file))) == 34
+        )  # 2 splits × 8 quantities × 2 networks, and 2 training losses
 
 
 def test_collapse_repeats_quietly_and_overwrites_only_with_force(cli, both, tmp_path, read_files):

@@ -37,10 +37,10 @@ def test_why_prints_the_claims_and_keeps_every_result(cli, arms, data, tmp_path)
     assert isinstance(result, WhyResult)
     assert (result.arms, result.seeds) == (("baseline", "ralr"), (0,))
     movement = load_result(out / "seed0" / "movement")
-    assert movement.measures()[0].name == next(c.measure for c in CLAIMS if c.diagnostic == "movement")
+    assert movement.measures()[0].name == next(c.measures[0] for c in CLAIMS if c.diagnostic == "movement")
     m = result.find("movement", movement.measures()[0].name)
     assert result.values[m, :, 0] == pytest.approx(movement.measures()[0].values)
-    assert "why: 2 of 2 done" in outcome.err and "left" in outcome.err
+    assert "why: 3 of 3 done" in outcome.err and "left" in outcome.err
     for name in ("why.pdf", "why.png", "why.csv", "seed0/movement.png", "seed0/collapse.png"):
         assert (out / name).stat().st_size > 0
     assert outcome.out.startswith((out / "why.md").read_text().rstrip("\n"))
@@ -126,15 +126,30 @@ def test_why_leaves_out_seeds_that_an_arm_lacks(cli, arms, data, tmp_path):
     assert "--a: seed 7 left out" in outcome.succeeded().err
 
 
+def test_why_decides_tightness_at_equal_training_loss_only(cli, arms, data, tmp_path):
+    out = tmp_path / "out"
+    cli("why", *arms, "--only", "collapse", "--out", out, *data).succeeded()
+    result = load_result(out / "why")
+    claim = next(k for k, c in enumerate(CLAIMS) if c.diagnostic.startswith("collapse"))
+    at_end = result.find("collapse", "nc1_test")
+    assert at_end is not None and result.claim_of(at_end) is None
+    matched = result.find("collapse, matched loss", "nc1_test")
+    if matched is None:
+        assert result.verdicts[claim] == "not measured"
+        assert any("at equal epoch it mostly follows the loss" in note for note in result.notes)
+    else:
+        assert result.measures_of(claim) == [matched] and result.verdicts[claim] != "not measured"
+
+
 def test_why_measures_sharpness_at_equal_epoch_and_at_matched_loss(cli, arms, data, tmp_path):
     out = tmp_path / "out"
     only = ("--only", "sharpness", "--images", 8)
     outcome = cli("why", *arms, *only, "--out", out, *data).succeeded()
     result = load_result(out / "why")
     claim = next(c for c in CLAIMS if c.diagnostic == "sharpness")
-    m = result.find("sharpness", claim.measure)
+    m = result.find("sharpness", claim.measures[0])
     assert m is not None and result.claim_of(m) == CLAIMS.index(claim)
-    matched = result.find("sharpness, matched loss", claim.measure)
+    matched = result.find("sharpness, matched loss", claim.measures[0])
     assert matched is not None and result.claim_of(matched) is None
     assert "at matched training loss is of epochs" in outcome.err
 

@@ -66,6 +66,30 @@ def test_calibration_draws_bins_and_intervals_with_common_limits(find):
         )
 
 
+SCALED = {
+    "temperature": np.array([1.25, 1.5]), "scaled_ece": np.array([1.0, 1.2]), "scaled_floor": np.full((2, 2), 0.75),
+    "scaled_draws": np.linspace(0.9, 1.3, 80).reshape(2, 40), "watched": 2000,
+}  # fmt: skip
+
+
+def test_calibration_says_the_error_at_the_fitted_temperature_beside_the_raw_one(check_layout):
+    result = make(**SCALED)
+    for name, column in (("icml", "full"), ("ieee", "half")):
+        figure = check_layout(draw_calibration, result, name, column=column)
+        assert "at T = 1.25: ECE 1.00 %, floor 0.75 %" in figure.axes[0].get_xlabel()
+    rows = {
+        (row["item"], row["model"]): row["value"]
+        for row in calibration_table(result)
+        if row["part"] == "measure"
+    }
+    assert (rows["ece_scaled", "RALR"], rows["temperature", "RALR"], rows["ece_scaled_floor", "RALR"]) == (
+        1.2,
+        1.5,
+        0.75,
+    )
+    assert "at T" not in draw_calibration(make()).axes[0].get_xlabel()  # of a result from before
+
+
 def test_calibration_sorts_classes_by_their_difference(find):
     result = make()
     with style():

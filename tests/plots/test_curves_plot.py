@@ -86,6 +86,7 @@ def test_draw_curves_draws_one_run() -> None:
     assert validation.get_linewidth() > training.get_linewidth()
     assert validation.get_color() == COLORS["ralr"]
     assert rate.get_yscale() == "log"
+    assert gap.get_xlabel() == f"epoch\ntraining loss at the end: {result.train_loss_eval[0, -1]:.2f}"
     expected = {"RALR", "training", "validation", "lowest validation loss", "scheduled", "amplified"}
     assert texts(figure) == expected | {"validation − training loss"}
 

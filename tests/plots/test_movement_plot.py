@@ -55,6 +55,29 @@ def test_draw_movement_shows_raw_path_beside_path_per_lr(find, read_note):
     assert "by construction" in note and "lower bound" in note
 
 
+NEW = {
+    "angular_path": np.arange(120, dtype=np.float32).reshape(3, 40),
+    "normalised": np.arange(20) < 19,
+    "late_steps": np.array([7, 7, 7]),
+    "function_change": np.random.default_rng(1).uniform(size=(3, 300)).astype(np.float32),
+}
+
+
+def test_draw_movement_shows_what_no_rescaling_moves_and_says_what_path_per_lr_cannot(find, read_note):
+    shown = result(**NEW)
+    figure = draw_movement(shown)
+    measures = {m.name: m for m in shown.measures()}
+    for name in ("late_angular_path", "function_change", "late_path_per_lr"):
+        dots = find(figure, f"{name}:*", Line2D)
+        np.testing.assert_allclose([d.get_ydata()[0] for d in dots], measures[name].values)
+    assert not find(figure, "late_path:*", Line2D) and not find(figure, "churn:*", Line2D)
+    note = read_note(figure)
+    assert "the 19 of 20 layers that a normalisation follows" in note and "`matched`" in note
+    assert "cannot tell how much the network changes" in note and "two states only" not in note
+    one = draw_movement(result(**NEW | {"late_steps": np.array([1, 1, 1])}))
+    assert "the angle between them (keep_every = 1 keeps all)" in read_note(one)
+
+
 def test_draw_movement_leaves_out_what_is_not_known(find):
     bare = result(layers=0, n=0, late_net=np.full(3, np.nan))
     figure = draw_movement(bare)
@@ -72,14 +95,18 @@ def test_draw_movement_joins_seeds_of_a_method_by_their_mean(find):
     mean = find(figure, "step_length:mean of ralr*", Line2D)[0].get_ydata()
     np.testing.assert_allclose(mean, shown.step_length[1::2].mean(axis=0))
     bar = find(figure, "late_path_per_lr:mean of baseline*", Line2D)[0].get_ydata()
-    np.testing.assert_allclose(bar, shown.measures()[0].values[::2].mean())
+    np.testing.assert_allclose(
+        bar, next(m for m in shown.measures() if m.name == "late_path_per_lr").values[::2].mean()
+    )
     assert "RALR (mean of 3 runs)" in {t.get_text() for t in figure.legends[0].get_texts()}
 
 
 @pytest.mark.parametrize(("name", "column"), [("icml", "full"), ("neurips", "full"), ("ieee", "half")])
 @pytest.mark.parametrize("methods", [("baseline",), tuple(f"a-long-recipe-name-{i} ralr" for i in range(5))])
 def test_draw_movement_keeps_to_the_page(check_layout, find, name, column, methods):
-    figure = check_layout(draw_movement, result(methods), name, column=column)
+    m = len(methods)
+    more = {n: np.resize(v, (m, *v.shape[1:])) if len(v) == 3 else v for n, v in NEW.items()} if m > 1 else {}
+    figure = check_layout(draw_movement, result(methods, **more), name, column=column)
     (note,) = (text.get_window_extent() for text in find(figure, "note"))
     assert figure.legends and all(note.y1 <= panel.get_tightbbox().y0 for panel in figure.axes)
 

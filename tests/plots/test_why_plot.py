@@ -20,7 +20,7 @@ def _why(n: int, *, claims: tuple[int, ...] = (0, 1), arms: tuple[str, ...] = AR
         CLAIMS[k].diagnostic: [
             [
                 Measure(
-                    CLAIMS[k].measure,
+                    CLAIMS[k].measures[0],
                     "mean $rise$ <b>",
                     "nats",
                     rng.normal(size=len(arms)),
@@ -86,7 +86,7 @@ def test_table_has_a_row_for_each_measure_with_all_seeds():
 def test_figure_has_room_for_the_verdict_on_the_control():
     values = np.array([1.0, 0.5, 0.5])
     draws = values[:, None] + np.random.default_rng(0).normal(0, 0.01, (3, 50))
-    measure = Measure(CLAIMS[0].measure, "rise", "nats", values, draws, "directions")
+    measure = Measure(CLAIMS[0].measures[0], "rise", "nats", values, draws, "directions")
     result = compute_why({CLAIMS[0].diagnostic: [[measure]]}, arms=ARMS, seeds=[0])
     with style("icml"):
         title = draw_why(result).axes[1].get_title(loc="left")

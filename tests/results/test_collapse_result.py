@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from ralr_viz.results.bundle import load_result, save_result
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
@@ -41,3 +44,15 @@ def test_collapse_measures_are_all_numbers_headline_first():
     assert by_name["nc4_train"].unit == by_name["knn_accuracy_test"].unit == "%"
     np.testing.assert_array_equal(by_name["nc3_train"].values, result.values[:, 1, 3])
     np.testing.assert_array_equal(by_name["nc3_train"].draws, result.draws[:, 1, 3])
+
+
+def test_collapse_says_what_a_difference_is_at_unequal_training_loss():
+    result = make()
+    assert np.isnan(result.loss_ratio) and not any("Training losses" in line for line in result.describe())
+    alike = replace(result, train_loss=np.array([0.5, 0.54]))
+    assert alike.measures()[-1].name == "collapse_train_loss"
+    assert not any("differ by more than a tenth" in line for line in alike.describe())
+    unequal = replace(result, train_loss=np.array([0.5, 0.9]))
+    assert unequal.loss_ratio == pytest.approx(1.8)
+    (line,) = (line for line in unequal.describe() if "differ by more than a tenth" in line)
+    assert line.startswith("Training losses (baseline 0.5, RALR 0.9 nats)")

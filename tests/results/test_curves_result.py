@@ -144,6 +144,8 @@ def test_curves_summary_equals_a_slow_twin() -> None:
     assert (row["best_epoch"], row["best_acc"]) == (best + 1, acc[best])
     assert row["median5_acc"] == statistics.median(acc[-5:])
     assert row["gap"] == metrics["val_loss"][-1] - metrics["train_loss_eval"][-1]
+    assert row["gap_train_loss"] == metrics["train_loss_eval"][-1]
+    assert f"nats at training loss {row['gap_train_loss']:.3f}" in result.describe()[0]
     assert row["final_factor"] == metrics["factor"][-1]
     assert row["sum_lr"] == pytest.approx(math.fsum(metrics["lr"]), rel=1e-14)
     assert (short["last_acc"], short["median5_acc"], short["best_epoch"]) == (50, 50, 0)

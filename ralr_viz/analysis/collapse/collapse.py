@@ -111,6 +111,7 @@ def compute_collapse(
         device=device,
         precision=precision,
         notes=tuple(_notes(test, weights, ratio)),
+        train_loss=np.array([p.loss.mean() for p in trained]),
         provenance=describe_networks(test),
     )
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ralr_viz._version import __version__
-from ralr_viz.analysis.movement.weights import Weights, collect_late
+from ralr_viz.analysis.movement.weights import Weights, collect_late, common_late_epochs
 from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.comparison.states import Moved, RunStates, open_states
@@ -37,8 +37,9 @@ def compute_movement(
     seed: int = SEED.default,
     progress: Progress | None = None,
 ) -> MovementResult:
-    r"""Path, net distance, angles and prediction churn of runs, over all epochs and over the last third.
+    r"""Angular path, function change, path, net distance and churn of runs, over all epochs and over the last third.
 
+    Angular path and function change are what no rescaling before a normalisation moves; `MovementResult` defines both.
     The records alone give the path :math:`\sum_e \|w_e - w_{e-1}\|`, the distance from the start and both per
     :math:`\sum_e \eta_e`; what needs the weights or predictions themselves is NaN without them. A path of
     equal, unrelated steps has path/net = √T, a straight one 1.
@@ -47,10 +48,10 @@ def compute_movement(
         runs: In the order in which they are compared: run directories, folders of them, records, or records with
             states of your own, ``(record, {epoch: {name: array}})``. States are looked up one at a time and not
             held, so a mapping that reads from disk is fine; running statistics are left out. The late phase needs
-            epochs 2/3·E and E, angles three epochs in a row.
+            epochs 2/3·E and E, its angular path all between them that it shall see, angles three epochs in a row.
         late: The networks after 2/3·E and after E epochs of each run, in order, as `late_states` opens them, or
             their predictions, on images that all share; two for each run that has both states, or for each run.
-            Left out, churn is not measured.
+            Left out, function change and churn are not measured.
         seed: Of the bootstrap over images.
         progress: Called as ``progress(done, total, what)``.
 
@@ -60,7 +61,8 @@ def compute_movement(
             networks of a comparison do not predict is noted.
 
     References:
-        Deng et al. 2022, section 3. Toneva et al. 2019 and Milani Fard et al. 2016 for churn.
+        Deng et al. 2022, section 3. van Laarhoven 2017 for angles. Toneva et al. 2019 and Milani Fard et al. 2016 for
+        churn.
 
     Example:
         >>> compute_movement(["runs/R/baseline/seed0", "runs/R/ralr/seed0"]).describe()  # doctest: +SKIP
@@ -92,6 +94,7 @@ def compute_movement(
         **curves,
         **collect_late([record.label for record in records], [one.late for one in weights]),
         changed=churn.changed,
+        function_change=churn.change,
         dataset=churn.dataset,
         split=churn.split,
         seed=seed,
@@ -109,7 +112,8 @@ def _read_weights(runs: Sequence[RunStates], progress: Progress | None) -> list[
         if progress is not None:
             progress(done, total, "weights")
 
-    return [Weights.read(run, advance) for run in runs]
+    grids = common_late_epochs(runs)
+    return [Weights.read(run, grid, advance) for run, grid in zip(runs, grids, strict=True)]
 
 
 def _notes(runs: Sequence[RunStates]) -> list[str]:
@@ -136,9 +140,10 @@ def _align(runs: Sequence[RunRecord], epoch: np.ndarray, quantity: str) -> np.nd
 
 
 class _Churn(NamedTuple):
-    """Whether each image's prediction changed (m, n), −1 where not known, and where the images are from."""
+    """Of each image (m, n) whether its prediction changed, −1 where not known, and how much probability moved, NaN likewise; and where the images are from."""
 
     changed: np.ndarray
+    change: np.ndarray | None = None
     dataset: str | None = None
     split: str | None = None
     notes: tuple[str, ...] = ()
@@ -167,14 +172,16 @@ def _measure_churn(
                 f"`{one.model}` was predicted on other images than `{first.model}`: churn needs the same for all"
             )
     changed = np.full((len(runs), len(first.indices)), -1, np.int8)
+    change = np.full(changed.shape, np.nan, np.float32)
     for row, before, after in zip(whose, found[::2], found[1::2], strict=True):
         changed[row] = before.predicted != after.predicted
-    return _Churn(changed, first.dataset, first.split)
+        change[row] = np.abs(after.probabilities - before.probabilities).sum(axis=1) / 2
+    return _Churn(changed, change, first.dataset, first.split)
 
 
 def note_no_churn(error: InputError) -> str:
-    """Says why there is no churn, and how to go without."""
-    return f"churn is not measured: {error} (--no-churn leaves it out)"
+    """Says why there is neither function change nor churn, and how to go without."""
+    return f"churn is not measured: {error} (nor the function change; --no-churn leaves out both)"
 
 
 def _owners(runs: Sequence[RunStates], networks: int) -> list[int]:

@@ -233,6 +233,16 @@ def test_collapse_of_comparisons_is_that_of_their_predictions_and_classifiers():
     assert list(dict.fromkeys(seen)) == [*said, "collapse"]
 
 
+def test_collapse_keeps_the_mean_loss_of_the_training_images():
+    features, labels = blobs(0)
+    test, train = (
+        predictions(features, labels),
+        predictions(features, labels, logits=2 * np.eye(4, dtype=np.float32)[labels]),
+    )
+    result = compute_collapse([test], [train], resamples=2)
+    assert result.train_loss == pytest.approx(np.log(1 + 3 * np.exp(-2)), rel=1e-6)
+
+
 def test_collapse_of_own_images_needs_those_of_the_training():
     test = on_own_images(0)
     with pytest.raises(InputError, match="own have no `train` images beside them: compare the networks on"):
