@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from ralr_viz.plots.decision import draw_decision
     from ralr_viz.plots.detect import draw_detect
     from ralr_viz.plots.detection_errors import draw_detection_errors
-    from ralr_viz.plots.dose import draw_dose
     from ralr_viz.plots.distance import draw_distance
+    from ralr_viz.plots.dose import draw_dose
     from ralr_viz.plots.effect import draw_effect
     from ralr_viz.plots.embedding import draw_embedding
     from ralr_viz.plots.fork import draw_fork
