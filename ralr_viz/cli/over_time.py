@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,7 @@ def over_time(
         _parse_epochs(epochs), every, axis, parse_own(NOUNS[noun], own or ()), where, style, force
     )
     runs = {"--a": a, "--b": b} | ({"--control": control} if control is not None else {})
-    say = print_nothing if quiet else print_note
+    say = print_nothing if quiet else functools.cache(print_note)  # what holds of each epoch is said once
     with show_progress(quiet) as progress:
         result = measure(
             noun, runs, out, options=chosen, provenance=describe_command(), progress=progress, say=say

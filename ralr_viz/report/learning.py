@@ -78,8 +78,8 @@ def _groups(inputs: ReportInputs, result: LearningResult) -> list[dict[str, Any]
         gained = [c for c in every if second[result.chosen[c]] > first[result.chosen[c]]]
         a, b = (method_name(name) for name in methods[:2])
         groups = {
-            f"Kept by {b}, lost by {a}": gained,
-            f"Kept by {a}, lost by {b}": [c for c in every if c not in gained],
+            f"Right late more often in {b} than in {a}": gained,
+            f"Right late more often in {a} than in {b}": [c for c in every if c not in gained],
         }
     return [
         {"title": title, "cards": [_card(inputs, result, c) for c in members]}
@@ -104,7 +104,7 @@ def list_strips(inputs: ReportInputs, result: LearningResult, c: int) -> list[St
         edges = np.flatnonzero(np.diff(np.concatenate([[False], right, [False]]).astype(int)))
         at = result.chosen[c]
         events, first = int(result.events[i, at]), int(result.first[i, at])
-        learned = f"first in epoch {first}, forgotten {events} ×" if first else "never learned"
+        learned = f"first with epoch {first}, forgotten {events} ×" if first else "never learned"
         strips.append(
             Strip(
                 name=name,

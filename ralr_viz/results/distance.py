@@ -119,7 +119,7 @@ class DistanceResult(Result):
         return ("no --null pair: how far two seeds of one method are apart is not shown",)
 
     def measures(self) -> tuple[Measure, ...]:
-        """Distances of the weights, then those of the predictions, whose draws resample images."""
+        """Distances of the weights, then those of the predictions, whose draws resample images; the most telling first."""
         shares = self._shares(np.ones((1, self.num_images)))[..., 0]
         counts = bootstrap_counts(self.num_images, DRAWS, self.seed, size=_AT_ONCE)
         draws = np.concatenate([self._shares(rows) for rows in counts], axis=2)
@@ -131,13 +131,13 @@ class DistanceResult(Result):
             ("kappa", "error consistency κ", ""),
         )
         return (
-            Measure("distance", "distance of the weights", "", self.distances),
             Measure("relative_distance", "distance over the mean norm", "%", self.relative),
             Measure("angle", "angle between the weights", "degrees", self.angles),
             *(
                 Measure(*row, shares[:, k], draws[:, k], "images", self.num_images)
                 for k, row in enumerate(rows)
             ),
+            Measure("distance", "distance of the weights", "", self.distances),
         )
 
     def _shares(self, weights: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ def inputs(make_inputs: Any, make_images: Any) -> Any:
 def test_strips_are_the_record_of_each_run(inputs: Any) -> None:
     baseline, ralr = list_strips(inputs, inputs.learning, 0)
     assert (baseline.right, baseline.amplified) == ([(1, 2)], [])
-    assert baseline.told == "right in 2 of 6 epochs, first in epoch 2, forgotten 1 ×"
+    assert baseline.told == "right in 2 of 6 epochs, first with epoch 2, forgotten 1 ×"
     assert (ralr.right, ralr.amplified) == ([(0, 6)], [1, 4])
     assert list_strips(inputs, inputs.learning, 1)[1].told == "right in 0 of 6 epochs, never learned"
     constant = dataclasses.replace(inputs.learning, factor=np.full((2, EPOCHS), 1.5))
@@ -72,8 +72,8 @@ def test_strips_are_the_record_of_each_run(inputs: Any) -> None:
 
 def test_section_says_who_keeps_and_who_loses(inputs: Any) -> None:
     html = str(build_learning(inputs).html)
-    kept = html.index("Kept by RALR, lost by baseline")
-    lost = html.index("Kept by baseline, lost by RALR")
+    kept = html.index("Right late more often in RALR than in baseline")
+    lost = html.index("Right late more often in baseline than in RALR")
     assert kept < html.index("#0<") < lost < html.index("#30<")
     assert html.count("data:image/webp;base64,") == 2 and html.count("<svg") == 4
     assert html.count('class="amplified"') == 4 and "amplified" in html
@@ -84,7 +84,7 @@ def test_section_says_who_keeps_and_who_loses(inputs: Any) -> None:
 def test_section_of_one_method_shows_what_is_forgotten_most(make_inputs: Any) -> None:
     alone = make_inputs(sides=1, learning=make_learning(methods=("baseline", "baseline"), seeds=(0, 1)))
     html = str(build_learning(alone).html)
-    assert "Forgotten most often" in html and "Kept by" not in html
+    assert "Forgotten most often" in html and "Right late" not in html
     assert "<img" not in html
 
 
