@@ -19,6 +19,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import sharpness as options
 from ralr_viz.nouns.option import BATCHNORM, RESAMPLES, SEED
 from ralr_viz.results.sharpness import SharpnessResult
+from ralr_viz.tasks.classification.loss import NormalisedLogits
 
 
 class _Found(NamedTuple):
@@ -28,6 +29,7 @@ class _Found(NamedTuple):
     given_loss: float
     worst_losses: np.ndarray
     worst_accuracies: np.ndarray
+    normalised: tuple[float, np.ndarray] | None
 
 
 @in_its_precision
@@ -60,7 +62,8 @@ def compute_sharpness(
     means are, that is on the learning rate. Therefore each batch is normalised by its own statistics, as in
     training, also at the centre (``batch``); ``frozen`` keeps the running ones. Since statistics belong to the
     images that a network was trained on, give images with the augmentation of training
-    (`Comparison.augmented`). Both depend on the scale of the logits: compare networks at matched loss, too.
+    (`Comparison.augmented`). Both depend on the scale of the logits, and fall with the training loss: compare networks
+    at matched loss, too, and see the rise of the loss of normalised logits, which stands beside at the middle radius.
 
     Args:
         comparison: Classifiers on labelled images that they see alike; private copies are moved. All batches get
@@ -97,7 +100,13 @@ def compute_sharpness(
     )
     _check_radii(radii, worst_radii)
     size = even_batch(len(comparison.samples), comparison.batch_size(as_trained=True))
-    each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
+    of_logits = comparison.task is None
+    each = (
+        (1 + 2 * directions) * of_logits
+        + 1
+        + 2 * len(radii) * directions
+        + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
+    )
     done, found, shapes, kinds = 0, [], set(), set()
 
     def advance() -> None:
@@ -115,6 +124,10 @@ def compute_sharpness(
         centre = points.evaluate(objective.start)
         average = [points.average(radius, directions) for radius in radii]
         worst = [points.worst(radius, worst_starts, worst_steps) for radius in worst_radii]
+        middle = radii[(len(radii) - 1) // 2]
+        normalised = (
+            points.normalised(middle, directions, comparison.labelled().labels) if of_logits else None
+        )
         found.append(
             _Found(
                 np.array([a[0] for a in average]),
@@ -123,6 +136,7 @@ def compute_sharpness(
                 given,
                 np.array([w[0] for w in worst]).reshape(len(worst_radii), worst_starts),
                 np.array([w[1] for w in worst]),
+                normalised,
             )
         )
     return SharpnessResult(
@@ -137,6 +151,8 @@ def compute_sharpness(
         worst_losses=np.stack([f.worst_losses for f in found]),
         worst_accuracies=np.stack([f.worst_accuracies for f in found]),
         worst_steps=worst_steps,
+        normalised_centre=np.array([f.normalised[0] for f in found if f.normalised]) if of_logits else None,
+        normalised_losses=np.stack([f.normalised[1] for f in found if f.normalised]) if of_logits else None,
         batchnorm=batchnorm if batchnorm in kinds else "none",
         common=len(shapes) == 1,
         num_images=len(comparison.samples),
@@ -194,6 +210,14 @@ class _Points:
             points += [self.evaluate(step(start, direction, sign * radius)) for sign in (1, -1)]
         found = np.array(points).reshape(directions, 2, 2)
         return found[..., 0], found[..., 1]
+
+    def normalised(self, radius: float, directions: int, labels: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss of normalised logits at the centre, and (K, 2) at a radius, as `average` goes there."""
+        task, self.objective.task = self.objective.task, NormalisedLogits(labels)
+        try:
+            return self.evaluate(self.objective.start)[0], self.average(radius, directions)[0]
+        finally:
+            self.objective.task = task
 
     def worst(self, radius: float, starts: int, steps: int) -> tuple[np.ndarray, float]:
         """Highest loss (S,) that each start has met, and the accuracy at the highest of all."""

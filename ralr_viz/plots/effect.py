@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,7 +16,7 @@ from matplotlib.patches import Patch
 from ralr_viz.plots.fit_text import measure_text, wrap_text
 from ralr_viz.plots.letters import FORMULA
 from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, new_figure
-from ralr_viz.results.effect import LEVEL, POWER, EffectResult
+from ralr_viz.results.effect import LEVEL, POWER, TREATMENTS, EffectResult
 
 _NARROW = 4.5  # inches: below this width the panels stand one above another
 _MOST_TICKS = 6
@@ -26,7 +27,9 @@ _REACH: dict[str, Any] = {"color": "black", "lw": 0.9, "ls": (0, (1, 1))}
 
 
 def draw_effect(result: EffectResult, axes: Sequence[Axes] | None = None) -> Figure:
-    """Draw the effect on each outcome over the lags: estimate, simultaneous band, minimum detectable effect.
+    """Draw the effect on each outcome over the lags: estimate and simultaneous band, in each phase between two decays.
+
+    Where there is one phase, or they are not told apart, the minimum detectable effect is drawn, too.
 
     A panel's title has the outcome and the exact p of no draw acting at any lag, another null than the band's;
     below each lag stands the number of draws that it rests on. Lags without an estimate are left out.
@@ -61,22 +64,32 @@ def effect_caption(result: EffectResult) -> str:
     sentences = [
         f"Change of the outcome k epochs after a draw, per unit of dose ({duration} at 2 × the scheduled LR "
         f"instead of 1 ×); {runs}, {result.draws.sum()} draws, {result.amplified.sum()} of them amplified; "
-        f"{result.schedule}; n: draws whose horizon lies in one phase.",
-        f"Adjusted for the outcome before, level and slope of the phase and the doses in between; draws and "
-        f"phases, whose effects differ, are averaged. Bars cover all lags of a panel with {100 * LEVEL:.0f} % "
+        f"{result.schedule}; n: draws whose horizon lies in one phase{', of each phase in turn' if result.phases else ''}.",
+        f"Adjusted for the outcome before, level and slope of the phase and the doses in between; draws"
+        f"{', whose effects differ, are averaged within each phase between two decays' if result.phases else ' and phases, whose effects differ, are averaged'}. "
+        f"Bars cover all lags of {'one phase in ' if result.phases else ''}a panel with {100 * LEVEL:.0f} % "
         f"probability ({result.resamples:,} redraws of all flips, largest |t|) if all draws act alike, with less "
         f"if not. Exact p is of another null than the bars, that no draw changes anything at any lag: it may be small "
-        f"where every bar holds 0, an average; panels are not corrected for each other. MDE: found "
-        f"with {100 * POWER:.0f} % probability.",
+        f"where every bar holds 0, an average; panels are not corrected for each other.",
+        *([] if result.phases else [f"MDE: found with {100 * POWER:.0f} % probability."]),
         "Not separated: the outcome at lag 0 is measured right after a larger step, every amplification adds "
         "to Σ LR, and all outcomes are of the same weights.",
-        *(["A weight step is doubled at +0.69."] if "step_length" in result.outcomes else []),
+        *_describe_step(result),
+        "It cannot tell whether amplification helps in the end: it sees the epochs after a draw, within one phase.",
     ]
     if result.few_draws:
         sentences.append("So few draws make the bars less reliable.")
     if count == 1:
         sentences.append("One training: these are its draws, not those of other seeds.")
     return " ".join(sentences)
+
+
+def _describe_step(result: EffectResult) -> list[str]:
+    if "step_length" not in result.outcomes:
+        return []
+    if result.treatments and result.treatments[result.outcomes.index("step_length")] == TREATMENTS[1]:
+        return ["Of the weight step, ln is regressed on ln λ: it is in proportion to the rate at 1."]
+    return ["A weight step is doubled at +0.69."]
 
 
 def _new_panels(result: EffectResult) -> list[Axes]:
@@ -87,12 +100,19 @@ def _new_panels(result: EffectResult) -> list[Axes]:
     size = legend_text_size()
     caption = wrap_text(effect_caption(result), size, width - 0.15, lines=30)
     lines = caption.count("\n") + 1
-    figure = new_figure(0.3 + 1.65 * rows + 1.25 * lines * size / 72)
-    handles = [
+    figure = new_figure(
+        0.3 + (1.65 + 0.12 * max(len(result.phases) - 1, 0)) * rows + 1.25 * lines * size / 72
+    )
+    handles: list[Artist] = [
         Line2D([], [], label="estimate", **_POINT),
         Patch(color=_COLOR, alpha=0.25, lw=0, label=f"simultaneous {100 * LEVEL:.0f} % band"),
         Line2D([], [], label="± MDE", **_REACH),
     ]
+    if result.phases:
+        handles = [
+            Patch(color=color, alpha=0.25, lw=0, label=f"{name}, {100 * LEVEL:.0f} % band" if not k else name)
+            for k, (name, color) in enumerate(zip(result.phases, _phase_colors(result), strict=True))
+        ]
     widths = [measure_text(str(handle.get_label()), size) + LEGEND_LINE * size / 72 for handle in handles]
     fitting = len(handles) if sum(widths) < width else 1
     figure.legend(handles=handles, loc="outside upper center", ncols=fitting)
@@ -107,6 +127,8 @@ def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
     name = result.outcomes[i]
     label, unit = result.outcome(name)
     there = np.flatnonzero(result.estimable[i])
+    if result.phases and result.phase_estimate is not None:
+        there = np.flatnonzero(np.isfinite(result.phase_estimate[i]).any(axis=0))
     letter = "abcdef"[i]
     panel.set_title(rf"$\mathbf{{({letter})}}$ {label}", gid=FORMULA)
     panel.set_xlabel("lag (epochs)")
@@ -119,6 +141,59 @@ def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
     panel.set_title(f"exact p {_format_p(result.overall_p[i], result.resamples)}", loc="right")
     lag = result.lag[there]
     panel.axhline(0, color=GREY, lw=0.7, zorder=1.5)
+    if result.phases:
+        _draw_phases(panel, result, i)
+    else:
+        _draw_pooled(panel, result, i, there)
+    panel.use_sticky_edges = False  # a bar's end is an end of the band, not of the axis
+    panel.margins(y=0.08)
+    panel.autoscale_view(scalex=False)
+    panel.set_xlim(lag[0] - 0.6, lag[-1] + 0.6)
+    shown = there[:: -(-there.size // _MOST_TICKS)]
+    panel.set_xticks(result.lag[shown], [f"{result.lag[j]}\n{_counts(result, i, j)}" for j in shown])
+    panel.grid(False, axis="x")
+
+
+def _counts(result: EffectResult, i: int, j: int) -> str:
+    """Draws that an estimate rests on, of each phase where they are told apart, one below the other."""
+    if result.phase_rows is None:
+        return f"n = {result.rows[i, j]}"
+    return "n = " + "\n".join(map(str, result.phase_rows[i, :, j]))
+
+
+def _phase_colors(result: EffectResult) -> list[tuple[float, float, float, float]]:
+    """Dark to light, so that they grow with the epochs in grey, too."""
+    return [tuple(mpl.colormaps["viridis"](share)) for share in np.linspace(0, 0.8, len(result.phases))]
+
+
+def _draw_phases(panel: Axes, result: EffectResult, i: int) -> None:
+    """Side by side at each lag, the first phase on the left."""
+    estimate, low, high = result.phase_estimate, result.phase_low, result.phase_high
+    assert estimate is not None and low is not None and high is not None
+    name, count = result.outcomes[i], len(result.phases)
+    width = 2 * _HALF_REACH / count
+    for k, (phase, color) in enumerate(zip(result.phases, _phase_colors(result), strict=True)):
+        at = np.isfinite(estimate[i, k])
+        x = result.lag[at] + (k - (count - 1) / 2) * width
+        ends = low[i, k, at], high[i, k, at]
+        panel.bar(
+            x,
+            ends[1] - ends[0],
+            0.8 * width,
+            ends[0],
+            color=color,
+            alpha=0.25,
+            lw=0,
+            gid=f"band:{name}:{phase}",
+        )
+        panel.plot(
+            x, estimate[i, k, at], gid=f"estimate:{name}:{phase}", zorder=3, **_POINT | {"color": color}
+        )
+
+
+def _draw_pooled(panel: Axes, result: EffectResult, i: int, there: np.ndarray) -> None:
+    """The average of all phases, at the lags that have one."""
+    name, lag = result.outcomes[i], result.lag[there]
     low, high, mde = (getattr(result, key)[i, there] for key in ("low", "high", "mde"))
     panel.bar(
         lag, high - low, 2 * _HALF_BAND, low, color=_COLOR, alpha=0.25, lw=0, label="band", gid=f"band:{name}"
@@ -128,13 +203,6 @@ def _draw_outcome(panel: Axes, result: EffectResult, i: int) -> None:
     for sign in (-1, 1):
         ends = lag[finite] - _HALF_REACH, lag[finite] + _HALF_REACH
         panel.hlines(sign * mde[finite], *ends, gid=f"mde:{name}", **_REACH)
-    panel.use_sticky_edges = False  # a bar's end is an end of the band, not of the axis
-    panel.margins(y=0.08)
-    panel.autoscale_view(scalex=False)
-    panel.set_xlim(lag[0] - 0.6, lag[-1] + 0.6)
-    shown = there[:: -(-there.size // _MOST_TICKS)]
-    panel.set_xticks(result.lag[shown], [f"{result.lag[j]}\nn = {result.rows[i, j]}" for j in shown])
-    panel.grid(False, axis="x")
 
 
 def _format_p(p: float, resamples: int) -> str:

@@ -68,6 +68,13 @@ def sharpness_table(result: SharpnessResult) -> list[dict[str, Any]]:
                 }
                 for s, loss in enumerate(result.worst_losses[i, r])
             ]
+        if result.normalised_losses is not None and result.normalised_centre is not None:
+            radius, centre = result.radii[result.headline], result.normalised_centre[i]
+            rows += [
+                _row(model, "normalised", sign * radius, k, loss, loss - centre)
+                for k, both in enumerate(result.normalised_losses[i])
+                for sign, loss in zip((1, -1), both, strict=True)
+            ]
     return rows
 
 
@@ -174,6 +181,12 @@ def _note(result: SharpnessResult) -> str:
         words.append(
             f"Worst case: each filter by at most ρ, {result.worst_steps} gradient steps from "
             f"{result.worst_losses.shape[2]} starts (grey), the highest drawn: a lower bound."
+        )
+    if (rises := result.normalised_rises) is not None:
+        shown = ", ".join(f"{value:.4f}" for value in rises.mean(axis=1))
+        words.append(
+            f"Of logits divided by their standard deviation over the classes the mean rise at ρ = {result.radii[result.headline]:g} "
+            f"is {shown}: what the scale of the logits alone makes is not in these."
         )
     losses = ", ".join(f"{value:.3f}" for value in result.centre_loss)
     words.append(f"Loss at the centre: {losses}. These checkpoints only: no statement about other trainings.")

@@ -38,6 +38,11 @@ epoch's weight step the natural logarithm is taken: it spans the decades that th
 recorded one by one, the share that the epoch forgot counts."""
 
 
+IN_LOGARITHMS = ("step_length",)
+"""Outcomes whose logarithm is taken, on that of the factor."""
+TREATMENTS = ("factor − 1", "ln factor")
+"""What an effect is per unit of."""
+
 LAW = {"low": float, "high": float, "probability": float, "draw": str, "interval": int}
 """Of the draws of the amplification."""
 
@@ -72,6 +77,12 @@ class EffectResult(LossResult):
         resamples: Redraws of all flips.
         seed: Of the redraws.
         notes: What a reader should know of these runs.
+        treatments: Of each outcome, what its effects are per unit of; empty in results from before any but the first of
+            `TREATMENTS` was taken.
+        phase_epochs: (P, 2) int64 first and last epoch of each phase between two decays; None, as what follows, where there
+            is one phase only and in results from before they were told apart.
+        phase_estimate, phase_error, phase_low, phase_high, phase_p, phase_rows: (m, P, L) as those without ``phase_``, of
+            the draws of each phase alone; a band covers the lags of one outcome in one phase.
     """
 
     kind: ClassVar[str] = "effect"
@@ -97,6 +108,21 @@ class EffectResult(LossResult):
     resamples: Annotated[int, Within(1, MOST_DRAWS)]
     seed: Annotated[int, Within(0)]
     notes: tuple[str, ...] = ()
+    treatments: Annotated[tuple[str, ...], OneOf(TREATMENTS), Axis(("outcomes",), optional=True)] = ()
+    phase_epochs: Annotated[np.ndarray | None, Array("integer", ("phases", 2), unit="epochs")] = None
+    phase_estimate: Annotated[np.ndarray | None, Array("float", ("outcomes", "phases", "lags"))] = None
+    phase_error: Annotated[np.ndarray | None, Array("float", ("outcomes", "phases", "lags"))] = None
+    phase_low: Annotated[np.ndarray | None, Array("float", ("outcomes", "phases", "lags"))] = None
+    phase_high: Annotated[np.ndarray | None, Array("float", ("outcomes", "phases", "lags"))] = None
+    phase_p: Annotated[np.ndarray | None, Array("float", ("outcomes", "phases", "lags"))] = None
+    phase_rows: Annotated[np.ndarray | None, Array("integer", ("outcomes", "phases", "lags"))] = None
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that are told apart, such as ``epochs 1–12``; empty where none are."""
+        if self.phase_epochs is None:
+            return ()
+        return tuple(f"epochs {a}–{b}" for a, b in self.phase_epochs.tolist())
 
     @property
     def estimable(self) -> np.ndarray:
@@ -111,23 +137,30 @@ class EffectResult(LossResult):
     def outcome(self, name: str) -> Outcome:
         """How one of the outcomes is written."""
         found = OUTCOMES[name]
+        if (
+            name in self.outcomes
+            and self.treatments
+            and self.treatments[self.outcomes.index(name)] == TREATMENTS[1]
+        ):
+            return Outcome(found.label, "ln per ln λ")
         if name.endswith("_acc"):
             return Outcome(found.label.replace("accuracy", self.score_name), self.score_difference_unit)
         return Outcome(found.label, self.loss_unit if "loss" in name else found.unit)
 
     def summary(self) -> list[dict[str, Any]]:
-        """One row for each outcome and lag.
+        """One row for each outcome and lag, then those of each phase.
 
         Returns:
-            Rows with ``outcome, label, unit, lag``; ``n`` (draws in the estimate), ``runs``, ``parameters``;
+            Rows with ``outcome, label, unit, lag, phase`` (``all`` for the average of the phases); ``n`` (draws in the estimate), ``runs``, ``parameters``;
             ``estimate, error, low, high`` per unit of dose; ``p`` (of the lag), ``overall_p`` (of all
-            lags) and ``mde``. NaN where not estimable.
+            lags) and ``mde``. NaN where not estimable; ``parameters``, ``overall_p`` and ``mde`` are not of a phase.
         """
-        return [
+        pooled = [
             {
                 "outcome": name,
                 **self.outcome(name)._asdict(),
                 "lag": int(lag),
+                "phase": "all",
                 "n": int(self.rows[i, j]),
                 "runs": len(self.runs),
                 "parameters": int(self.parameters[i, j]),
@@ -138,9 +171,31 @@ class EffectResult(LossResult):
             for i, name in enumerate(self.outcomes)
             for j, lag in enumerate(self.lag)
         ]
+        return [*pooled, *(row for i in range(len(self.outcomes)) for row in self._rows_of_phases(i))]
+
+    def _rows_of_phases(self, i: int) -> list[dict[str, Any]]:
+        name, found = self.outcomes[i], {}
+        for key in ("estimate", "error", "low", "high", "p", "rows"):
+            found[key] = getattr(self, f"phase_{key}")
+        return [
+            {
+                "outcome": name,
+                **self.outcome(name)._asdict(),
+                "lag": int(lag),
+                "phase": phase,
+                "n": int(found["rows"][i, k, j]),
+                "runs": len(self.runs),
+                "parameters": 0,
+                **{key: float(found[key][i, k, j]) for key in ("estimate", "error", "low", "high", "p")},
+                "overall_p": np.nan,
+                "mde": np.nan,
+            }
+            for k, phase in enumerate(self.phases)
+            for j, lag in enumerate(self.lag)
+        ]
 
     def describe(self) -> list[str]:
-        """What was drawn, then a line for each outcome and lag."""
+        """What was drawn, then a line for each outcome and lag, of all phases and of each."""
         law = self.law
         head = (
             f"{len(self.runs)} run(s), {self.draws.sum()} draws of law low {law['low']:g}, high {law['high']:g}, "
@@ -150,9 +205,13 @@ class EffectResult(LossResult):
 
 
 def _describe_row(row: dict[str, Any]) -> str:
-    head = f"{row['label']}, lag {row['lag']}: "
+    of_phase = row["phase"] != "all"
+    head = f"{row['label']}, lag {row['lag']}{', ' + row['phase'] if of_phase else ''}: "
     if math.isnan(row["estimate"]):
         return f"{head}not estimable (n = {row['n']})"
+    if of_phase:
+        shown = f"{row['estimate']:+.4g} {row['unit']} [{row['low']:+.4g}, {row['high']:+.4g}]"
+        return f"{head}{shown}, p {row['p']:.4f}, n = {row['n']}"
     return (
         f"{head}{row['estimate']:+.4g} {row['unit']} [{row['low']:+.4g}, {row['high']:+.4g}], p {row['p']:.4f} "
         f"(no draw acts at any lag, exact: {row['overall_p']:.4f}), minimum detectable effect {row['mde']:.4g}, n = {row['n']}"

@@ -42,6 +42,10 @@ class SharpnessResult(LossResult):
         resamples: Draws of the bootstrap over the directions.
         dataset, split: Names, or None.
         augmentation: What was done to the images, in words; empty for nothing.
+        normalised_losses: (m, K, 2) float64, as ``losses`` at the middle radius, of logits divided by their standard
+            deviation over the classes (Andriushchenko et al. 2023), whose scale else is part of any rise; None where the
+            loss is of no logits, and in results from before it was measured.
+        normalised_centre: (m,) float64 likewise at the networks' own weights.
         device, precision: Of the forward passes.
     """
 
@@ -70,6 +74,10 @@ class SharpnessResult(LossResult):
     augmentation: str = ""
     device: str = "cpu"
     precision: str = "fp32"
+    normalised_losses: Annotated[
+        np.ndarray | None, Array("float", ("models", "directions", 2), unit="nats")
+    ] = None
+    normalised_centre: Annotated[np.ndarray | None, Array("float", ("models",), unit="nats")] = None
 
     @property
     def headline(self) -> int:
@@ -80,6 +88,13 @@ class SharpnessResult(LossResult):
     def rises(self) -> np.ndarray:
         """½[L(w + ρd) + L(w − ρd)] − L(w), (m, R, K) in nats: the two signs rid it of the slope's share."""
         return self.losses.mean(axis=3) - self.centre_loss[:, None, None]
+
+    @property
+    def normalised_rises(self) -> np.ndarray | None:
+        """``rises`` at the middle radius of the loss of normalised logits, (m, K) in nats; None where not measured."""
+        if self.normalised_losses is None or self.normalised_centre is None:
+            return None
+        return self.normalised_losses.mean(axis=2) - self.normalised_centre[:, None]
 
     @property
     def signed_rises(self) -> np.ndarray:
@@ -143,6 +158,9 @@ class SharpnessResult(LossResult):
             name = "worst_sharpness" if i == 0 else f"worst_sharpness_at_{_snake(radius)}"
             label = f"worst-case sharpness, ρ = {radius:g}"
             found.append(Measure(name, label, self.loss_unit, self.worst_rises[:, i]))
+        if (rises := self.normalised_rises) is not None:
+            label = f"average sharpness of normalised logits, ρ = {self.radii[self.headline]:g}"
+            found.append(averaged("sharpness_normalised", label, self.loss_unit, rises))
         found.append(
             Measure("sharpness_centre_loss", "training loss at the centre", self.loss_unit, self.centre_loss)
         )

@@ -32,7 +32,7 @@ class SpectrumResult(LossResult):
         residual_max, residual_min: (m,) ‖Hv − λv‖ of the unit vectors v.
         scaled_max, scaled_residual: (m,) likewise of DHD, with D the norm of each parameter's filter.
         overlap_max, overlap_min: (m,) |cosine| in [0, 1] of the negative gradient with v of λ_max and of λ_min.
-        learning_rate: (m,) in use after the checkpoint's epoch; NaN where not known.
+        learning_rate: (m,) scheduled in the checkpoint's epoch, without amplification; NaN where not known.
         trace_samples: (m, T) float64, vᵀHv of Rademacher probes v, common to the networks.
         nodes, weights: (m, P, S) float64: Gauss quadrature of the density, of the first P probes; the weights
             of a probe sum to 1.
@@ -43,6 +43,8 @@ class SpectrumResult(LossResult):
         resamples: Of the bootstrap over the probes.
         dataset, split: Names, or None.
         device, precision: Of the passes.
+        batch_lambda_max, batch_residual: (m,) as ``lambda_max`` and its residual, BatchNorm normalising each batch by its
+            own statistics, as in the steps of training, which η·λ_max is about; None in results from before it was measured.
     """
 
     kind: ClassVar[str] = "spectrum"
@@ -73,6 +75,8 @@ class SpectrumResult(LossResult):
     split: str | None = None
     device: str = "cpu"
     precision: str = "fp32"
+    batch_lambda_max: Annotated[np.ndarray | None, Array("float", ("models",), unit="nats")] = None
+    batch_residual: Annotated[np.ndarray | None, Array("float", ("models",))] = None
 
     @property
     def trace(self) -> np.ndarray:
@@ -120,6 +124,12 @@ class SpectrumResult(LossResult):
             f"t over {self.trace_samples.shape[1]} probes; of these checkpoints, not of training seeds",
         ]
 
+    def _measure_stability(self) -> Measure:
+        if self.batch_lambda_max is None:
+            return Measure("eta_lambda_max", "η·λ_max", "", self.learning_rate * self.lambda_max)
+        label = "η·λ_max, scheduled η, batch statistics"
+        return Measure("eta_lambda_max", label, "", self.learning_rate * self.batch_lambda_max)
+
     def measures(self) -> tuple[Measure, ...]:
         """First the number that a rescaling before BatchNorm cannot move; the trace is a mean over probes."""
         count = self.trace_samples.shape[1]
@@ -147,6 +157,6 @@ class SpectrumResult(LossResult):
             Measure("gradient_norm", "norm of the gradient", "", self.gradient_norm),
             Measure("overlap_min", "|cosine| of −gradient and v_min", "", self.overlap_min),
             Measure("overlap_max", "|cosine| of −gradient and v_max", "", self.overlap_max),
-            Measure("eta_lambda_max", "η·λ_max", "", self.learning_rate * self.lambda_max),
+            self._measure_stability(),
             Measure("spectrum_loss", "loss", self.loss_unit, self.loss),
         )

@@ -33,7 +33,7 @@ class Claim(NamedTuple):
 
 
 CLAIMS = (
-    Claim("flatter minima", "sharpness", ("sharpness",), -1),
+    Claim("flatter minima", "sharpness, matched loss", ("sharpness",), -1),
     Claim("weights still move late", "movement", ("late_angular_path", "function_change"), 1, "matched"),
     Claim("more precise class activation maps", "localisation", ("rank_small",), 1),
     Claim("classes tighter and further apart", "collapse, matched loss", ("nc1_test",), -1),

@@ -209,6 +209,7 @@ def _plan_seed(
         _between(arms, i, "barrier", where | limit),
         _between(arms, i, "similarity", where),
     ]
+    # states that were annealed to equal loss would stand here in their place: that trains, so it is asked for by name only
     try:
         epochs, ratio = match_training_loss([run.record for run in runs], [run.saved for run in runs])
     except InputError as error:

@@ -10,6 +10,7 @@ import pytest
 from ralr_viz.analysis.effect import compute_effect
 from ralr_viz.analysis.effect.effect import infer
 from ralr_viz.analysis.effect.flips import Flips, collect_flips
+from ralr_viz.analysis.effect.phases import treat
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import RunRecord
 from ralr_viz.schedule.factors import Amplification, amplification_factors
@@ -37,7 +38,7 @@ def record(
         "train_loss_eval": loss,
         "val_loss": loss + 0.1 * rng.random(epochs),
         "val_acc": 90 - 10 * loss,
-        "step_length": base * factor,
+        "step_length": base * factor * np.exp(0.05 * np.random.default_rng(seed).standard_normal(epochs)),
     }
     metrics = {name: values for name, values in metrics.items() if name not in drop}
     return RunRecord("demo", "ralr", seed, np.arange(1, epochs + 1), metrics, recipe=settings)
@@ -94,8 +95,9 @@ def test_compute_effect_finds_an_effect_and_its_lag() -> None:
     assert result.estimate[loss, 0] == pytest.approx(0.2, abs=0.05)
     assert result.low[loss, 0] > 0 and result.p[loss, 0] <= 0.01 and result.overall_p[loss] <= 0.01
     assert result.low[loss, 1] < 0 < result.high[loss, 1] and result.p[loss, 1] > 0.05
-    # ln(1 + dose) rises by about a half per unit of dose on [0, 2], whatever the base LR
-    assert 0.4 < result.estimate[step, 0] < 0.8
+    # the step is in proportion to the factor, whatever the base LR: a slope of 1 in logarithms
+    assert result.estimate[step, 0] == pytest.approx(1, abs=0.1)
+    assert result.treatments == ("factor − 1",) * 3 + ("ln factor",)
     assert (result.mde[result.estimable] > 0).all()
     band = (result.high - result.low) / 2
     np.testing.assert_allclose(band, result.critical[:, None] * result.error)
@@ -134,6 +136,40 @@ def test_compute_effect_does_not_cross_a_decay() -> None:
     np.testing.assert_array_equal(before.rows, after.rows)
     np.testing.assert_allclose(before.estimate[1], after.estimate[1], rtol=1e-6)
     assert before.rows[1].tolist() == [3 * (9 + 4 + 4), 3 * (8 + 3 + 3), 3 * (7 + 2 + 2)]
+
+
+def test_compute_effect_tells_the_phases_apart_which_pool_to_what_is_of_none() -> None:
+    runs = [record(seed) for seed in range(6)]
+    for run in runs:  # a dose acts in the first phase alone
+        run.metrics["train_loss_eval"][10:] -= 0.2 * (run.metrics["factor"][10:] - 1)
+    result = compute_effect(runs, horizon=1, resamples=199)
+    assert result.phases == ("epochs 1–10", "epochs 11–15", "epochs 16–20")
+    assert result.phase_estimate[0, :, 0] == pytest.approx([0.2, 0, 0], abs=0.06)
+    assert 0.06 < result.estimate[0, 0] < 0.16
+    low, high = result.phase_low[0, :, 0], result.phase_high[0, :, 0]
+    assert low[0] > 0 and (low[1:] < 0).all() and (high[1:] > 0).all()
+    assert result.phase_rows[0].tolist() == [[54, 48], [24, 18], [24, 18]]  # e − 1 … e + lag are of one phase
+    np.testing.assert_array_equal(result.phase_rows.sum(axis=1), result.rows)
+    alone = [  # the first phase by itself: the same rows, the same estimate
+        RunRecord("demo", "ralr", s, r.epoch[:10], {k: v[:10] for k, v in r.metrics.items()}, recipe=r.recipe)
+        for s, r in enumerate(runs)
+    ]
+    first = compute_effect(alone, horizon=1, resamples=199)
+    assert first.phases == ()
+    np.testing.assert_allclose(first.estimate, result.phase_estimate[:, 0], rtol=1e-8)
+    lines = result.describe()
+    assert any(line.startswith("training loss, lag 0, epochs 1–10: +0.") for line in lines)
+    rows = result.summary()
+    assert len(rows) == 4 * 2 * (1 + 3) and {row["phase"] for row in rows} == {"all", *result.phases}
+
+
+def test_treatment_of_a_step_is_the_logarithm_of_the_factor_redrawn_likewise() -> None:
+    flips, _ = collect_flips([record(0)])
+    redrawn = flips.redraw(3, np.random.default_rng(0))
+    treated = treat("step_length", flips, redrawn)
+    np.testing.assert_allclose(np.exp(treated.flips.dose), 1 + flips.dose)
+    np.testing.assert_allclose(np.exp(treated.redrawn), 1 + redrawn)
+    assert treat("val_loss", flips, redrawn).flips is flips
 
 
 def test_compute_effect_counts_a_repeated_run_once() -> None:

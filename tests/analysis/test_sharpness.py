@@ -16,6 +16,7 @@ from ralr_viz.comparison import compare
 from ralr_viz.data.augment import augment_once, normalise_batch
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.runtime.device import resolve_runtime
+from ralr_viz.tasks.classification.loss import NormalisedLogits
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 N = 24
@@ -267,3 +268,35 @@ def test_augment_once_crops_and_mirrors_each_image_in_place():
     assert moved > N / 2
     assert np.array_equal(augment_once(given, padding=0, flip=False), given)
     assert np.array_equal(found, augment_once(given, padding=2, flip=True))
+
+
+@pytest.mark.parametrize("batchnorm", ["batch", "frozen"])
+def test_sharpness_of_normalised_logits_does_not_see_their_scale(batchnorm):
+    """The raw rise does: a last layer that is three times as large moves three times as far."""
+    model = network()
+    larger = copy.deepcopy(model)
+    with torch.no_grad():
+        larger[-1].weight *= 3
+        larger[-1].bias *= 3
+    result = compute(model, larger, radii=[0.05, 0.2, 0.4], worst_radii=[], batchnorm=batchnorm)
+    rises = result.normalised_rises
+    np.testing.assert_allclose(rises[1], rises[0], rtol=1e-9)
+    assert result.normalised_centre[1] == pytest.approx(result.normalised_centre[0], rel=1e-12)
+    assert abs(result.rises[1, 1].mean() / result.rises[0, 1].mean() - 1) > 0.5
+    measures = {m.name: m for m in result.measures()}
+    assert measures["sharpness_normalised"].values == pytest.approx(rises.mean(axis=1))
+    assert measures["sharpness_normalised"].label.endswith("ρ = 0.2")
+
+
+def test_normalised_logits_have_one_scale_and_equal_ones_are_zero():
+    x, y = inputs()
+    task = NormalisedLogits(y.numpy())
+    logits = network()(x).detach()
+    found = task.logits(logits)
+    scale = ((logits - logits.mean(1, keepdim=True)) ** 2).mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(found, (logits - logits.mean(1, keepdim=True)) / scale)
+    assert not task.logits(torch.ones(2, 3)).any()
+    expected = nn.functional.cross_entropy(
+        logits / scale, y, reduction="sum"
+    )  # a shift of all logits is no matter
+    torch.testing.assert_close(task.evaluate(network(), (x, y)).loss, expected)

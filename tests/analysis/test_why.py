@@ -196,7 +196,7 @@ def test_differences_are_paired_by_seed():
 
 def test_why_finds_measures_and_their_claims():
     result = _why({0: _table(1.0), 3: _table(1.0)})
-    assert result.find("collapse", "nc1_test") == 1
+    assert result.find("collapse, matched loss", "nc1_test") == 1
     assert result.find("collapse", "else") is None
     assert (result.claim_of(0), result.claim_of(1)) == (0, 3)
 
@@ -215,6 +215,6 @@ def test_claims_are_decided_by_the_headline_of_a_diagnostic():
     """Each claim's measure is the first that its diagnostic's result gives, by the names that these use."""
     from ralr_viz.results import collapse, localisation
 
-    names = {claim.diagnostic: claim.measures[0] for claim in CLAIMS}
+    names = {claim.diagnostic.split(",")[0]: claim.measures[0] for claim in CLAIMS}
     assert names["collapse"] == f"{next(iter(collapse.METRICS))}_{collapse.SPLITS[0]}"
     assert names["localisation"] == f"{next(iter(localisation.METRICS))}_{next(iter(localisation.STRATA))}"

@@ -32,7 +32,7 @@ def test_calibration_saves_result_figure_and_numbers_and_prints_them(cli, both, 
         f"calibration error of right confidences (%): baseline {result.ece_floor[0, 0]:.4g}"
     )
     fixed, broken = len(result.fixed(1)), len(result.broken(1))
-    assert outcome.lines[5].startswith(
+    assert outcome.lines[7].startswith(
         f"RALR against baseline: {fixed} images fixed, {broken} broken of 24, exact"
     )
     assert "bootstrap: 100 % (20 of 20)" in outcome.err and "a class has 6 images" in outcome.err

@@ -140,3 +140,34 @@ def test_effect_table_has_empty_cells_for_what_is_not_estimable() -> None:
     assert len(rows) == 16 and find_drawing(result).table(result) == rows
     assert rows[3]["estimate"] is None and rows[3]["n"] == 103
     assert rows[5]["estimate"] == result.estimate[1, 1] and rows[5]["mde"] == result.mde[1, 1]
+
+
+def phases(result: EffectResult) -> EffectResult:
+    shape = (len(result.outcomes), 3, len(result.lag))
+    estimate = np.random.default_rng(1).normal(size=shape)
+    return dataclasses.replace(
+        result, phase_epochs=np.array([[1, 10], [11, 15], [16, 20]]), phase_estimate=estimate, phase_low=estimate - 1,
+        phase_error=np.ones(shape), phase_high=estimate + 1, phase_p=np.full(shape, 0.5), phase_rows=np.full(shape, 44),
+        treatments=("factor − 1",) * 3 + ("ln factor",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "column"), [("icml", "full"), ("ieee", "half")])
+def test_draw_effect_has_each_phase_beside_the_others_and_says_what_it_cannot_tell(
+    check_layout, name, column
+) -> None:
+    result = phases(make_result(lags=6))
+    figure = check_layout(draw_effect, result, name, column=column)
+    for i, outcome in enumerate(result.outcomes):
+        drawn = {line.get_gid(): line for line in figure.axes[i].lines if line.get_gid()}
+        assert set(drawn) == {f"estimate:{outcome}:{phase}" for phase in result.phases}
+        for k, phase in enumerate(result.phases):
+            assert drawn[f"estimate:{outcome}:{phase}"].get_ydata() == pytest.approx(
+                result.phase_estimate[i, k]
+            )
+    assert {t.get_text() for t in figure.legends[0].get_texts()} >= {"epochs 11–15", "epochs 16–20"}
+    assert figure.axes[3].get_ylabel() == "effect (ln per ln λ)"
+    caption = effect_caption(result)
+    assert "cannot tell whether amplification helps in the end" in caption and "MDE" not in caption
+    assert "in proportion to the rate at 1" in caption and "doubled at +0.69" not in caption
+    assert len(effect_table(result)) == len(result.outcomes) * len(result.lag) * 4

@@ -10,6 +10,7 @@ import numpy as np
 
 from ralr_viz.analysis.effect.flips import Flips, collect_flips, on_epochs
 from ralr_viz.analysis.effect.local_projection import Fit, Projection, build_projection, find_rows, fit
+from ralr_viz.analysis.effect.phases import collect_phases, find_phases, treat, within
 from ralr_viz.analysis.effect.randomised import find_randomised
 from ralr_viz.analysis.learning.trace import trace
 from ralr_viz.comparison import Progress
@@ -56,11 +57,13 @@ def compute_effect(
     .. math:: y_{e+k} = \beta_k d_e + \sum_{j=1}^{k} \gamma_{kj} d_{e+j} + \varphi_k y_{e-1}
               + \alpha_{k,\mathrm{phase}} + \delta_{k,\mathrm{phase}}\, e + u_{e+k},
 
-    over all runs and all e with e − 1 … e + k in one phase of constant base LR: not even the outcome before
+    in each phase between two decays by itself, since effects differ by decades between them, and, as an average of
+    these, over all runs and all e with e − 1 … e + k in one phase of constant base LR: not even the outcome before
     crosses a decay, where losses drop by more than any effect. A slope in each phase is needed beside its
     level, because losses fall within a phase too; differences between runs are in :math:`y_{e-1}`. Where a
     draw lasts several epochs, e is its first one and :math:`d_{e+j}` are the draws after it. Of the weight
-    step the logarithm is taken, so that the phases, whose steps differ by decades, weigh alike. A base LR
+    step the logarithm is taken, so that the phases, whose steps differ by decades, weigh alike, and d is then
+    :math:`\ln \mathrm{factor}_e`: a step in proportion to the rate is a slope of 1. A base LR
     that changes all the time (cosine) makes one phase and enters the regression.
 
     *Test of no effect.* All flips of all runs are drawn again from their law, the outcomes kept as recorded:
@@ -84,7 +87,7 @@ def compute_effect(
         progress: Called as ``progress(done, total, what)`` after each outcome.
 
     Returns:
-        Outcomes × lags; validation is replaced by test where a recipe has none (as in the paper).
+        Outcomes × lags, and these in each phase where there are several; validation is replaced by test where a recipe has none (as in the paper).
 
     Raises:
         InputError: No run, runs that cannot be pooled, factors that are not of their recipe's law, no outcome,
@@ -107,8 +110,12 @@ def compute_effect(
     outcomes, notes = _read_outcomes(kept, flips)
     redrawn = flips.redraw(resamples, np.random.default_rng(seed))
     found: list[Inference] = []
-    for values in outcomes.values():
-        found.append(infer(values, flips, redrawn, horizon))
+    phases, in_phases, treatments = find_phases(flips), [], []
+    for name, values in outcomes.items():
+        treated, drawn, treatment = treat(name, flips, redrawn)
+        found.append(infer(values, treated, drawn, horizon))
+        in_phases.append([infer(alone, treated, drawn, horizon) for alone in within(values, phases)])
+        treatments.append(treatment)
         if progress is not None:
             progress(len(found), len(outcomes), "redraws")
     if not any(np.isfinite(one.estimate).any() for one in found):
@@ -116,7 +123,7 @@ def compute_effect(
     return _collect(
         tuple(outcomes), found, flips, resamples, seed,
         (*left_out, *flips.notes, *notes, *_note_limits(found)), _describe(kept),
-        describe_task(kept[0].about),
+        describe_task(kept[0].about) | {"treatments": tuple(treatments)} | collect_phases(phases, in_phases, getattr),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ralr_viz.analysis.directions import filter_norms
 from ralr_viz.analysis.objective import Objective, objective_of
 from ralr_viz.analysis.spectrum.hessian import (
+    EigenPair,
     HessianOperator,
     extreme_eigenpair,
     rademacher,
@@ -53,13 +54,15 @@ def compute_spectrum(
       below 0 proves negative curvature, converged or not. The next update is taken to be the negative
       gradient of these images; its overlap with the eigenvectors says whether training goes that way;
     - the largest eigenvalue of DHD, D the norm of each parameter's filter (the size of a lone parameter):
-      curvature per relative change, which no rescaling of a filter before BatchNorm can move.
+      curvature per relative change, which no rescaling of a filter before BatchNorm can move;
+    - λ_max once more with the statistics of each batch, as the steps of training see them: η·λ_max is of this one and of
+      the scheduled η, which is not amplified.
 
     Args:
         comparison: Classifiers on labelled images that they see alike; below some thousand images the largest
             eigenvalue depends on which they are. The batch (128 where it says none) changes memory and
             rounding. In ``fp32``: autocast's rounding, or TF32's, would drown small eigenvalues, so ``bf16`` and ``tf32`` are refused.
-        learning_rates: In use at each, for η·λ_max, NaN where not known; left out, what the runs' records say.
+        learning_rates: Scheduled at each, for η·λ_max, NaN where not known; left out, what the runs' records say.
         probes: T ≥ 1 of the trace.
         density_probes: 1 to ``probes`` of the density.
         steps: S ≥ 2 of Lanczos.
@@ -99,7 +102,7 @@ def compute_spectrum(
         )
     batch = comparison.batch_size(128, as_trained=True)
     # each search: its vectors, its restarts of at most as many, and the product of the residual
-    each = density_probes * steps + (probes - density_probes) + 3 * (basis * (1 + restarts) + 1)
+    each = density_probes * steps + (probes - density_probes) + 4 * (basis * (1 + restarts) + 1)
     total, found = each * len(comparison), []
     for i in range(len(comparison)):
         ticker = _Ticker(i * each, total, progress)
@@ -177,6 +180,7 @@ def _measure(
     scaled = extreme_eigenpair(
         lambda v: norms * multiply(norms * v), norms[:, 0] * top.vector, largest=True, **options
     )
+    stepping = _with_batch_statistics(objective, top, tick, options)
     loss, parts = objective.gradient()
     gradient = exact(torch.cat([g.flatten() for g in parts]))
     length = gradient.norm().item()
@@ -194,6 +198,8 @@ def _measure(
         "residual_min": np.float64(bottom.residual),
         "scaled_max": np.float64(scaled.value),
         "scaled_residual": np.float64(scaled.residual),
+        "batch_lambda_max": np.float64(stepping.value),
+        "batch_residual": np.float64(stepping.residual),
         "overlap_max": np.float64(overlap(top.vector)),
         "overlap_min": np.float64(overlap(bottom.vector)),
         "trace_samples": np.array(quadratic),
@@ -201,6 +207,22 @@ def _measure(
         "weights": np.stack([vectors[0] ** 2 for _, vectors in spread]),
         "products": np.int64(operator.count),
     }
+
+
+def _with_batch_statistics(
+    objective: Objective, top: EigenPair, tick: _Ticker, options: dict[str, int]
+) -> EigenPair:
+    """The largest eigenvalue where each batch is normalised by its own statistics; that of the others where there are none."""
+    if not objective.has_statistics:
+        return top
+    with objective.batch_statistics():
+        operator = HessianOperator(objective)
+
+        def multiply(v: Tensor) -> Tensor:
+            tick()
+            return operator(v)
+
+        return extreme_eigenpair(multiply, top.vector, largest=True, **options)
 
 
 def _sizes(objective: Objective) -> Tensor:
@@ -214,12 +236,12 @@ def _sizes(objective: Objective) -> Tensor:
 
 
 def _learning_rate(checkpoint: Checkpoint | None) -> float:
-    """In use in the checkpoint's epoch, from its run's record; NaN where there is none."""
+    """Scheduled in the checkpoint's epoch, from its run's record; NaN where there is none."""
     if checkpoint is None:
         return float("nan")
     try:
         record = load_run(checkpoint.path.parent.parent)
     except (InputError, OSError):
         return float("nan")
-    found = record.values("lr")[record.epoch == checkpoint.epoch]
+    found = record.values("base_lr")[record.epoch == checkpoint.epoch]
     return float(found[0]) if len(found) else float("nan")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -35,16 +37,20 @@ class Classification:
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy, and the number of images."""
         x, y = batch
-        logits = find_logits(model(x))
+        logits = self.logits(model(x))
         if logits.dtype != torch.float64:
             logits = logits.float()
         return nn.functional.cross_entropy(logits, y, reduction="sum"), y.new_tensor(len(y))
+
+    def logits(self, outputs: Any) -> Tensor:
+        """The logits (b, classes) in what a network returns, as the cross-entropy takes them."""
+        return find_logits(outputs)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
         """Summed cross-entropy, 100 for each image that is right, and the number of images."""
         x, y = batch
-        logits = exact(find_logits(model(x)))
+        logits = exact(self.logits(model(x)))
         y = y.to(logits.device)
         right = (logits.argmax(1) == y).sum().double()
         loss = nn.functional.cross_entropy(logits, y, reduction="sum")
@@ -54,7 +60,25 @@ class Classification:
     def each(self, model: nn.Module, batch: Batch) -> Each:
         """Cross-entropy of each image, and whether its class is predicted."""
         x, y = batch
-        logits = exact(find_logits(model(x)))
+        logits = exact(self.logits(model(x)))
         y = y.to(logits.device)
         losses = nn.functional.cross_entropy(logits, y, reduction="none")
         return Each(losses, torch.ones_like(losses), logits.argmax(1) == y)
+
+
+class NormalisedLogits(Classification):
+    r"""The same of logits of one scale, :math:`\tilde f = f / \sqrt{\frac1K \sum_k (f_k - \bar f)^2}`.
+
+    The scale of the logits changes no prediction, but with it the loss and every curvature of it grow or shrink.
+
+    References:
+        Andriushchenko et al., A modern look at the relationship between sharpness and generalization, ICML 2023.
+    """
+
+    _LEAST = 1e-12
+
+    def logits(self, outputs: Any) -> Tensor:
+        """Logits of standard deviation 1 in each row; zeros where all classes are equal."""
+        found = exact(super().logits(outputs))
+        spread = found.std(dim=1, correction=0, keepdim=True)
+        return (found - found.mean(dim=1, keepdim=True)) / spread.clamp(min=self._LEAST)

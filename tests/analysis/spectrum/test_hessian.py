@@ -249,7 +249,29 @@ def test_spectrum_of_two_networks_shares_the_probes_and_the_gradient_is_right():
     assert both.overlap_max[0] == pytest.approx(cosine[-1].item(), abs=0.02)
     assert both.overlap_min[0] == pytest.approx(cosine[0].item(), abs=0.05)
     eta = next(m for m in both.measures() if m.name == "eta_lambda_max")
-    assert eta.values[0] == pytest.approx(0.1 * both.lambda_max[0]) and np.isnan(eta.values[1])
+    assert eta.values[0] == pytest.approx(0.1 * both.batch_lambda_max[0]) and np.isnan(eta.values[1])
+
+
+def test_eta_lambda_max_is_of_batch_statistics_as_the_steps_of_training_see_them():
+    model = network()
+    result = compute(model, n=32, basis=20)  # one batch
+    twin = copy.deepcopy(model).train()
+    x, y = inputs(32)
+    names, shapes = zip(*((n, p.shape) for n, p in twin.named_parameters()), strict=True)
+
+    def loss(vector: torch.Tensor) -> torch.Tensor:
+        parts = vector.split([s.numel() for s in shapes])
+        values = {n: p.reshape(s) for n, p, s in zip(names, parts, shapes, strict=True)}
+        values |= {n: b.clone() for n, b in twin.named_buffers()}
+        return nn.functional.cross_entropy(torch.func.functional_call(twin, values, (x,)), y)
+
+    start = nn.utils.parameters_to_vector(twin.parameters()).detach()
+    largest = torch.linalg.eigvalsh(torch.func.hessian(loss)(start))[-1].item()
+    assert result.batch_lambda_max[0] == pytest.approx(largest, rel=1e-3)
+    assert abs(result.lambda_max[0] / largest - 1) > 0.01  # of the frozen statistics it is another
+    bare = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 3)).double()
+    without = compute(bare)
+    assert without.batch_lambda_max[0] == without.lambda_max[0]
 
 
 def test_spectrum_raw_moves_and_scaled_does_not_under_a_rescaling_that_leaves_the_function():
