@@ -55,6 +55,8 @@ def _describe_ends(result: ForkResult) -> list[str]:
         ends.append(
             "Child barrier: between the annealed ends of a factor and of factor 1 in one data order; × 1: of factor 1 in two "
             "orders, the basin that SGD's noise keeps."
+            + " Two orders make one such pair, whose interval has no meaning."
+            * (result.states == 1 and result.repeats == 2)
         )
     return [*ends, *result.probe, _describe_reach(result)]
 
