@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ralr_viz._version import __version__
 from ralr_viz.errors import InputError
 from ralr_viz.results.columns import CURVES, SELECTING
 from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.names import group_runs, name_runs
 from ralr_viz.results.of_loss import describe_task
-from ralr_viz.results.records import Source, read_logs
+from ralr_viz.results.records import Source, describe_runs, read_logs
 from ralr_viz.results.run import RunRecord
 from ralr_viz.results.tasks import About
 
@@ -68,7 +66,7 @@ def _put_side_by_side(runs: Sequence[RunRecord]) -> CurvesResult:
         best_by=tuple(by for _, by in best),
         group=group_runs(runs),
         notes=tuple(f"{name}: {note}" for name, run in zip(names, runs, strict=True) for note in run.notes),
-        provenance=_provenance(runs),
+        provenance=describe_runs(runs),
         **describe_task(_common_task(runs)),
         **arrays,
     )
@@ -109,12 +107,3 @@ def _common_split(runs: Sequence[RunRecord], arrays: dict[str, np.ndarray]) -> s
     raise InputError(
         f"`{lacking[0]}` has no validation values and `{lacking[1]}` no test values: draw them one by one"
     )
-
-
-def _provenance(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    described = [
-        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env, "notes": run.notes}
-        for run in runs
-    ]
-    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
-    return json.loads(json.dumps({"ralr_viz": __version__, "runs": described}, default=str))

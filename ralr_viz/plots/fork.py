@@ -12,12 +12,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import break_axis_name, measure_text, wrap_text
+from ralr_viz.plots.fit_text import break_axis_name, measure_text
+from ralr_viz.plots.foot import figure_with_foot
 from ralr_viz.plots.fork_note import MOST_DECAYS, fork_note
 from ralr_viz.plots.style import (
     EXTRA_LINE_STYLES,
@@ -26,14 +26,11 @@ from ralr_viz.plots.style import (
     LINE_STYLES,
     Look,
     legend_text_size,
-    new_figure,
 )
 from ralr_viz.results.fork import CURVES, ForkResult, t_interval
 
 _FINE, _WIDE = 0.4, 1.2  # points
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
-_NOTE = 6.5  # points
-_LINE = _NOTE * 1.2 / 72  # inches
 _SHADE = "#eeeeee"
 _RECORDED: dict[str, Any] = {"color": "black", "lw": 0.8, "ls": "", "marker": "x", "ms": 3.5, "mew": 0.8}
 _TALL = 1.4  # inches: longer names of scores would run into the letter of their panel
@@ -72,13 +69,9 @@ def draw_fork(result: ForkResult) -> Figure:
     handles = _handles(result, looks)
     legend_columns = _fitting_columns(handles, width)
     legend_lines = -(-len(handles) // legend_columns)
-    note = wrap_text(fork_note(result), _NOTE, 0.97 * (width - 0.1), lines=99)
-    foot = (note.count("\n") + 1) * _LINE + 0.08
-    figure = new_figure(0.1 + 0.16 * legend_lines + (1.6 if columns == 3 else 1.4) * rows + foot)
-    share = foot / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, share, 1, 1 - share))
+    figure = figure_with_foot(
+        0.1 + 0.16 * legend_lines + (1.6 if columns == 3 else 1.4) * rows, fork_note(result)
+    )
     figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns)
     panels = figure.subplots(rows, columns, squeeze=False)
     for i, panel in enumerate(panels.flat):
@@ -87,8 +80,6 @@ def draw_fork(result: ForkResult) -> Figure:
             continue
         painters[i](panel, result, looks)
         panel.set_title(f"({'abcdefghi'[i]})", fontweight="bold")
-    top = share - 0.04 / figure.get_figheight()
-    figure.text(0.05 / width, top, note, size=_NOTE, va="top", linespacing=1.15, gid="note")
     return figure
 
 

@@ -10,23 +10,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.foot import figure_with_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     legend_name,
     method_looks,
-    new_figure,
 )
 from ralr_viz.results.learning import RELATIONS, LearningResult
 
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
-_LINE = _NOTE * 1.4 / 72  # inches
 _TIMELINE = 0.13  # inches of an example
 _BINS = ((0, 0), (1, 1), (2, 2), (3, 5), (6, None))  # forgetting events
 _MOST_MAPS = 2
@@ -54,14 +51,8 @@ def draw_learning(result: LearningResult) -> Figure:
     width = mpl.rcParams["figure.figsize"][0]
     columns = 3 if width >= _NARROW else 2
     rows = -(-len(painters) // columns)
-    note = wrap_text(learning_note(result), _NOTE, 0.97 * (width - 0.1), lines=99)
-    foot = (note.count("\n") + 1) * _LINE + 0.08
     lines = 0.55 + _TIMELINE * max(len(result.chosen), 1)
-    figure = new_figure(0.35 + 1.75 * rows + lines * bool(len(result.chosen)) + foot)
-    share = foot / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, share, 1, 1 - share))
+    figure = figure_with_foot(0.35 + 1.75 * rows + lines * bool(len(result.chosen)), learning_note(result))
     draw_runs_legend(figure, result.methods, looks)
     heights = [1.75] * rows + ([lines] if len(result.chosen) else [])
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -80,9 +71,6 @@ def draw_learning(result: LearningResult) -> Figure:
             panel = figure.add_subplot(inner[column])
             _draw_timelines(panel, result, method, named=column == 0)
             panel.set_title(f"({next(letters)})", fontweight="bold")
-    figure.text(
-        0.05 / width, share - 0.04 / figure.get_figheight(), note, size=_NOTE, va="top", linespacing=1.15, gid="note"
-    )  # fmt: skip
     return figure
 
 

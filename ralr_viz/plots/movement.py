@@ -9,24 +9,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.foot import figure_with_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     legend_name,
     method_looks,
-    new_figure,
 )
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.movement import MovementResult
 
 _NARROW = 5.0  # inches: below this width the panels stand two in a row
 _NOTE = 6.5  # points
-_LINE = _NOTE * 1.4 / 72  # inches
 _LONGEST_TICKS = 24  # characters of the methods' names that have room side by side
 _MOST_NAMED = 45  # layers whose names have room at the axis
 
@@ -52,13 +49,7 @@ def draw_movement(result: MovementResult) -> Figure:
     columns = 3 if width >= _NARROW else 2
     with_layers = bool(result.layers)
     rows = -(-len(painters) // columns)
-    note = wrap_text(movement_note(result), _NOTE, 0.97 * (width - 0.1), lines=99)
-    foot = (note.count("\n") + 1) * _LINE + 0.08
-    figure = new_figure(0.3 + 1.55 * rows + (1.9 if with_layers else 0) + foot)
-    share = foot / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(rect=(0, share, 1, 1 - share))
+    figure = figure_with_foot(0.3 + 1.55 * rows + (1.9 if with_layers else 0), movement_note(result))
     draw_runs_legend(figure, result.methods, looks)
     heights = [1.0] * rows + ([1.15] if with_layers else [])
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
@@ -73,15 +64,6 @@ def draw_movement(result: MovementResult) -> Figure:
         _draw_layers(panels[-1], result, looks)
     for letter, panel in zip("abcdefgh", panels, strict=False):
         panel.set_title(f"({letter})", fontweight="bold")
-    figure.text(
-        0.05 / width,
-        share - 0.04 / figure.get_figheight(),
-        note,
-        size=_NOTE,
-        va="top",
-        linespacing=1.15,
-        gid="note",
-    )
     return figure
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from ralr_viz._version import __version__
 from ralr_viz.results.log_csv import load_log_csv
 from ralr_viz.results.run import RunRecord, find_runs, load_run
 
@@ -72,3 +75,21 @@ def read_logs(
 
 def _is_log(path: Path) -> bool:
     return path.suffix.lower() == ".csv" and not path.is_dir()
+
+
+def describe_runs(runs: Sequence[RunRecord], **more: Any) -> dict[str, Any]:
+    """Provenance of a result that was made of runs: version and, of each run, settings, state, machine and what was assumed.
+
+    Args:
+        runs: That it was made of.
+        more: What else belongs to it.
+    """
+    described = [
+        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env, "notes": run.notes}
+        for run in runs
+    ]
+    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
+    told: dict[str, Any] = json.loads(
+        json.dumps({"ralr_viz": __version__, "runs": described, **more}, default=str)
+    )
+    return told

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from ralr_viz.nouns.option import SEED
 from ralr_viz.results.effect import FEW_DRAWS, LEVEL, POWER, EffectResult
 from ralr_viz.results.examples import examples_path, read_examples
 from ralr_viz.results.of_loss import describe_task
-from ralr_viz.results.records import Source
+from ralr_viz.results.records import Source, describe_runs
 from ralr_viz.results.run import RunRecord
 
 _STEP = "step_length"
@@ -122,7 +121,7 @@ def compute_effect(
         raise InputError(_too_few(next(iter(outcomes.values())), flips))
     return _collect(
         tuple(outcomes), found, flips, resamples, seed,
-        (*left_out, *flips.notes, *notes, *_note_limits(found)), _describe(kept),
+        (*left_out, *flips.notes, *notes, *_note_limits(found)), describe_runs(kept),
         describe_task(kept[0].about) | {"treatments": tuple(treatments)} | collect_phases(phases, in_phases, getattr),
     )  # fmt: skip
 
@@ -249,12 +248,6 @@ def _note_limits(found: Sequence[Inference]) -> list[str]:
         lags = ", ".join(map(str, missing))
         notes.append(f"lag {lags}: not estimable, too few draws whose whole horizon lies in one phase")
     return notes
-
-
-def _describe(runs: Sequence[RunRecord]) -> dict[str, Any]:
-    described = [{"run": run.label, "recipe": run.recipe, "status": run.status} for run in runs]
-    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
-    return json.loads(json.dumps({"runs": described}, default=str))
 
 
 def _collect(

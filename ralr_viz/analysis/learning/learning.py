@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ralr_viz._version import __version__
 from ralr_viz.analysis.learning.trace import Trace, trace
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
@@ -18,7 +15,7 @@ from ralr_viz.nouns.option import SEED
 from ralr_viz.results.examples import Examples, examples_path, read_examples
 from ralr_viz.results.learning import LearningResult
 from ralr_viz.results.names import group_runs, name_methods
-from ralr_viz.results.records import Source, read_records
+from ralr_viz.results.records import Source, describe_runs, read_records
 from ralr_viz.results.run import RunRecord
 
 MOST_EXAMPLES = 20_000
@@ -99,7 +96,7 @@ def compute_learning(
         source="recorded" if kept is None else "evaluated",
         seed=seed,
         notes=tuple(notes),
-        provenance=_provenance(records),
+        provenance=describe_runs(records),
         **columns,
     )
 
@@ -184,9 +181,3 @@ def _factors(record: RunRecord, epoch: np.ndarray) -> np.ndarray:
     here = (at < len(record.epoch)) & (record.epoch[np.minimum(at, len(record.epoch) - 1)] == epoch)
     values[here] = recorded[at[here]]
     return values
-
-
-def _provenance(records: Sequence[RunRecord]) -> dict[str, Any]:
-    described = [{"run": r.label, "recipe": r.recipe, "status": r.status, "env": r.env} for r in records]
-    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
-    return json.loads(json.dumps({"ralr_viz": __version__, "runs": described}, default=str))

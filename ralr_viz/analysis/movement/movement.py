@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ralr_viz._version import __version__
 from ralr_viz.analysis.movement.weights import Weights, collect_late, common_late_epochs
 from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.comparison import Comparison, Progress
@@ -20,6 +18,7 @@ from ralr_viz.nouns.option import SEED
 from ralr_viz.results.movement import MovementResult, late_start
 from ralr_viz.results.names import group_runs, name_methods
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.records import describe_runs
 from ralr_viz.results.run import RunRecord
 
 _RECORDED = {
@@ -99,7 +98,7 @@ def compute_movement(
         split=churn.split,
         seed=seed,
         notes=(*churn.notes, *_notes(opened)),
-        provenance=_provenance(records, late),
+        provenance=describe_runs(records, **_looked_at(late)),
     )
 
 
@@ -196,16 +195,8 @@ def _owners(runs: Sequence[RunStates], networks: int) -> list[int]:
     )
 
 
-def _provenance(runs: Sequence[RunRecord], late: Any) -> dict[str, Any]:
-    described = [
-        {"run": run.label, "recipe": run.recipe, "status": run.status, "env": run.env} for run in runs
-    ]
-    known: dict[str, Any] = {"ralr_viz": __version__, "runs": described}
-    if isinstance(late, Comparison):
-        known |= {
-            "late": late.facts(),
-            "device": late.runtime.device.type,
-            "precision": late.runtime.precision,
-        }
-    # through JSON: a user's recipe.toml may hold dates, which a manifest cannot
-    return json.loads(json.dumps(known, default=str))
+def _looked_at(late: Any) -> dict[str, Any]:
+    """Of the late states, where they were opened here."""
+    if not isinstance(late, Comparison):
+        return {}
+    return {"late": late.facts(), "device": late.runtime.device.type, "precision": late.runtime.precision}
