@@ -11,7 +11,7 @@ from ralr_viz.comparison.arms import Arms, find_arms
 from ralr_viz.errors import InputError
 from ralr_viz.results.bundle import load_result
 from ralr_viz.workflows import why_jobs
-from ralr_viz.workflows.why_jobs import plan_jobs
+from ralr_viz.workflows.why_jobs import JobRunner, plan_jobs
 from ralr_viz.workflows.why_trainings import TRAININGS, list_trainings, plan_fork
 
 
@@ -66,6 +66,23 @@ def test_fork_needs_a_state_before_the_end(arms: Arms, monkeypatch: pytest.Monke
     assert list_trainings(arms, []) == []
 
 
+def test_a_planned_fork_keeps_its_branches_in_the_folder_of_its_result(
+    arms: Arms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict] = []
+
+    def run(noun, given, own, **more):
+        seen.append(given)
+        raise InputError("enough")
+
+    monkeypatch.setattr(why_jobs, "run_noun", run)
+    jobs = [job for job in plan_jobs(arms, ["movement", "fork"], {}, images=None)[0] if job.command == "fork"]
+    runner = JobRunner(tmp_path, style="icml", force=False, provenance={}, say=print, progress=None)
+    _, notes = runner.run(jobs)
+    assert seen[0]["out"] == tmp_path and notes == ["fork, annealed was not measured: enough"]
+
+
+@pytest.mark.slow
 def test_why_makes_the_fork_into_its_folder(
     runs: dict[str, Path], squares_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
