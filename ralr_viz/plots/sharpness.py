@@ -71,7 +71,7 @@ def sharpness_table(result: SharpnessResult) -> list[dict[str, Any]]:
         if result.normalised_losses is not None and result.normalised_centre is not None:
             radius, centre = result.radii[result.headline], result.normalised_centre[i]
             rows += [
-                _row(model, "normalised", sign * radius, k, loss, loss - centre)
+                _row(model, "normalised", sign * radius, k, loss, loss - centre) | {"accuracy": None}
                 for k, both in enumerate(result.normalised_losses[i])
                 for sign, loss in zip((1, -1), both, strict=True)
             ]

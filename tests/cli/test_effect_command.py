@@ -56,12 +56,14 @@ def test_effect_pools_the_ralr_runs_of_a_folder(cli, folder, tmp_path) -> None:
     assert (
         done.lines[1].startswith("training loss, lag 0: +0.") and "minimum detectable effect" in done.lines[1]
     )
-    assert len([line for line in done.lines if ", lag " in line]) == 4 * 3
+    assert (
+        len([line for line in done.lines if ", lag " in line]) == 4 * 3 * 3
+    )  # of all phases, and of each of two
     result = load_result(out / "effect")
     assert result.runs == ("demo/ralr/seed0", "demo/ralr/seed1") and result.resamples == 199
     with (out / "effect.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 12 and float(rows[0]["estimate"]) == result.estimate[0, 0]
+    assert len(rows) == 36 and float(rows[0]["estimate"]) == result.estimate[0, 0]
     assert (out / "effect.pdf").exists() and (out / "effect.png").exists()
 
 

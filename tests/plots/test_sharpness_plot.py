@@ -7,6 +7,7 @@ import pytest
 
 from ralr_viz.plots.sharpness import draw_sharpness, sharpness_table
 from ralr_viz.results.sharpness import SharpnessResult
+from ralr_viz.results.table_csv import write_table
 
 LONG = "vgg_without_any_pooling-and-a-very-long-name, seed 0, epoch 300"
 STYLES = ("icml", "neurips", "ieee")
@@ -40,7 +41,9 @@ def make(m: int = 2, worst: tuple[float, ...] = (0.005,), **changes) -> Sharpnes
     return SharpnessResult(**(values | changes))
 
 
+NORMALISED = {"normalised_centre": np.full(2, 0.4), "normalised_losses": 0.45 + np.zeros((2, 8, 2))}
 CASES = {
+    "normalised": make(**NORMALISED),
     "two": make(),
     "one": make(1),
     "three": make(3),
@@ -132,3 +135,10 @@ def test_sharpness_table_has_every_point() -> None:
     assert max(row["loss"] for row in worst) == next(
         row["loss"] for row in worst if row["accuracy"] is not None
     )
+
+
+def test_sharpness_table_of_normalised_logits_can_be_written() -> None:
+    table = sharpness_table(make(**NORMALISED))
+    rows = [row for row in table if row["kind"] == "normalised"]
+    assert [row["rise"] for row in rows] == pytest.approx([0.05] * (2 * 8 * 2))
+    assert write_table(table).count("\n") == 1 + len(table)
