@@ -183,7 +183,7 @@ def test_sharpness_leaves_the_network_alone(fails):
 def test_sharpness_counts_its_progress():
     seen: list[tuple[int, int, str]] = []
     compute(network(), network(), progress=lambda *at: seen.append(at))
-    total = 2 * (1 + 3 * 6 * 2 + 2 * 4 + 1)
+    total = 2 * (1 + 3 * 6 * 2 + 2 * 4 + 1 + (1 + 6 * 2))  # normalised logits at the centre and at one radius
     assert seen == [(i, total, "losses at moved weights") for i in range(1, total + 1)]
 
 

@@ -15,7 +15,8 @@ def both(trained_pair):
 def test_movement_measures_runs_with_states_and_images(cli, both, squares_root, tmp_path):
     out = tmp_path / "out"
     outcome = cli("movement", *both, "--data", squares_root, "--out", out).succeeded()
-    assert outcome.lines[0].startswith("late path / Σ LR: baseline ") and "RALR" in outcome.lines[0]
+    assert outcome.lines[0].startswith("angular path of filters, late, 1 kept step (degrees): baseline ")
+    assert any(line.startswith("late path / Σ LR: baseline ") and "RALR" in line for line in outcome.lines)
     assert any(line.startswith("predictions changed, late (%): baseline ") for line in outcome.lines)
     assert "weights: 100 % (6 of 6)\n" in outcome.err
     result = load_result(out / "movement")

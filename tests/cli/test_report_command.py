@@ -210,7 +210,7 @@ def test_report_of_runs_that_kept_nothing_and_share_no_seed_says_so(cli, runs, s
 
 
 def test_report_shows_the_claims_of_why(cli, pair, squares_root, tmp_path):
-    measures = {"sharpness": [[Measure("sharpness", "rise", "nats", np.array([2.0, 1.0]))]]}
+    measures = {"sharpness, matched loss": [[Measure("sharpness", "rise", "nats", np.array([2.0, 1.0]))]]}
     told = {"runs": [{"arm": "baseline", "seed": 0, "run": "other/baseline/seed0"}]}
     why = compute_why(measures, arms=("baseline", "scaled"), seeds=(0,), provenance=told)
     save_result(why, tmp_path / "why" / "why")

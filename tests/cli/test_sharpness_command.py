@@ -29,7 +29,9 @@ def test_sharpness_prints_measures_and_saves_the_figure(cli, both, tmp_path):
     assert "losses at moved weights: 100 %" in outcome.err
     assert str(tmp_path) not in str(result.provenance)
     with (out / "sharpness.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 2 * (2 * 2 * 2 + 2)
+        assert len(list(csv.DictReader(file))) == 2 * (
+            2 * 2 * 2 + 2 + 2 * 2
+        )  # of normalised logits at one radius, too
     cli("sharpness", *both, "--out", out, "-q").failed(2, "exists: pass --force")
     frozen = ["--batchnorm", "frozen", "--no-augment", "--worst-radii", "none", "--force", "-q"]
     assert cli("sharpness", *both, "--out", out, *frozen).succeeded().err == ""

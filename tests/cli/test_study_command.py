@@ -48,7 +48,8 @@ def test_study_list_names_the_tables_and_their_size(cli):
     lines = cli("study", "list").succeeded().lines
     assert len(lines) == len(study_names()) >= 15
     assert lines[0].startswith("decide          11 cells,  53 runs")
-    assert lines[1].split()[:3] == ["table1", "20", "cells,"]
+    assert lines[1].split()[:3] == ["planted", "4", "cells,"]
+    assert lines[2].split()[:3] == ["table1", "20", "cells,"]
     rows = json.loads(cli("study", "list", "--json").succeeded().out)
     assert {row["name"]: row["cells"] for row in rows}["table8"] == 10
 

@@ -148,7 +148,9 @@ def why():
 
     values = ((1.0, 0.5, 0.9), (1.2, 0.62, 1.15), (0.8, 0.33, 0.7), (1.1, 0.5, 1.02))
     sharpness = [[Measure("sharpness", "rise of the loss", "nats", np.array(v))] for v in values]
-    return compute_why({"sharpness": sharpness}, arms=("baseline", "ralr", "scaled"), seeds=(0, 1, 2, 3))
+    return compute_why(
+        {"sharpness, matched loss": sharpness}, arms=("baseline", "ralr", "scaled"), seeds=(0, 1, 2, 3)
+    )
 
 
 def test_claims_table_shows_values_intervals_and_verdicts(why):

@@ -230,7 +230,7 @@ def read_metrics(directory):
 def assert_same_run(directory, reference):
     ours, theirs = (read_checkpoint(d / "checkpoints" / "last.pt") for d in (directory, reference))
     assert all(torch.equal(ours["model"][k], v) for k, v in theirs["model"].items())
-    timing = {"seconds", "images_per_second"}
+    timing = {"seconds", "images_per_second", "examples_seconds"}
     for name in ("train", "val"):
         ours, theirs = (examples_path(d, name).read_bytes() for d in (directory, reference))
         assert ours == theirs

@@ -160,7 +160,7 @@ def assert_same_run(directory: Path, reference: Path) -> None:
         assert all(
             torch.equal(moments[0][i]["momentum_buffer"], m["momentum_buffer"]) for i, m in moments[1].items()
         )
-    timing = {"seconds", "images_per_second"}
+    timing = {"seconds", "images_per_second", "examples_seconds"}
     logs = [
         [json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()]
         for d in (directory, reference)
