@@ -137,6 +137,8 @@ def load_run(path: Path) -> RunRecord:
     if again := [epoch for epoch in epochs if counts[epoch] > 1]:
         notes.append(f"epoch {', '.join(map(str, again))} is logged more than once: the last record counts")
     names = dict.fromkeys(name for record in records for name in record if name != "epoch")
+    result = _read_json(path / "result.json")
+    by_epoch[epochs[-1]] |= _measured_at_the_end(result, by_epoch[epochs[-1]])
     metrics = {name: np.array([_number(by_epoch[e].get(name)) for e in epochs]) for name in names}
     accuracies = [metrics[name] for name in ACCURACIES if name in metrics]
     if are_shares(accuracies):
@@ -150,11 +152,19 @@ def load_run(path: Path) -> RunRecord:
             name: values for name, values in metrics.items() if name in QUANTITIES or not _empty(values)
         },
         recipe=recipe,
-        result=_read_json(path / "result.json"),
+        result=result,
         env=_read_json(path / "env.json"),
         notes=tuple(notes),
         path=path,
     )
+
+
+def _measured_at_the_end(result: Mapping[str, Any] | None, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the last epoch's record lacks and `result.json` has of it, such as the BLEU of a search that is made once."""
+    last = (result or {}).get("last")
+    if not isinstance(last, Mapping) or last.get("epoch") != record["epoch"]:
+        return {}
+    return {name: value for name, value in last.items() if name in record and record[name] is None}
 
 
 def find_runs(path: Path) -> list[Path]:

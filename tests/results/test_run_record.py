@@ -43,6 +43,19 @@ def test_load_run_reads_a_finished_run(tmp_path: Path) -> None:
     assert np.isnan(record.values("test_acc")).all()
 
 
+def test_load_run_takes_what_was_measured_once_at_the_end(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", [epoch(1, test_acc=None), epoch(2, test_acc=None, val_acc=60.0)])
+    last = {"epoch": 2, "test_acc": 71.5, "val_acc": 99.0, "val_loss": None, "unknown": 3.0}
+    (run / "result.json").write_text(json.dumps({"status": "finished", "last": last}))
+    record = load_run(run)
+    np.testing.assert_array_equal(record.values("test_acc"), [math.nan, 71.5])
+    assert (
+        record.values("val_acc")[-1] == 60.0 and "unknown" not in record.metrics
+    )  # the record itself counts
+    (run / "result.json").write_text(json.dumps({"status": "running", "last": last | {"epoch": 1}}))
+    assert np.isnan(load_run(run).values("test_acc")).all()  # of a run that has gone on since
+
+
 def test_load_run_reads_what_run_writer_writes(tmp_path: Path) -> None:
     train = pytest.importorskip("ralr_viz.train")
     with train.RunWriter(tmp_path / "r", method="ralr", seed=3, recipe={"name": "mine", "lr": 0.1}) as run:
