@@ -181,7 +181,7 @@ def _over_seeds(
             _seed_score("loss", about.loss_unit, values[1], "lower"),
         ),
         "paired_seeds": tuple(common),
-        "seed_split": called,
+        "seed_split": f"{called} {'sentences' if about.samples == 'tokens' else about.samples}",
         "seed_epoch": _describe_epochs(epochs),
         "per_seed": np.stack(values),
     }

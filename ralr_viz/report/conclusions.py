@@ -137,7 +137,7 @@ def _what(verdict: Verdict, score: Score) -> str:
     if score.over == "seeds":
         n = len(verdict.paired_seeds)
         paired = "paired " if verdict.num_sides == 2 else ""
-        return f"on the {verdict.seed_split} images at {verdict.seed_epoch}" + (
+        return f"on the {verdict.seed_split} at {verdict.seed_epoch}" + (
             f", over {n} {paired}training seeds" if n > 1 else ""
         )
     return f"on {verdict.num_images:,} {verdict.split}"

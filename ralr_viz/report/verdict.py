@@ -100,9 +100,7 @@ def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
         seeds = ", ".join(map(str, verdict.paired_seeds))
         n = len(verdict.paired_seeds)
         at = verdict.seed_epoch
-        caption = (
-            f"{at[:1].upper()}{at[1:]} of training, {verdict.seed_split} images, seed{'s' * (n > 1)} {seeds}"
-        )
+        caption = f"{at[:1].upper()}{at[1:]} of training, {verdict.seed_split}, seed{'s' * (n > 1)} {seeds}"
         caption += "; mean with 95 % t interval" if n > 1 else ""
         caption += ", differences paired by seed" if n > 1 and pair else ""
         rows = [_row(score) for score in verdict.seeds]

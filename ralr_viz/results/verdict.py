@@ -78,7 +78,7 @@ class Verdict:
         seeds: Scores over training seeds; empty where no seed can be compared.
         paired_seeds: The seeds, growing, that all sides have finished.
         left_out: Seed and why it is not among them, of each other seed that some side has.
-        seed_split: That the scores over seeds are of: ``test``, ``validation`` or empty.
+        seed_split: What the scores over seeds are of, such as ``test images``; empty where there are none.
         seed_epoch: After which they are, in words.
         per_seed: (scores, m, seeds) float64 what the scores over seeds are made of.
     """

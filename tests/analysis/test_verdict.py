@@ -123,7 +123,7 @@ def test_seed_scores_are_scipys_t_intervals_over_common_seeds():
     b = [record(s, acc, loss) for s, acc, loss in ((2, 84, 0.5), (0, 81, 0.45), (1, 84, 0.42))]
     verdict = compute_verdict(["a", "b"], [], [a, b])
     accuracy, loss = verdict.seeds
-    assert verdict.paired_seeds == (0, 1, 2) and verdict.seed_split == "test" and verdict.images == ()
+    assert verdict.paired_seeds == (0, 1, 2) and verdict.seed_split == "test images" and verdict.images == ()
     assert verdict.per_seed.tolist() == [[[80, 82, 81], [81, 84, 84]], [[0.5, 0.4, 0.6], [0.45, 0.42, 0.5]]]
     d = np.array([1.0, 2.0, 3.0])
     interval = stats.t.interval(0.95, 2, d.mean(), stats.sem(d))
@@ -134,10 +134,27 @@ def test_seed_scores_are_scipys_t_intervals_over_common_seeds():
     assert loss.difference[0] == pytest.approx(np.mean([-0.05, 0.02, -0.1]))
 
 
+def test_seed_scores_of_runs_that_translate_are_of_sentences():
+    runs = [
+        [
+            dataclasses.replace(
+                one := record(0, bleu, 2.0),
+                recipe={**one.recipe, "task": "translation"},
+                result={"status": "finished"},
+                metrics={"test_bleu": one.values("test_acc"), "test_loss": one.values("test_loss")},
+            )
+        ]
+        for bleu in (33.0, 35.0)
+    ]
+    verdict = compute_verdict(["a", "b"], [], runs)
+    assert verdict.seed_split == "test sentences"
+    assert (verdict.seeds[0].name, verdict.seeds[0].difference[0]) == ("BLEU", 2.0)
+
+
 def test_seed_scores_use_validation_where_a_run_was_never_tested_and_none_without_a_common_seed():
     a, b = [record(0, 80, 0.5, "val")], [record(0, 82, 0.5, "val")]
     verdict = compute_verdict(["a", "b"], [], [a, b])
-    assert verdict.seed_split == "validation" and verdict.seeds[0].difference[0] == 2
+    assert verdict.seed_split == "validation images" and verdict.seeds[0].difference[0] == 2
     assert np.isnan(verdict.seeds[0].difference[1:]).all()
     assert compute_verdict(["a", "b"], [], [a, [record(1, 82, 0.5)]]).seeds == ()
     assert compute_verdict(["a", "b"], [], [a, []]).seeds == ()

@@ -54,7 +54,7 @@ def test_headline_and_table_of_another_task_are_of_its_score():
         Score("mAP@.5 (VOC07)", "%", "seeds", np.array(values), np.array((2, nan, nan)), nan, "higher"),
         Score("loss", "", "seeds", np.array(values), np.array((0.5, 0.1, 0.9)), nan, "lower"),
     )
-    found = Verdict(("baseline", "RALR"), seeds=seeds, paired_seeds=(0,), seed_split="test")
+    found = Verdict(("baseline", "RALR"), seeds=seeds, paired_seeds=(0,), seed_split="test images")
     assert describe_difference(found) == (
         "mAP@.5 (VOC07) of RALR is 2.00 points higher than that of baseline on the test images at the last epoch. "
         "Its loss is 0.5000 higher (95 % interval +0.1000 to +0.9000)."
@@ -73,7 +73,7 @@ def test_headline_and_table_of_another_task_are_of_its_score():
 def test_headline_speaks_of_seeds_where_there_are_several():
     nan = float("nan")
     seeds = (score((1, 0.2, 1.8), over="seeds"), score((nan,) * 3, name="loss", over="seeds"))
-    found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test")
+    found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test images")
     assert describe_difference(found) == (
         "RALR is 1.00 points more accurate than baseline on the test images at the last epoch, over 3 paired "
         "training seeds (95 % interval +0.20 to +1.80)."
@@ -94,7 +94,7 @@ def test_headline_of_one_side_is_its_accuracy():
 def test_limits_follow_the_number_of_seeds(make_inputs):
     sides = make_inputs().sides
     assert "say nothing of the method" in describe_limits(verdict((2, 1, 3), paired_seeds=(0,)), sides)[0]
-    logs = Verdict(("a", "b"), seeds=(score((1, 0, 2)),), paired_seeds=(0,), seed_split="test")
+    logs = Verdict(("a", "b"), seeds=(score((1, 0, 2)),), paired_seeds=(0,), seed_split="test images")
     assert describe_limits(logs, sides) == [
         "One training each: these numbers are of these runs. They say nothing of the method, whose results vary "
         "from seed to seed."
@@ -239,7 +239,9 @@ def test_one_side_speaks_of_no_pair(make_inputs, seeds):
 def test_headline_is_of_the_epoch_that_was_asked_for():
     nan = float("nan")
     seeds = (score((1, 0.2, 1.8), over="seeds"), score((nan,) * 3, name="loss", over="seeds"))
-    found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test", seed_epoch="epoch 16")
+    found = verdict(
+        (2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test images", seed_epoch="epoch 16"
+    )
     assert "on the test images at epoch 16, over 3 paired training seeds" in describe_difference(found)
 
 
