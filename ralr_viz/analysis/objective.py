@@ -141,8 +141,8 @@ class Objective:
         """
         if not self._norms:
             return
-        whole = (_Box(batch) for batch in self.batches() if count_samples(batch) == self._full_batch)
-        update_bn(whole, _Forward(self.model, self.task))
+        whole = (Box(batch) for batch in self.batches() if count_samples(batch) == self._full_batch)
+        update_bn(whole, BatchLoss(self.model, self.task))
         self.model.eval()
 
     @torch.no_grad()
@@ -170,22 +170,22 @@ class Objective:
         return [b for m in self._norms for b in (m.running_mean, m.running_var) if b is not None]
 
 
-class _Box:
-    """A batch that `update_bn` does not look into."""
+class Box:
+    """A batch that neither `update_bn` nor a functional call looks into."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
 
 
-class _Forward(nn.Module):
-    """A forward pass by way of the task's loss, which alone knows how the network is called."""
+class BatchLoss(nn.Module):
+    """Σ loss of a batch by way of the task, which alone knows how the network is called, as a module."""
 
     def __init__(self, model: nn.Module, task: Criterion) -> None:
         super().__init__()
         self.model, self.task = model, task
 
-    def forward(self, box: _Box) -> None:
-        self.task.loss(self.model, box.batch)
+    def forward(self, box: Box) -> Tensor:
+        return self.task.loss(self.model, box.batch)[0]
 
 
 def _in_autocast(forward: Callable[..., Any], runtime: Runtime) -> Callable[..., Any]:

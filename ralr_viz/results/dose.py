@@ -10,7 +10,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis
-from ralr_viz.results.measure import format_interval, format_number
+from ralr_viz.results.measure import finite_or_none, format_interval, format_number
 from ralr_viz.results.uncertainty import student_interval
 
 ALPHA = 0.05
@@ -139,16 +139,16 @@ class DoseResult(Result):
                 "run": run,
                 "arm": self.arms[i],
                 "seed": self.seeds[i],
-                "dose": _plain(self.dose[i]),
-                "value": _plain(self.values[k, i]),
-                "score": _plain(self.score[i]),
-                "predicted_score": _plain(self.predicted[k, i]),
-                "tau_dose": _plain(self.dose_tau[k]),
-                "p_dose": _plain(self.dose_p[k]),
-                "tau_among_doses": _plain(self.tau[k, 0]),
-                "p_among_doses": _plain(self.p[k, 0]),
-                "tau_among_seeds": _plain(self.tau[k, 1]),
-                "p_among_seeds": _plain(self.p[k, 1]),
+                "dose": finite_or_none(self.dose[i]),
+                "value": finite_or_none(self.values[k, i]),
+                "score": finite_or_none(self.score[i]),
+                "predicted_score": finite_or_none(self.predicted[k, i]),
+                "tau_dose": finite_or_none(self.dose_tau[k]),
+                "p_dose": finite_or_none(self.dose_p[k]),
+                "tau_among_doses": finite_or_none(self.tau[k, 0]),
+                "p_among_doses": finite_or_none(self.p[k, 0]),
+                "tau_among_seeds": finite_or_none(self.tau[k, 1]),
+                "p_among_seeds": finite_or_none(self.p[k, 1]),
             }
             for k, measure in enumerate(self.measures)
             for i, run in enumerate(self.runs)
@@ -161,7 +161,3 @@ def _signed(value: float) -> str:
 
 def _p(value: float) -> str:
     return format_number(value, 2)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -94,6 +94,11 @@ def format_number(value: float, digits: int = 4, *, signed: bool = False) -> str
     return text.replace("-", "−")
 
 
+def finite_or_none(value: float) -> float | None:
+    """For a table: an empty cell where it is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
 def format_interval(value: float, low: float, high: float, digits: int = 4, *, signed: bool = False) -> str:
     """``0.232 [0.228, 0.237]``: all to equally many digits, or the value might lie outside what is printed.
 

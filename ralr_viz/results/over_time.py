@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, OneOf
-from ralr_viz.results.measure import format_number
+from ralr_viz.results.measure import finite_or_none, format_number
 from ralr_viz.results.names import method_name
 from ralr_viz.results.uncertainty import student_interval
 
@@ -137,16 +136,12 @@ class OverTimeResult(Result):
                 "column": column,
                 "seed": self.seeds[i],
                 "epoch": int(epoch),
-                "sum_lr": _plain(self.sum_lr[i, e]),
-                "train_loss": _plain(self.train_loss[i, e]),
+                "sum_lr": finite_or_none(self.sum_lr[i, e]),
+                "train_loss": finite_or_none(self.train_loss[i, e]),
                 "amplified": bool(self.amplified[i, e]),
-                "value": _plain(self.values[k, i, e]),
+                "value": finite_or_none(self.values[k, i, e]),
             }
             for k, measure in enumerate(self.measures)
             for i, column in enumerate(self.columns)
             for e, epoch in enumerate(self.epoch)
         ]
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ralr_viz.analysis.objective import Objective
+from ralr_viz.analysis.objective import BatchLoss, Box, Objective
 from ralr_viz.analysis.spectrum.folding import Pair, find_pairs, folded
 from ralr_viz.errors import InputError
 from ralr_viz.tasks.batches import Batch
 from ralr_viz.tasks.exact import exact
-from ralr_viz.tasks.task import Criterion
 
 
 class HessianOperator:
@@ -43,7 +42,7 @@ class HessianOperator:
         self.objective, self.forward_mode = objective, forward_mode
         self.size = sum(p.numel() for p in objective.parameters)
         self.count = 0
-        self._loss = _Loss(objective.model, objective.task)
+        self._loss = BatchLoss(objective.model, objective.task)
         self._pairs: list[Pair] | None = None
 
     def __call__(self, vectors: Tensor) -> Tensor:
@@ -56,7 +55,7 @@ class HessianOperator:
         parts = [self.split(v) for v in vectors.unbind(1)]
         for batch in self.objective.batches():
             if self._pairs is None:
-                self._pairs = find_pairs(self.objective.model, partial(self._loss, batch))
+                self._pairs = find_pairs(self.objective.model, partial(self._loss, Box(batch)))
             # attention's fast kernels have no second derivative
             with folded(self._pairs), sdpa_kernel(SDPBackend.MATH):
                 for k, product in enumerate(self._multiply(batch, parts)):
@@ -69,11 +68,6 @@ class HessianOperator:
         parameters = self.objective.parameters
         pieces = vector.split([p.numel() for p in parameters])
         return [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
-
-    def zeros(self, count: int) -> Tensor:
-        """(n, count) on the device."""
-        first = self.objective.parameters[0]
-        return torch.zeros(self.size, count, dtype=first.dtype, device=first.device)
 
     def from_numpy(self, vectors: np.ndarray) -> Tensor:
         """(n, k) on the device."""
@@ -99,7 +93,7 @@ class HessianOperator:
             named = {
                 f"model.{name}": weight for name, weight in zip(self.objective.names, weights, strict=True)
             }
-            loss = torch.func.functional_call(self._loss, named, (batch,))
+            loss = torch.func.functional_call(self._loss, named, (Box(batch),))
             gradient = torch.autograd.grad(loss, weights, materialize_grads=True)
             tangents = [forward_ad.unpack_dual(g).tangent for g in gradient]
         # the gradient of a parameter that the loss depends on linearly, or not at all, does not move
@@ -110,7 +104,7 @@ class HessianOperator:
     ) -> Iterator[Sequence[Tensor]]:
         parameters = self.objective.parameters
         gradient = torch.autograd.grad(
-            self._loss(batch), parameters, create_graph=True, materialize_grads=True
+            self._loss(Box(batch)), parameters, create_graph=True, materialize_grads=True
         )
         for vector in vectors:
             pairs = [(g, v) for g, v in zip(gradient, vector, strict=True) if g.requires_grad]
@@ -133,17 +127,6 @@ class HessianOperator:
 
 _NO_FORWARD_MODE = re.compile("forward (mode )?AD|jvp")
 _NO_SECOND = re.compile(r"derivative for (?:aten::)?(\w+) is not implemented")
-
-
-class _Loss(nn.Module):
-    """Σ loss of a batch by way of the task, as a module whose weights can be given."""
-
-    def __init__(self, model: nn.Module, task: Criterion) -> None:
-        super().__init__()
-        self.model, self.task = model, task
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.task.loss(self.model, batch)[0]
 
 
 Apply = Callable[[Tensor], Tensor]
