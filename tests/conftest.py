@@ -23,6 +23,9 @@ from ralr_viz.recipe import Recipe
 from ralr_viz.tasks.classification.recipe import ClassificationRecipe
 from ralr_viz.tasks.detection.recipe import DetectionRecipe
 
+# One thread, here and in the processes that tests start: two of them slow to a fiftieth beside another busy process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A deadline of 200 ms says how busy the machine is, not whether the code is right.
 settings.register_profile("ralr-viz", deadline=None)
 settings.load_profile("ralr-viz")
