@@ -129,7 +129,7 @@ def configured(runtime: Runtime) -> Iterator[None]:
             yield
         finally:
             cudnn.benchmark, cudnn.deterministic = choice
-            torch.use_deterministic_algorithms(strict, warn_only=warn)
+            _demand_determinism(strict, warn_only=warn)
             torch.set_num_threads(threads)
 
 
@@ -141,7 +141,14 @@ def _set_kernels(runtime: Runtime) -> None:
     if runtime.deterministic and runtime.device.type == "cuda":
         # cuBLAS reads it when its first handle is made, so it must be set before the first product.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(runtime.deterministic)
+    _demand_determinism(runtime.deterministic)
+
+
+def _demand_determinism(strict: bool, *, warn_only: bool = False) -> None:
+    # torch loads its compiler for it, for three seconds of a process, also where nothing is to change
+    now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if now != (strict, warn_only):
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
 
 
 def describe_environment(runtime: Runtime, ranks: Ranks = ALONE) -> dict[str, Any]:

@@ -182,6 +182,17 @@ def test_configured_puts_back_what_configure_leaves() -> None:
     assert choices() == before
 
 
+def test_determinism_is_asked_for_only_where_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("it loads torch's compiler")
+
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", refuse)
+    with configured(Runtime(CPU, "fp32")):
+        pass
+    with pytest.raises(AssertionError, match="compiler"), configured(Runtime(CPU, "fp32", deterministic=True)):
+        pass
+
+
 def test_tf32_is_asked_for_where_it_is() -> None:
     with pytest.raises(
         InputError, match="`--precision tf32` needs a CUDA device .* not cpu: take fp32 or auto"
