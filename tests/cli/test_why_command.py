@@ -11,6 +11,8 @@ import pytest
 from ralr_viz.results.bundle import load_result
 from ralr_viz.results.why import CLAIMS, WhyResult
 
+from .conftest import Outcome
+
 ONLY = ("--only", "movement", "--only", "collapse")
 
 
@@ -26,9 +28,21 @@ def data(squares_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     return ("--data", squares_root, "--device", "cpu")
 
 
-def test_why_prints_the_claims_and_keeps_every_result(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    outcome = cli("why", *arms, *ONLY, "--out", out, *data).succeeded()
+_measured: list[tuple[Path, Outcome]] = []
+
+
+@pytest.fixture
+def measured(cli, arms, data, tmp_path, tmp_path_factory) -> tuple[Path, Outcome]:
+    """A copy of what ``ONLY`` has measured once, and what that printed."""
+    if not _measured:
+        out = tmp_path_factory.mktemp("why") / "out"
+        _measured.append((out, cli("why", *arms, *ONLY, "--out", out, *data).succeeded()))
+    (out, outcome), copy = _measured[0], tmp_path / "measured"
+    return shutil.copytree(out, copy), outcome
+
+
+def test_why_prints_the_claims_and_keeps_every_result(measured):
+    out, outcome = measured
     for claim in CLAIMS:
         assert f"| {claim.text} " in outcome.out
     assert "not testable at n = 1" in outcome.out
@@ -46,35 +60,32 @@ def test_why_prints_the_claims_and_keeps_every_result(cli, arms, data, tmp_path)
     assert outcome.out.startswith((out / "why.md").read_text().rstrip("\n"))
 
 
-def test_why_goes_on_where_it_stopped_and_adds_diagnostics(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    cli("why", *arms, "--only", "movement", "--out", out, *data).succeeded()
+def test_why_goes_on_where_it_stopped_and_adds_diagnostics(measured, cli, arms, data):
+    out, _ = measured
     before = (out / "seed0" / "movement" / "manifest.json").stat().st_mtime_ns
-    outcome = cli("why", *arms, *ONLY, "--out", out, *data).succeeded()
+    outcome = cli("why", *arms, *ONLY, "--only", "calibration", "--out", out, *data).succeeded()
     assert "movement, seed 0: as saved before" in outcome.err
     assert (out / "seed0" / "movement" / "manifest.json").stat().st_mtime_ns == before
-    assert {"movement", "collapse"} <= set(load_result(out / "why").diagnostics)
+    assert {"movement", "collapse", "calibration"} <= set(load_result(out / "why").diagnostics)
 
 
-def test_why_runs_a_job_again_that_was_cut_off(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    command = ("why", *arms, "--only", "movement", "--out", out, *data)
-    first = cli(*command).succeeded().out
+def test_why_runs_a_job_again_that_was_cut_off(measured, cli, arms, data):
+    out, first = measured
     index = json.loads((out / "jobs.json").read_text())
-    index["seed0/movement"]["done"] = False  # as a kill in the middle of it leaves the index
+    index["seed0/collapse"]["done"] = False  # as a kill in the middle of it leaves the index
     (out / "jobs.json").write_text(json.dumps(index))
-    (out / "seed0" / "movement" / "arrays.npz").unlink()
-    outcome = cli(*command).succeeded()
-    assert outcome.out == first
-    assert "as saved before" not in outcome.err
+    (out / "seed0" / "collapse" / "arrays.npz").unlink()
+    outcome = cli("why", *arms, *ONLY, "--out", out, *data).succeeded()
+    assert first.out.startswith((out / "why.md").read_text().rstrip("\n"))
+    assert "movement, seed 0: as saved before" in outcome.err
+    assert "collapse, seed 0: as saved before" not in outcome.err
 
 
-def test_why_replaces_nothing_of_other_runs_without_force(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    cli("why", *arms, "--only", "movement", "--out", out, *data, "-q").succeeded()
+def test_why_replaces_nothing_of_other_runs_without_force(measured, cli, arms, data):
+    out, _ = measured
     swapped = ("--a", arms[3], "--b", arms[1])
-    command = ("why", *swapped, "--only", "movement", "--out", out, *data, "-q")
-    cli(*command).failed(2, "seed0/movement", "--force")
+    command = ("why", *swapped, "--only", "collapse", "--out", out, *data, "-q")
+    cli(*command).failed(2, "seed0/collapse", "--force")
     assert load_result(out / "why").arms == ("baseline", "ralr")
     cli(*command, "--force").succeeded()
     assert load_result(out / "why").arms == ("ralr", "baseline")
@@ -88,16 +99,16 @@ def test_why_leaves_a_strangers_file_alone(cli, arms, data, tmp_path):
     assert (out / "why.csv").read_text() == "mine"
 
 
-def test_why_says_what_the_data_do_not_allow(cli, arms, data, tmp_path):
+def test_why_says_what_the_data_do_not_allow(measured, cli, arms, data):
     only = ("--only", "movement", "--only", "localisation")
-    outcome = cli("why", *arms, *only, "--out", tmp_path / "out", *data).succeeded()
+    outcome = cli("why", *arms, *only, "--out", measured[0], *data).succeeded()
     assert "localisation, seed 0 was not measured" in outcome.err
     assert "more precise class activation maps" in outcome.out
 
 
-def test_why_json_has_a_row_for_each_measure(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    outcome = cli("why", *arms, "--only", "movement", "--out", out, *data, "-q", "--json").succeeded()
+def test_why_json_has_a_row_for_each_measure(measured, cli, arms, data):
+    out, _ = measured
+    outcome = cli("why", *arms, *ONLY, "--out", out, *data, "-q", "--json").succeeded()
     rows = json.loads(outcome.out[: outcome.out.rindex("]") + 1])
     assert [row["name"] for row in rows] == list(load_result(out / "why").names)
     assert rows[0]["ralr"] is not None and rows[0]["Holm p"] is None
@@ -121,15 +132,13 @@ def test_why_leaves_out_seeds_that_an_arm_lacks(cli, arms, data, tmp_path):
     recipe = lonely / "seed7" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 7", 1))
     outcome = cli(
-        "why", "--a", lonely, "--b", arms[3], "--only", "movement", "--out", tmp_path / "out", *data
+        "why", "--a", lonely, "--b", arms[3], "--only", "calibration", "--out", tmp_path / "out", *data
     )
     assert "--a: seed 7 left out" in outcome.succeeded().err
 
 
-def test_why_decides_tightness_at_equal_training_loss_only(cli, arms, data, tmp_path):
-    out = tmp_path / "out"
-    cli("why", *arms, "--only", "collapse", "--out", out, *data).succeeded()
-    result = load_result(out / "why")
+def test_why_decides_tightness_at_equal_training_loss_only(measured):
+    result = load_result(measured[0] / "why")
     claim = next(k for k, c in enumerate(CLAIMS) if c.diagnostic.startswith("collapse"))
     at_end = result.find("collapse", "nc1_test")
     assert at_end is not None and result.claim_of(at_end) is None
