@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,13 @@ class Call:
 def copy_detached(tensor: Tensor) -> Tensor:
     """A copy without graph, which later in-place operations (an in-place ReLU, say) cannot reach."""
     return tensor.detach().clone()
+
+
+def run_eagerly() -> AbstractContextManager[None]:
+    """Compiled parts of networks, which see no hooks, run as they are written while the block runs."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and loading it takes seconds
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
@@ -85,7 +93,7 @@ def capture(
     try:
         for name, module in named.items():
             handles.append(module.register_forward_hook(recorder(name), with_kwargs=True))
-        with torch.compiler.set_stance("force_eager"):  # compiled parts do not see these hooks
+        with run_eagerly():
             yield calls
     finally:
         for handle in handles:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.capture import capture, copied_output, frozen_parameters
+from ralr_viz.analysis.capture import capture, copied_output, frozen_parameters, run_eagerly
 from ralr_viz.errors import UnknownNameError
 
 
@@ -151,3 +153,9 @@ def test_copied_output_shields_what_an_earlier_hook_took(model: Net) -> None:
     assert taken[1].min() == 0  # and without the copy it overwrites what was taken
     handle.remove()
     assert trace(model) == before
+
+
+def test_eager_stance_loads_no_compiler_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    with run_eagerly():
+        assert "torch._dynamo" not in sys.modules
