@@ -181,6 +181,7 @@ def test_count_flops_is_three_forward_passes_but_for_the_first_gradient(load):
     assert load("training").count_flops("resnet20", 10, 32) == 2 * (2 * first + 3 * rest)
 
 
+@pytest.mark.slow
 def test_package_loop_trains_as_train_run_does(load, tiny_cifar10, tmp_path):
     from dataclasses import replace
 
@@ -339,6 +340,7 @@ def test_study_table_prints_the_ratio_of_its_times(bench):
     assert check_verdicts(out, 2) == pytest.approx([ours, planning], rel=2e-3)
 
 
+@pytest.mark.slow
 def test_study_overhead_is_what_is_left_of_the_engines_time(bench, tmp_path):
     out = bench("study_overhead", "--data", tmp_path, "--count=1", "--repeats=1")
     engine, here, imports = (number(row["seconds a run"]) for row in read_table(out))

@@ -121,7 +121,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("noun", OPTIONS)
+@pytest.mark.parametrize(
+    "noun",
+    [n if n.startswith("detect") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS],
+)
 def test_diagnostics_of_weights_and_records_take_the_runs(trained, blobs_root, cli, tmp_path, noun):
     arms = [run_of(trained, method) for method in ("baseline", "ralr")]
     data = () if noun == "curves" else ("--data", blobs_root)
@@ -170,6 +173,7 @@ def test_eval_prints_losses_and_scores(trained, blobs_root, cli):
     assert record["test_map50"] == pytest.approx(result["last"]["test_map50"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_why_measures_weights_and_says_what_is_not_of_the_task(trained, blobs_root, cli, tmp_path):
     arms = [run_of(trained, method) for method in ("baseline", "ralr")]
     only = [part for name in ("movement", "collapse") for part in ("--only", name)]

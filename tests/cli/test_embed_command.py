@@ -49,6 +49,7 @@ def test_embed_draws_a_panel_for_each_checkpoint_and_prints_the_numbers(cli, bot
     assert len(rows) == 48 and {row["model"] for row in rows} == {"baseline", "RALR"}
 
 
+@pytest.mark.slow
 def test_embed_repeats_and_is_quiet_and_overwrites_only_with_force(cli, both, tmp_path, read_files):
     arguments = ["embed", *both, "--out", tmp_path / "out", "-q"]
     outcome = cli(*arguments).succeeded()

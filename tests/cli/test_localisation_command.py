@@ -58,6 +58,7 @@ def test_localisation_saves_result_figure_and_numbers_and_prints_them(cli, both,
         assert {row["part"] for row in csv.DictReader(file)} >= {"measure", "baseline", "sanity", "image"}
 
 
+@pytest.mark.slow
 def test_localisation_repeats_quietly_and_overwrites_only_with_force(cli, both, tmp_path, read_files):
     arguments = ["localisation", *both, "--out", tmp_path / "out", "-q", "--sanity", 0, "--limit", 12]
     assert cli(*arguments).succeeded().err == ""

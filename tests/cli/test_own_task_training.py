@@ -177,6 +177,7 @@ CRASH = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_killed_run_ends_with_the_same_bits(here, cli):
     ends = []
     for kill in (False, True):
@@ -212,6 +213,7 @@ NAMED = (
     "curves",
     "fork",
 )
+QUICK = ("sharpness", "movement", "curves")
 OPTIONS = {
     "sharpness": ("--directions", "2", "--radii", "0.1"),
     "barrier": ("--points", "3"),
@@ -223,7 +225,9 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("noun", NAMED)
+@pytest.mark.parametrize(
+    "noun", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMED]
+)
 def test_every_diagnostic_of_weights_and_records_takes_the_runs(trained, cli, monkeypatch, tmp_path, noun):
     monkeypatch.chdir(trained)
     recipe = runs_of(trained)
@@ -264,6 +268,7 @@ def test_what_needs_images_refuses_the_runs_in_one_line(trained, cli, monkeypatc
         cli(*words).failed(2, "a task of somebody's own: barrier, sharpness", "what needs images does not")
 
 
+@pytest.mark.slow
 def test_why_measures_what_the_task_allows(trained, cli, monkeypatch, tmp_path):
     monkeypatch.chdir(trained)
     recipe = runs_of(trained)

@@ -129,7 +129,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("noun", ["barrier", "sharpness", "movement", "curves"])
+@pytest.mark.parametrize(
+    "noun",
+    ["sharpness", *(pytest.param(n, marks=pytest.mark.slow) for n in ("barrier", "movement", "curves"))],
+)
 def test_diagnostics_of_weights_and_records_take_the_runs(here, cli, tmp_path, noun):
     arms = [run_of(here, method) for method in ("baseline", "ralr")]
     option = "--run" if noun in ("movement", "curves") else "--ckpt"

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 # the branches of a fork and the records of learning take hours, and no run that translates or detects is published: their
 # own tests make small ones
 UNPUBLISHED = {"distance", "fork", "learning", "bleu", "attention", "detect", "detection_errors"}
-ROWS = pytest.mark.parametrize("name", [name for name in NOUNS if name not in UNPUBLISHED])
+NAMES = [name for name in NOUNS if name not in UNPUBLISHED]
+ROWS = pytest.mark.parametrize("name", NAMES)
+DRAWN = ("activations", "barrier", "cam")
+"""Drawn twice by default; the others, which the same code draws and saves, with the slow tests."""
 
 
 @functools.cache
@@ -82,7 +85,9 @@ def test_a_result_describes_itself_in_lines(name: str) -> None:
     assert lines and all(line and "\n" not in line for line in lines)
 
 
-@ROWS
+@pytest.mark.parametrize(
+    "name", [name if name in DRAWN else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_drawing_touches_nothing_and_saves_the_same_twice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

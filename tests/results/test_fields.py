@@ -274,7 +274,7 @@ def changes_of(value: Any) -> dict[str, Callable[[Any], Any]]:
     return ARRAYS if isinstance(value, np.ndarray) else PLAIN
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_any_change_of_a_field_is_refused_by_name_or_draws(
     saved: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -146,7 +146,10 @@ def trained(request, tmp_path_factory) -> tuple[OwnTask, dict[str, nn.Module], d
     return task, networks, runs
 
 
-@pytest.mark.parametrize("name", OF_WEIGHTS)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("sharpness", "barrier") else pytest.param(n, marks=pytest.mark.slow) for n in OF_WEIGHTS],
+)
 def test_every_diagnostic_of_weights_takes_an_own_task(name: str, trained, tmp_path: Path) -> None:
     task, networks, _ = trained
     before = copy.deepcopy({key: model.state_dict() for key, model in networks.items()})

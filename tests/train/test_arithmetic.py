@@ -189,7 +189,10 @@ def test_determinism_is_asked_for_only_where_it_changes(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch, "use_deterministic_algorithms", refuse)
     with configured(Runtime(CPU, "fp32")):
         pass
-    with pytest.raises(AssertionError, match="compiler"), configured(Runtime(CPU, "fp32", deterministic=True)):
+    with (
+        pytest.raises(AssertionError, match="compiler"),
+        configured(Runtime(CPU, "fp32", deterministic=True)),
+    ):
         pass
 
 

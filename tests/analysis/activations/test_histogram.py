@@ -38,7 +38,7 @@ def expected(values: np.ndarray, histogram: StreamingHistogram) -> np.ndarray:
     return np.histogram(values[values != 0], edges)[0]
 
 
-@settings(deadline=None)
+@settings(max_examples=30)
 @given(batches=batches)
 def test_streaming_histogram_equals_numpy_on_its_final_edges(device: str, batches: list[list[float]]) -> None:
     histogram = fill(batches, device=torch.device(device))

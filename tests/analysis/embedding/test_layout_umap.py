@@ -24,6 +24,7 @@ def engine() -> Engine:
     return Engine("umap", 20.0, 10, 1, None)
 
 
+@pytest.mark.slow
 def test_umap_starts_from_the_first_map_and_repeats(points: list[np.ndarray]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # none reaches the user
@@ -35,6 +36,7 @@ def test_umap_starts_from_the_first_map_and_repeats(points: list[np.ndarray]) ->
     assert maps[0].shape == (100, 2)
 
 
+@pytest.mark.slow
 def test_umap_leaves_torch_the_threads_that_it_had(points: list[np.ndarray]) -> None:
     before = torch.get_num_threads()
     try:

@@ -96,6 +96,7 @@ def test_run_on_photographs_learns_and_is_looked_at(make_recipe, pets_root, tmp_
     assert fork.reproduction == "reproduced", fork.reproduction_note
 
 
+@pytest.mark.slow
 def test_run_stopped_within_an_epoch_goes_on_to_the_bit(make_recipe, pets_root, tmp_path, monkeypatch):
     whole, stopped = (prepare(make_recipe, tmp_path / name) for name in ("whole", "stopped"))
     train_run(whole, pets_root, device="cpu")

@@ -68,6 +68,7 @@ DRIVER = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_two_ranks_train_what_one_process_does(make_detector, blobs_root, tmp_path):
     # 26 images in batches of 9: parts of 5 and 4, whose shares of positive priors are others
     recipe = make_detector(epochs=2, batch=9, drop_last=False)

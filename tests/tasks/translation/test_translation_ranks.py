@@ -62,6 +62,7 @@ DRIVER = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_two_ranks_train_what_one_process_does(tmp_path):
     # without dropout, whose draws are of each rank's part; Adam's ε is of the size of a gradient, below which it
     # would turn the rounding of sums in another order into whole steps
