@@ -58,6 +58,19 @@ def match_training_loss(
     )
 
 
+def check_equal_loss(ratio: float, labels: Sequence[str]) -> None:
+    """Refuse training losses of which the largest is more than `MOST_UNEQUAL` times the smallest.
+
+    Raises:
+        InputError: They are.
+    """
+    if not ratio <= MOST_UNEQUAL:
+        raise InputError(
+            f"the training losses of the annealed ends of {' and '.join(f'`{label}`' for label in labels)} differ by a factor of "
+            f"{ratio:.2f}, and must be within a tenth: compare kept states (without --only annealing)"
+        )
+
+
 def _nearest(losses: Sequence[dict[int, float]]) -> tuple[list[int], float]:
     """An epoch of each run so that the largest loss over the smallest is least: each loss in turn is the smallest."""
     best: tuple[float, list[int]] = (np.inf, [])

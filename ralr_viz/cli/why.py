@@ -38,7 +38,7 @@ def why(
         typer.Option(
             "--only",
             metavar="NAME",
-            help="Only this diagnostic; repeatable. [default: all that do not train]",
+            help="Only this diagnostic; repeatable; `annealing` trains the ends on at low rates. [default: all that do not train]",
         ),
     ] = None,
     images: Annotated[

@@ -17,8 +17,8 @@ from ralr_viz.results.why import WhyResult
 from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.tasks.own import OwnTask
 from ralr_viz.workflows.output import Say, be_silent, prepare_output, save_output
-from ralr_viz.workflows.why_jobs import INDEX, JobRunner, find_lacks, plan_jobs
-from ralr_viz.workflows.why_trainings import list_trainings
+from ralr_viz.workflows.why_jobs import AT_MATCHED_LOSS, INDEX, JobRunner, find_lacks, plan_jobs
+from ralr_viz.workflows.why_trainings import ANNEALING, anneal_ends, list_trainings
 
 _STEM = "why"
 
@@ -28,7 +28,8 @@ class WhyOptions:
     """What `why` runs, where and how.
 
     Attributes:
-        only: Diagnostics; when left out all but those that train, which are named with what they cost.
+        only: Diagnostics; when left out all but those that train, which are named with what they cost. ``annealing``
+            trains the ends of all runs on at low rates, for flatness and tightness at equal training loss.
         images: Training images of barriers and sharpness; each one's own number when left out.
         data: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
         arch, dataset: For runs that do not say theirs.
@@ -111,9 +112,16 @@ def measure_claims(
         for name, value in (("arch", options.arch), ("dataset", options.dataset), ("task", options.task))
         if value is not None
     }
-    jobs, notes = plan_jobs(arms, options.only, where, images=options.images, network=network)
+    only, annealed = list(options.only), None
     for text in [*find_lacks(arms, network), *list_trainings(arms, options.only)]:
         say(f"why: {text}")
+    if ANNEALING in only:
+        only = list(dict.fromkeys([*(name for name in only if name != ANNEALING), *AT_MATCHED_LOSS]))
+        plan_jobs(
+            arms, only, where, images=options.images, network=network
+        )  # refused before anything is trained
+        annealed = anneal_ends(arms, out, data=options.data, device=options.device, progress=progress)
+    jobs, notes = plan_jobs(arms, only, where, images=options.images, network=network, annealed=annealed)
     runner = JobRunner(
         out, style=options.style, force=options.force, provenance=provenance, say=say, progress=progress
     )

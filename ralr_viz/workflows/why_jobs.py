@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ralr_viz._version import __version__
-from ralr_viz.analysis.matching import amplified_epoch, match_training_loss
+from ralr_viz.analysis.matching import amplified_epoch, check_equal_loss, match_training_loss
 from ralr_viz.comparison import Progress
 from ralr_viz.comparison.arms import Arms
 from ralr_viz.errors import InputError, UnknownNameError
@@ -27,12 +27,12 @@ from ralr_viz.runtime.device import resolve_runtime
 from ralr_viz.train.checkpoint import load_checkpoint, resolve_checkpoint
 from ralr_viz.workflows.output import Say, save_output
 from ralr_viz.workflows.subjects import Ears, run_noun
-from ralr_viz.workflows.why_trainings import ANNEAL, REPEATS, plan_fork
+from ralr_viz.workflows.why_trainings import ANNEAL, ANNEALING, REPEATS, AnnealedEnds, plan_fork
 
 COSTS = {noun.name: noun.cost for noun in NOUNS.values() if noun.cost}
 """Relative times, for the time that is left, and what there is to run."""
 INDEX = "jobs.json"
-_AT_MATCHED_LOSS = ("sharpness", "collapse")
+AT_MATCHED_LOSS = ("sharpness", "collapse")
 """What falls with the training loss itself, and says something else than it only where the losses are equal."""
 
 
@@ -121,6 +121,7 @@ def plan_jobs(
     *,
     images: int | None,
     network: Mapping[str, Any] | None = None,
+    annealed: Sequence[AnnealedEnds] | None = None,
 ) -> tuple[list[Job], list[str]]:
     """The jobs that these runs allow, the quick ones first, and why others are left out.
 
@@ -130,6 +131,8 @@ def plan_jobs(
         where: ``data``, ``device``, ``precision`` for each command.
         images: ``--limit`` of the diagnostics that move the weights; their own default when left out.
         network: ``arch``, ``dataset`` and ``task`` for the nouns that open networks, where the runs do not say them.
+        annealed: Of each seed, what `anneal_ends` made: what is compared at equal training loss then, in place of kept
+            states.
 
     Raises:
         UnknownNameError: ``only`` names no diagnostic.
@@ -137,7 +140,7 @@ def plan_jobs(
     """
     for name in only or ():
         if name not in COSTS:
-            raise UnknownNameError("diagnostic", name, COSTS)
+            raise UnknownNameError("diagnostic", name, [*COSTS, ANNEALING])
     jobs: list[Job] = []
     notes: list[tuple[str, str]] = []
     limit = {} if images is None else {"limit": images}
@@ -147,6 +150,7 @@ def plan_jobs(
         jobs += _plan_fork(arms, where, notes)
     for i, seed in enumerate(arms.seeds):
         jobs += _plan_seed(arms, i, seed, where, limit, notes)
+        jobs += _plan_matched(arms, i, where, limit, notes, None if annealed is None else annealed[i])
     task = task_name(arms.runs[0][0].record.recipe)
     fitting = {name for name in COSTS if NOUNS[name].takes_task(task)}
     for name in COSTS.keys() - fitting:
@@ -209,28 +213,6 @@ def _plan_seed(
         _between(arms, i, "barrier", where | limit),
         _between(arms, i, "similarity", where),
     ]
-    # states that were annealed to equal loss would stand here in their place: that trains, so it is asked for by name only
-    try:
-        epochs, ratio = match_training_loss([run.record for run in runs], [run.saved for run in runs])
-    except InputError as error:
-        notes += [
-            (
-                name,
-                f"{name} at matched loss is not measured, and at equal epoch it mostly follows the loss: {error}",
-            )
-            for name in _AT_MATCHED_LOSS
-        ]
-    else:
-        ckpt = [run.at(epoch) for run, epoch in zip(runs, epochs, strict=True)]
-        for name, more in (("sharpness", limit), ("collapse", {})):
-            note = (
-                f"seed {seed}: {name} at matched training loss is of epochs {', '.join(map(str, epochs))}, "
-                f"whose losses differ by a factor of {ratio:.2f} at most"
-            )
-            arguments = {"ckpt": ckpt, **where, **more}
-            jobs.append(
-                Job(f"{name}, matched loss", name, f"{folder}/matched-loss", seed, arguments, note=note)
-            )
     start = late_start(last)
     if {start, last} <= kept:
         pairs = [run.at(epoch) for run in runs for epoch in (start, last)]
@@ -258,6 +240,43 @@ def _plan_seed(
             **where,
         }  # said, because it was auto under the key without
         jobs.append(Job("landscape", "landscape", folder, seed, arguments, per_arm=False))
+    return jobs
+
+
+def _plan_matched(
+    arms: Arms,
+    i: int,
+    where: dict[str, Any],
+    limit: dict[str, Any],
+    notes: list[tuple[str, str]],
+    annealed: AnnealedEnds | None,
+) -> list[Job]:
+    """What is compared at equal training loss, of kept states or of annealed ends; why not is added to ``notes``."""
+    runs, seed = arms.runs[i], arms.seeds[i]
+    try:
+        if annealed is None:
+            epochs, ratio = match_training_loss([run.record for run in runs], [run.saved for run in runs])
+            ckpt = [run.at(epoch) for run, epoch in zip(runs, epochs, strict=True)]
+            states, folder = f"epochs {', '.join(map(str, epochs))}", "matched-loss"
+        else:
+            (files, ratio), folder = annealed, "annealed"
+            ckpt, states = list(files), f"the ends, annealed for {sum(ANNEAL)} epochs"
+            check_equal_loss(ratio, [run.record.label for run in runs])
+    except InputError as error:
+        notes += [
+            (
+                name,
+                f"{name} at matched loss is not measured, and at equal epoch it mostly follows the loss: {error}",
+            )
+            for name in AT_MATCHED_LOSS
+        ]
+        return []
+    jobs = []
+    for name, more in (("sharpness", limit), ("collapse", {})):
+        note = f"seed {seed}: {name} at matched training loss is of {states}, whose losses differ by a factor of {ratio:.2f} at most"
+        arguments = {"ckpt": ckpt, **where, **more}
+        title = f"{name}, matched loss"
+        jobs.append(Job(title, name, f"seed{seed}/{folder}", seed, arguments, note=note))
     return jobs
 
 

@@ -1,4 +1,4 @@
-"""SSD300 itself, with the reference's optimizer and loss, learns four real pictures by heart. An hour on two cores."""
+"""SSD300 itself, with the reference's optimizer and loss, learns four real pictures by heart. Five minutes of one core with AMX."""
 
 from __future__ import annotations
 
