@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ralr_viz.comparison.network import check_scale
 from ralr_viz.data.augment import normalise_batch
+from ralr_viz.data.mixing import send
 from ralr_viz.errors import InputError
 from ralr_viz.runtime.device import Runtime
 
@@ -97,11 +98,7 @@ class Pictures:
 
 def _upload(values: np.ndarray, device: torch.device) -> Tensor:
     # a copy of the batch: a read-only memory map cannot become a tensor
-    tensor = torch.from_numpy(np.array(values))
-    if device.type != "cuda":
-        return tensor.to(device)
-    # from pinned memory, so that the host may read the next batch meanwhile
-    return tensor.pin_memory().to(device, non_blocking=True)
+    return send(torch.from_numpy(np.array(values)), device)
 
 
 def check_images(images: np.ndarray, batch: int) -> None:

@@ -124,13 +124,15 @@ def run(
             "--jobs",
             metavar="N",
             min=1,
-            help="Runs at once. [default: all that fit the GPUs; on a CPU 1 or one a core, as is faster]",
+            help="Runs at once. [default: as many as fit and are fastest together, measured once a study]",
         ),
     ] = None,
     gpus_per_run: Annotated[
         float | None,
         typer.Option(
-            "--gpus-per-run", metavar="F", help="Share of a GPU for a run: 0.5 puts two on one. [default: 1]"
+            "--gpus-per-run",
+            metavar="F",
+            help="Share of a GPU for a run: 0.5 puts two on one. [default: as measured; on Ray 1]",
         ),
     ] = None,
     cpus_per_run: Annotated[

@@ -20,6 +20,7 @@ from ralr_viz.data.mixing import (
     draw_mixing,
     mix_images,
     mix_labels,
+    send,
 )
 
 
@@ -43,14 +44,14 @@ class EpochPlan:
     mixing: MixingPlan | None = None
 
     def to(self, device: torch.device) -> EpochPlan:
-        """The plan on a device, in one transfer each."""
-        order, top, left, flip = (t.to(device) for t in (self.order, self.top, self.left, self.flip))
+        """The plan on a device, in one transfer each, for which the host does not wait."""
+        order, top, left, flip = (send(t, device) for t in (self.order, self.top, self.left, self.flip))
         return EpochPlan(
             order,
             top,
             left,
             flip,
-            None if self.hole is None else self.hole.to(device),
+            None if self.hole is None else send(self.hole, device),
             None if self.mixing is None else self.mixing.to(device),
         )
 

@@ -31,9 +31,14 @@ class MixingPlan:
     box: Tensor | None
 
     def to(self, device: torch.device) -> MixingPlan:
-        """The plan on a device, in one transfer each."""
-        box = None if self.box is None else self.box.to(device)
-        return MixingPlan(self.partner.to(device), self.share.to(device), box)
+        """The plan on a device, in one transfer each, for which the host does not wait."""
+        box = None if self.box is None else send(self.box, device)
+        return MixingPlan(send(self.partner, device), send(self.share, device), box)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A host's tensor on a device; to CUDA from pinned memory, without waiting for what the device does."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def draw_mixing(

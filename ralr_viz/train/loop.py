@@ -147,6 +147,8 @@ class _Loop:
     def _averaged(self, run: RunWriter) -> list[dict[str, Tensor]]:
         """Weights of the epochs whose mean is scored."""
         epochs = self.training.recipe.averaged_epochs
+        if epochs:
+            run.wait()
         return [read_checkpoint(run.checkpoints / f"epoch_{epoch:04d}.pt")["model"] for epoch in epochs]
 
     def _next_epoch(self, stop: StopSignal, report: Report | None) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class _Loop:
                 with training.examples.timed():  # counts to the next epoch: this one's record is written
                     for name, (places, right, losses) in training.recorded.items():
                         run.log_examples(name, right=right, losses=losses, places=places)
-            run.save(training.model, training.optimizer, training.scheduler, **state)
+            run.save_beside(training.model, training.optimizer, training.scheduler, **state)
             if record is not None:
                 run.say(_log_line(record))
 
@@ -185,6 +187,7 @@ class _Loop:
         assert stop.number is not None
         epoch = min(self.training.epoch + 1, self.training.recipe.epochs)
         message = f"stopped in epoch {epoch}; the state is saved: --resume goes on"
+        self._lead(lambda run: run.wait())
         self._lead(lambda run: run.say(message))
         raise InterruptedRunError(message, stop.number)
 

@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ from ralr_viz.results.examples import examples_path, write_examples
 from ralr_viz.results.movement import late_start
 from ralr_viz.results.storage import append_line, copy_file, remove_leftovers, write_bytes, write_json
 from ralr_viz.results.tasks import IMAGES, SETS, About
+from ralr_viz.train.beside import WriterBeside, copy_to_host
 from ralr_viz.train.checkpoint import read_checkpoint
 from ralr_viz.train.lock import lock_folder
 from ralr_viz.train.record import clean_record
@@ -111,6 +113,7 @@ class RunWriter:
         self.keep = frozenset(keep)
         self.about = about
         self._watch: LoopWatch | None = None
+        self._writer = WriterBeside()
         self.history: list[dict[str, Any]] = []
         self.restored: dict[str, Any] | None = None
         self.notes: list[str] = []
@@ -178,6 +181,9 @@ class RunWriter:
         try:
             if kind is None and self.history and not (self.directory / "result.json").exists():
                 self.finish()
+            elif kind is not None:  # which says more than why a state could not be saved either
+                with contextlib.suppress(Exception):
+                    self.wait()
         finally:
             self.close()
 
@@ -245,29 +251,75 @@ class RunWriter:
                 model must not be wrapped.
             **state: More tensors and plain values that a resumed loop needs.
         """
+        self.wait()
+        self._write(self._describe_state(model, optimizer, scheduler, state))
+        return self.checkpoints / "last.pt"
+
+    def save_beside(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        **state: Any,
+    ) -> None:
+        """`save` by a thread, of the state as it is now, while the training goes on.
+
+        The state is on disk when `wait`, `finish` or the next save comes back; killed before that, a run goes on from the
+        state before.
+
+        Raises:
+            StorageError: The state before could not be saved.
+        """
+        self.wait()
+        content, ready = copy_to_host(self._describe_state(model, optimizer, scheduler, state))
+
+        def write() -> None:
+            ready()
+            self._write(content)
+
+        self._writer.start(write)
+
+    def wait(self) -> None:
+        """Come back when what `save_beside` was given is on disk.
+
+        Raises:
+            StorageError: It could not be saved.
+        """
+        self._writer.wait()
+
+    def _describe_state(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer | None,
+        scheduler: Any,
+        state: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Content of the checkpoint after the last logged epoch."""
         if self._watch is not None:
             optimizer, scheduler = optimizer or self._watch.optimizer, scheduler or self._watch.scheduler
         epoch = self.history[-1]["epoch"] if self.history else 0
-        payload = {
+        return {
             "header": {**self.header, "epoch": epoch, "parameters": [n for n, _ in model.named_parameters()]},
-            "history": self.history,
+            "history": list(self.history),
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict() if optimizer is not None else None,
             "scheduler": scheduler.state_dict() if scheduler is not None else None,
             **state,
         }
+
+    def _write(self, content: dict[str, Any]) -> None:
+        """Of a thread too: it reads nothing that the training goes on to change."""
         last = self.checkpoints / "last.pt"
         if last.exists():
             copy_file(last, self.checkpoints / "prev.pt")
-        write_bytes(last, pack_checkpoint(payload))
-        if "partial" not in state:
-            self._name_checkpoint()
-        return last
+        write_bytes(last, pack_checkpoint(content))
+        if "partial" not in content:
+            self._name_checkpoint(content["history"])
 
     def finish(
         self, status: str = "finished", message: str = "", final: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Write ``result.json``; the run is done.
+        """Write ``result.json``, after its last state; the run is done.
 
         Args:
             status: ``finished`` or ``diverged``.
@@ -275,6 +327,7 @@ class RunWriter:
             final: Scores of the last state that were taken once, at the end (see `Training.conclude`). Those of
                 the test images also stand with the last epoch.
         """
+        self.wait()
         result = summarise_history(self.history, self.about) | {"status": status}
         if final:
             result["final"] = dict(final)
@@ -298,12 +351,19 @@ class RunWriter:
             write_bytes(path, pack_checkpoint(kept | {"optimizer": None, "scheduler": None}))
 
     def close(self) -> None:
-        """Give the directory free."""
-        if self._watch is not None:
-            self._watch.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Give the directory free, when what is being saved is on disk.
+
+        Raises:
+            StorageError: It could not be saved.
+        """
+        try:
+            self.wait()
+        finally:
+            if self._watch is not None:
+                self._watch.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def _write_recipe(self) -> None:
         """Write what is known of the settings, those that were given before those that were seen."""
@@ -318,12 +378,12 @@ class RunWriter:
         text = recipe_to_toml(named | {k: v for k, v in recipe.items() if k != "name"})
         write_bytes(self.directory / "recipe.toml", text.encode())
 
-    def _name_checkpoint(self) -> None:
+    def _name_checkpoint(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Give ``last`` the names that its epoch deserves; run again after a kill, it changes nothing."""
-        if not self.history:
+        if not history:
             return
-        epoch, last = self.history[-1]["epoch"], self.checkpoints / "last.pt"
-        if best_epoch(self.history) == epoch:
+        epoch, last = history[-1]["epoch"], self.checkpoints / "last.pt"
+        if best_epoch(history) == epoch:
             copy_file(last, self.checkpoints / "best.pt")
         if epoch in self.keep:
             copy_file(last, self.checkpoints / f"epoch_{epoch:04d}.pt")
@@ -348,7 +408,7 @@ class RunWriter:
                 copy_file(path, self.checkpoints / "last.pt")
             self.restored = state | {"source": name}
             if "partial" not in state:
-                self._name_checkpoint()
+                self._name_checkpoint(self.history)
             break
         else:
             for line in failed:

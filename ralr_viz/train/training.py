@@ -18,9 +18,12 @@ from ralr_viz.models.average import average_weights
 from ralr_viz.recipe import Recipe
 from ralr_viz.results.columns import EXAMPLES_SECONDS, evaluated_columns, speed_column
 from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
+from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.tasks.task import ExampleFeed, Plan, Task
+from ralr_viz.train.beside import PlansAhead
+from ralr_viz.train.compiled import compile_options, uncompiled
 from ralr_viz.train.examples import ExampleTotals, Record
 from ralr_viz.train.loss_scale import LossScale
 from ralr_viz.train.optim import build_optimizer, build_scheduler
@@ -28,6 +31,7 @@ from ralr_viz.train.step import Totals, train_step
 
 # Steps between two looks at the running loss, and at the other ranks: each look waits for the device.
 LOOK_EVERY = 25
+_IN_EVALUATION = "in an evaluation, which `batch` does not change: free some of it, or go on with --resume on a larger device"
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,16 @@ class Training:
         self.task, self.recipe, self.order_seed, self.runtime, self.ranks = task, recipe, seed, runtime, ranks
         self.feed = task.feed(runtime, ranks)
         self.steps = self.feed.steps
+        self._plans = PlansAhead(self.feed, recipe.epochs)
         self.evaluator = task.evaluator(runtime) if ranks.rank == 0 else None
 
         torch.manual_seed(seed)  # the same initial weights in every method
         self.model = runtime.place(task.build())
+        self.replays = False  # steps as CUDA graphs
         if runtime.compile:
-            self.model.compile(dynamic=False)  # in place, so the state dict keeps its keys
+            options = compile_options(runtime, ranks, task.facts.get("image_size"))
+            self.replays = "mode" in options
+            self.model.compile(**options)
         self.network = ranks.replicate(self.model)
         if ranks.size > 1:
             self._rehearse()
@@ -126,7 +134,7 @@ class Training:
                 was learned.
         """
         epoch = self.epoch
-        plan = self.feed.plan(self.order_seed, epoch)
+        plan = self._plans.take(self.order_seed, epoch)
         self.steps = plan.steps
         trained = self._train(epoch, plan, stop, report)
         record = self._measure(epoch, trained)
@@ -143,11 +151,15 @@ class Training:
 
     def evaluate(self) -> dict[str, float | None]:
         """Loss and score of the network as it is, as they stand in a record."""
-        return self._unmeasured() | ({} if self.evaluator is None else self.evaluator(self.model))
+        if self.evaluator is None:
+            return self._unmeasured()
+        with uncompiled(self.runtime), named_faults(self.runtime.device, _IN_EVALUATION):
+            return self._unmeasured() | self.evaluator(self.model)
 
     def conclude(self, averaged: Sequence[Mapping[str, Tensor]] = ()) -> dict[str, Any]:
         """What the task looks at once, at the end; where there are states, of their mean too, under ``averaged``."""
-        final = self.task.conclude(self.model, self.runtime)
+        with uncompiled(self.runtime), named_faults(self.runtime.device, _IN_EVALUATION):
+            final = self.task.conclude(self.model, self.runtime)
         if not (final and averaged):
             return final
         model = self.runtime.place(self.task.build())  # of its own: what training goes on with stays
@@ -230,6 +242,8 @@ class Training:
         for step in range(first, steps):
             done = step + 1
             batches = self.feed.load(plan, step, self.ranks)
+            if self.replays:  # nothing of the step before is still asked for
+                torch.compiler.cudagraph_mark_step_begin()
             parts = train_step(
                 self.network, self.optimizer, self.task, batches, totals, self.runtime, self.recipe.clip_norm,
                 self.loss_scale,

@@ -38,7 +38,28 @@ def test_named_faults_names_the_kernel_and_the_remedy() -> None:
 def test_named_faults_leaves_other_errors_alone() -> None:
     with pytest.raises(RuntimeError, match="^a bug$"), named_faults(CPU, ""):
         raise RuntimeError("a bug")
-    with pytest.raises(RalrVizError, match="^cpu is out of memory at 3$"), named_faults(CPU, "at 3"):
+    for error in (
+        torch.OutOfMemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ):
+        with pytest.raises(RalrVizError, match="^cpu is out of memory at 3$"), named_faults(CPU, "at 3"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (70, "^cuda is out of memory at 3$"),
+        (10, "of which other processes hold 68.0 of 80.0 GB: wait for them, run fewer at once by --jobs"),
+    ],
+)
+def test_lack_of_a_gpus_memory_is_blamed_on_who_holds_it(
+    own: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gigabyte = 10**9
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2 * gigabyte, 80 * gigabyte))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: own * gigabyte)
+    with pytest.raises(RalrVizError, match=expected), named_faults(torch.device("cuda"), "at 3"):
         raise torch.OutOfMemoryError
 
 

@@ -25,6 +25,7 @@ from ralr_viz.results.examples import examples_path
 from ralr_viz.schedule import amplification_factors
 from ralr_viz.tasks.classification import conclude
 from ralr_viz.tasks.classification.evaluate import evaluate
+from ralr_viz.tasks.classification.task import ImageEvaluator
 from ralr_viz.train.checkpoint import load_checkpoint, read_checkpoint
 from ralr_viz.train.loop import train_run
 from ralr_viz.train.prepare import finished_result, read_prepared_run
@@ -321,6 +322,10 @@ def test_out_of_memory_is_one_line(prepare, squares_root, monkeypatch):
     ) as caught:
         train_run(prepare(), squares_root, device="cpu")
     assert "\n" not in str(caught.value)
+    monkeypatch.undo()
+    monkeypatch.setattr(ImageEvaluator, "__call__", exhaust)  # of which a smaller batch is no remedy
+    with pytest.raises(RalrVizError, match="out of memory in an evaluation, which `batch` does not change"):
+        train_run(prepare(folder="other"), squares_root, device="cpu")
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])

@@ -240,7 +240,7 @@ class ImagePlan:
     """An epoch of images.
 
     Attributes:
-        draws: Order and augmentation, on the device.
+        draws: Order and augmentation, on the host.
         batch: Images a step.
         steps: Of the epoch.
     """
@@ -260,6 +260,7 @@ class ImageFeed:
     def __init__(self, recipe: ClassificationRecipe, loader: BatchLoader, runtime: Runtime) -> None:
         self.recipe, self.loader, self.runtime = recipe, loader, runtime
         self.steps = count_steps(recipe, len(loader.labels))
+        self._placed: tuple[EpochPlan, EpochPlan] | None = None
 
     def plan(self, seed: int, epoch: int) -> ImagePlan:
         """See `plan_epoch`."""
@@ -277,7 +278,7 @@ class ImageFeed:
             cutmix=recipe.cutmix,
             cutmix_alpha=recipe.cutmix_alpha,
         )
-        return ImagePlan(draws.to(self.runtime.device), recipe.batch, self.steps)
+        return ImagePlan(draws, recipe.batch, self.steps)
 
     def load(
         self, plan: ImagePlan, step: int, ranks: Ranks
@@ -285,14 +286,20 @@ class ImageFeed:
         """Images, own labels and, where they are mixed, soft targets."""
         start = step * plan.batch
         part = ranks.shard(start, min(start + plan.batch, len(self.loader.labels)))
-        x, y, target = self.loader.load(plan.draws, *part)
+        x, y, target = self.loader.load(self._on_device(plan), *part)
         return [(x.contiguous(memory_format=self.runtime.memory_format), y, target)]
 
     def rows(self, plan: ImagePlan, step: int, ranks: Ranks) -> Tensor:
         """Of the images of `load`, among those that are trained on."""
         start = step * plan.batch
         first, last = ranks.shard(start, min(start + plan.batch, len(self.loader.labels)))
-        return plan.draws.order[first:last]
+        return self._on_device(plan).order[first:last]
+
+    def _on_device(self, plan: ImagePlan) -> EpochPlan:
+        """An epoch's draws, moved once."""
+        if self._placed is None or self._placed[0] is not plan.draws:
+            self._placed = plan.draws, plan.draws.to(self.runtime.device)
+        return self._placed[1]
 
 
 @dataclass(frozen=True, eq=False)
