@@ -52,6 +52,7 @@ def dose(
     ] = None,
     device: options.Device = "auto",
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -20,6 +20,7 @@ def draw(
         typer.Option("--out", metavar="DIR", help="Folder for the figure. [default: beside RESULT]"),
     ] = None,
     style: options.Style = "icml",
+    caption: options.Caption = False,
     column: Annotated[
         Literal["full", "half"], typer.Option("--column", help="Width: the whole text, or half of it.")
     ] = "full",

@@ -23,6 +23,7 @@ def figures(
     device: options.Device = "auto",
     precision: options.Precision = "fp32",
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -31,6 +31,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
         *(parameter(option) for option in shown),
         *after,
         keyword("style", options.Style, "icml"),
+        keyword("caption", options.Caption, False),
         keyword("force", options.Force, False),
         keyword("quiet", options.Quiet, False),
     ]
@@ -52,7 +53,7 @@ def make_command(noun: Noun) -> Callable[..., None]:
 def _run(noun: Noun, given: dict[str, Any], values: dict[str, Any]) -> None:
     from ralr_viz.workflows.subjects import Ears, run_noun
 
-    style, force, quiet = (given.pop(name) for name in ("style", "force", "quiet"))
+    style, _, force, quiet = (given.pop(name) for name in ("style", "caption", "force", "quiet"))
     out: Path = given["out"]
     for name in ("mean", "std"):
         if name in given:

@@ -25,6 +25,15 @@ def _allow(context: typer.Context, values: list[str] | None) -> list[str] | None
     return values
 
 
+def _write_captions(context: typer.Context, wanted: bool) -> bool:
+    """Have figures that are drawn until the command is over bear their captions."""
+    if wanted:
+        from ralr_viz.plots.style import captions
+
+        context.with_resource(captions())
+    return wanted
+
+
 Allow = Annotated[
     list[str] | None,
     typer.Option(
@@ -138,6 +147,14 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes on stderr.")]
 Style = Annotated[str, typer.Option("--style", help="Sizes and fonts of: icml, neurips, iclr, cvpr, ieee.")]
+Caption = Annotated[
+    bool,
+    typer.Option(
+        "--caption",
+        help="Write a figure's caption into the picture, too, not only beside it.",
+        callback=_write_captions,
+    ),
+]
 
 
 def parse_three(text: str | None, option: str) -> tuple[float, float, float] | None:

@@ -65,6 +65,7 @@ def over_time(
     ] = None,
     device: options.Device = "auto",
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:

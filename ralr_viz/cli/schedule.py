@@ -27,6 +27,7 @@ def schedule(
         Path, typer.Option("--out", metavar="DIR", help="Folder for the plot and the CSV.")
     ] = Path("out"),
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
 ) -> None:
     """The learning rate that each epoch will use: plot, CSV, share and mean of amplified epochs.

@@ -290,6 +290,7 @@ def table(
     ] = "",
     runs: Runs = Path("runs"),
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
 ) -> None:
     """Print the table of a study, finished or not, beside the paper's numbers; of one that decides, its verdict.

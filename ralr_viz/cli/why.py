@@ -57,6 +57,7 @@ def why(
     data: options.Data = None,
     device: options.Device = "auto",
     style: options.Style = "icml",
+    caption: options.Caption = False,
     force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.activations import ActivationsResult
 
@@ -33,7 +34,6 @@ _LINE = 1.2  # height of a line of text over its size
 # inches
 _PANEL_HEIGHT = 0.95
 _NARROWEST = 0.82  # of a panel, which the longest of its numbers needs
-_MARGIN = 0.08
 _LEFT, _BETWEEN, _BELOW = 0.7, 0.38, 0.22  # labels of a row, ticks beside and under a panel
 
 
@@ -68,10 +68,8 @@ def draw_activations(result: ActivationsResult) -> Figure:
     columns = math.ceil(result.num_layers / blocks)
     width = (page - _LEFT) / columns - _BETWEEN
     numbers = _numbers(result, width)
-    note = wrap_text(_note(result), _NUMBERS, 0.95 * page - _MARGIN, lines=12)
-    figure = new_figure(
-        _height(result, blocks, numbers[0][0].count("\n") + 1, note.count("\n") + 1), width=page
-    )
+    figure = new_figure(_height(result, blocks, numbers[0][0].count("\n") + 1), width=page)
+    add_foot(figure, result, _note(result))
     panels = figure.subplots(blocks * rows, columns, squeeze=False)
     for layer in range(result.num_layers):
         block, column = divmod(layer, columns)
@@ -88,7 +86,6 @@ def draw_activations(result: ActivationsResult) -> Figure:
         if not panel.has_data():
             panel.remove()
     figure.legend(handles=_handles(result), loc="outside upper center", ncols=2)
-    figure.supxlabel(note, x=_MARGIN / page, ha="left", size=_NUMBERS, linespacing=_LINE)
     return figure
 
 
@@ -314,7 +311,7 @@ def _note(result: ActivationsResult) -> str:
     return " ".join(sentences)
 
 
-def _height(result: ActivationsResult, blocks: int, number_lines: int, note_lines: int) -> float:
-    """Inches for all blocks of rows, legend and note."""
+def _height(result: ActivationsResult, blocks: int, number_lines: int) -> float:
+    """Inches for all blocks of rows and legend."""
     row = _PANEL_HEIGHT + number_lines * _NUMBERS * _LINE / 72 + _BELOW
-    return blocks * (len(result.rows) * row + 0.35) + 0.4 + (note_lines + 1) * _NUMBERS * _LINE / 72
+    return blocks * (len(result.rows) * row + 0.35) + 0.4

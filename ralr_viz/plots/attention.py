@@ -12,7 +12,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
 from ralr_viz.plots.fit_text import fit_text
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, draw_measures, split_name
+from ralr_viz.plots.foot import add_foot
+from ralr_viz.plots.measure_panels import add_model_legend, draw_measures, split_name
 from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.attention import AttentionResult
 
@@ -57,7 +58,7 @@ def draw_attention(result: AttentionResult) -> Figure:
     _add_bars(parts[0], panels, result, largest)
     _draw_entropies(parts[1], result)
     add_model_legend(figure, result.models)
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

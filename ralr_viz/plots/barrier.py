@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     Mark,
     add_model_legend,
-    add_note,
     draw_measures,
     is_wide,
     model_marks,
@@ -71,7 +71,7 @@ def draw_barrier(result: BarrierResult) -> Figure:
     for letter, panel in zip("abcd", panels, strict=False):
         panel.set_title(f"({letter})", fontweight="bold")
     add_model_legend(figure, result.models)
-    add_note(figure, barrier_note(result))
+    add_foot(figure, result, barrier_note(result))
     return figure
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     add_model_legend,
-    add_note,
     differs,
     is_wide,
     measure_rows,
@@ -42,7 +42,7 @@ def draw_bleu(result: BleuResult) -> Figure:
     if panels > 1:
         _draw(axes[1], result, measures, f"BLEU minus {result.models[0]}", minus_first=True)
     add_model_legend(figure, result.models)
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

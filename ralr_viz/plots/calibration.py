@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     Mark,
     add_model_legend,
-    add_note,
     is_wide,
     measure_rows,
     model_marks,
@@ -64,7 +64,7 @@ def draw_calibration(result: CalibrationResult) -> Figure:
         for i, (panel, model) in enumerate(below, 1):
             _draw_classes(panel, result, i, marks[model])
     add_model_legend(figure, result.models, hollow=False)
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

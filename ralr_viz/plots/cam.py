@@ -15,6 +15,7 @@ from matplotlib.patheffects import Normal, Stroke
 from ralr_viz.plots import cam_layout as layout
 from ralr_viz.plots.cam_layout import Bar, Grid, Line, Row, lay_out, short_name
 from ralr_viz.plots.fit_text import fit_text, measure_text, write_beside
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import GREY
 from ralr_viz.results.box_metrics import clip_boxes
@@ -77,7 +78,28 @@ def draw_cam(result: CamResult) -> Figure:
             if i % grid.columns == 0:
                 _draw_label(axes, grid.labels[number])
     _draw_footer(figure, grid)
+    add_foot(figure, result, cam_note(result), line=False)  # the footer says what was selected
     return figure
+
+
+def cam_note(result: CamResult) -> str:
+    """What the maps and the words under them mean."""
+    sizes = " or ".join(dict.fromkeys(f"{high} × {wide}" for high, wide in result.map_sizes))
+    known = bool((result.labels >= 0).any())
+    sentences = [
+        f"{result.selection[:1].upper()}{result.selection[1:]}.",
+        f"Maps of {sizes} positions, interpolated to the image; colours run from each map's own minimum to its own maximum, so "
+        "they compare places within a map, not maps.",
+        f"Under each: the predicted class{', whether it is right (✓ or ✗)' if known else ''} and its probability.",
+        "Boxes are the data set's." if result.boxes is not None else "",
+        "Differences: each map is divided by its sum; red: more than in the first network, blue: less; under each, the share of "
+        "the mass that moved and the change of the share inside the box."
+        if result.difference
+        else "",
+        *(f"{note.rstrip('.')}." for note in result.notes),
+        "A few images are an illustration, no measurement.",
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def cam_table(result: CamResult) -> list[dict[str, Any]]:

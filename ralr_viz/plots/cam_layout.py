@@ -13,6 +13,7 @@ from ralr_viz.nouns.cam import METHOD_NAMES
 from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
 from ralr_viz.plots.style import legend_name
 from ralr_viz.results.cam import CamResult, distinct_parts
+from ralr_viz.results.origin import name_networks
 
 # points
 LABEL, TITLE, CAPTION = 8.0, 7.0, 6.5
@@ -140,7 +141,8 @@ def lay_out(result: CamResult, page: float, bars: tuple[Bar, ...]) -> Grid:
     titles = tuple(wrap_text(_title(result, i), TITLE, cell, lines=2) for i in range(n))
     boxed = bool(np.isfinite(result.box_area()).any())
     caption_lines = tuple(0 if row.model < 0 else 1 if row.difference and not boxed else 2 for row in rows)
-    footer = _lay_out_footer(result.selection, bars, width - left - MARGIN)
+    selection = ", ".join(filter(None, (result.selection, name_networks(result))))
+    footer = _lay_out_footer(selection, bars, width - left - MARGIN)
     return Grid(rows, columns, cell, cell * aspect, left, width, titles, labels, caption_lines, footer)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     add_model_legend,
-    add_note,
     draw_measures,
     is_wide,
     measure_rows,
@@ -48,7 +48,7 @@ def draw_collapse(result: CollapseResult) -> Figure:
             reason = "no linear classifier" if name == "nc3" else "not defined"
             panel.text(0.5, 0.5, reason, transform=panel.transAxes, ha="center")
     add_model_legend(figure, result.models)
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import break_axis_name, fit_text, measure_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import (
     GREY,
@@ -74,7 +75,10 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
             panel.set_xlabel(_name_training_losses(result, looks))
         if axes is not None:
             escape_labels(panel)
-    return panels[0].figure.figure
+    figure = panels[0].figure.figure
+    if axes is None:
+        add_foot(figure, result, curves_note(result))
+    return figure
 
 
 def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
@@ -94,6 +98,25 @@ def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
                 gap = float(result.gap[i, j])
                 rows.append({**head, "epoch": int(epoch), **values, "gap": gap, "best": best})
     return rows
+
+
+def curves_note(result: CurvesResult) -> str:
+    """What the marks mean, and what the numbers are of."""
+    several = len(result.run) > len(set(result.group))
+    sentences = [
+        f"(a) Running training loss, with augmentation (fine, pale), and loss on the {_SPLIT_NAMES[result.split]} images (wide).",
+        f"(b) {result.score_label} on these; a star at each run's best epoch.",
+        "(c) Scheduled learning rate (grey) and the one in use, a dot at each amplified epoch.",
+        f"(d) Overfitting gap: loss on the {_SPLIT_NAMES[result.split]} images minus training loss in eval mode."
+        if np.isfinite(result.gap).any()
+        else "",
+        "Fine lines: each run; wide: their mean; bands: ± one standard deviation (n − 1) over seeds."
+        if several
+        else "One run of each: no spread between trainings is shown.",
+        "A cross ends a run that diverged." if "diverged" in result.status else "",
+        *(f"{note.rstrip('.')}." for note in result.notes),
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:

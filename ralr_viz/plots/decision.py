@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ralr_viz.plots.fit_text import wrap_text
-from ralr_viz.plots.measure_panels import add_note
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.style import GREY, method_looks, new_figure
 from ralr_viz.results.decision import ESTIMATE, DecisionResult
 from ralr_viz.results.decision_caption import describe_conditions, describe_progress, describe_verdict
@@ -40,8 +40,7 @@ def draw_decision(result: DecisionResult) -> Figure:
     figure = new_figure(_ROW * count + _REST)
     axes = figure.subplots()
     said = describe_verdict(result) if result.complete else describe_progress(result)
-    add_note(figure, " ".join([*said, *describe_conditions(result.conditions)]))
-    figure.set_figheight(figure.get_figheight() + 0.11 * figure.get_supxlabel().count("\n"))
+    add_foot(figure, result, " ".join([*said, *describe_conditions(result.conditions)]))
     if result.complete:
         _draw_differences(axes, result, rows)
         figure.legend(handles=_handles(result), loc="outside upper center", ncols=2)

@@ -19,10 +19,12 @@ from ralr_viz.errors import InputError
 from ralr_viz.plots.cam import overlay_maps
 from ralr_viz.plots.cam_layout import short_name
 from ralr_viz.plots.fit_text import fit_text, wrap_text, write_beside
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import legend_name
 from ralr_viz.results.cam import normalise_cam
 from ralr_viz.results.detect import DetectResult
+from ralr_viz.results.origin import name_networks
 
 _LABEL, _CAPTION, _NAME = 8.0, 6.5, 5.0
 """Points: of rows, under pictures, at boxes."""
@@ -135,7 +137,22 @@ def draw_detect(result: DetectResult) -> Figure:
             if image % grid.columns == 0:
                 _label(axes, result, model, of_maps, grid.high)
     _draw_footer(figure, grid)
+    add_foot(figure, result, detect_note(result), line=False)  # the footer says what was selected
     return figure
+
+
+def detect_note(result: DetectResult) -> str:
+    """What the boxes and the maps mean."""
+    sentences = [
+        f"{result.selection[:1].upper()}{result.selection[1:]}.",
+        "Solid: true detections; dashed: false ones; dotted: objects that are missed; a detection of a difficult object is none of "
+        "these and not drawn.",
+        "Maps: gradient × activation, each from its own minimum to its own maximum, of the detection whose box is drawn."
+        if result.maps is not None
+        else "",
+        "A few images are an illustration, no measurement.",
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def detect_table(result: DetectResult) -> list[dict[str, Any]]:
@@ -195,9 +212,7 @@ def _lay_out(result: DetectResult, rows: int) -> Grid:
     columns = math.ceil(n / math.ceil(n / most))
     cell = min(room / columns - _GAP, _LARGEST_CELL)
     aspect = float(np.median(result.shapes[:, 0] / result.shapes[:, 1]))
-    text = result.selection
-    if result.maps is not None:
-        text += "; maps: gradient × activation, each from its own minimum to its own maximum"
+    text = ", ".join(filter(None, (result.selection, name_networks(result))))
     footer = wrap_text(text, _CAPTION, 0.97 * (page - _LEFT - _MARGIN), lines=6)
     return Grid(columns, cell, cell * min(aspect, 1.5), rows, page, tuple(footer.split("\n")), n)
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ralr_viz.plots.fit_text import fit_text
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
+from ralr_viz.plots.foot import add_foot
+from ralr_viz.plots.measure_panels import add_model_legend, is_wide, model_marks
 from ralr_viz.plots.style import COLORS, GREY, legend_name, method_looks, new_figure
 from ralr_viz.results.detection_errors import ERRORS, RECALLS, DetectionErrorsResult
 
@@ -55,7 +56,7 @@ def draw_detection_errors(result: DetectionErrorsResult) -> Figure:
         _draw_costs(parts[-1].subplots(), result)
     mark = Line2D([], [], ls="", marker="o", ms=4, color=GREY, label="on a curve: score of highest F1")
     add_model_legend(figure, result.models, hollow=several, also=[mark])
-    add_note(figure, _note(result, len(shown)))
+    add_foot(figure, result, _note(result, len(shown)))
     return figure
 
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.layer_axis import name_layers
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, draw_measures, is_wide, model_marks
+from ralr_viz.plots.measure_panels import add_model_legend, draw_measures, is_wide, model_marks
 from ralr_viz.plots.style import new_figure
 from ralr_viz.results.distance import DRAWS, DistanceResult
 
@@ -63,7 +64,7 @@ def draw_distance(result: DistanceResult) -> Figure:
     for letter, panel in zip("abcd", panels, strict=True):
         panel.set_title(f"({letter})", fontweight="bold")
     add_model_legend(figure, result.models)
-    add_note(figure, distance_note(result))
+    add_foot(figure, result, distance_note(result))
     return figure
 
 

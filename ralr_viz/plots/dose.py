@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ralr_viz.plots.fit_text import measure_text, wrap_text
-from ralr_viz.plots.foot import figure_with_foot
-from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks
+from ralr_viz.plots.foot import add_foot
+from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.dose import DoseResult
 from ralr_viz.results.measure import format_interval
 
@@ -33,7 +33,8 @@ def draw_dose(result: DoseResult) -> Figure:
         A figure of the current style's width.
     """
     count = min(len(result.measures), MOST_ROWS)
-    figure = figure_with_foot(0.15 + 1.95 * count, dose_note(result))
+    figure = new_figure(0.15 + 1.95 * count)
+    add_foot(figure, result, dose_note(result))
     panels = figure.subplots(count, 2, squeeze=False)
     colors = _colors(result)
     for k, (left, right) in enumerate(panels):

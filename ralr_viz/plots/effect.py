@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ralr_viz.plots.fit_text import measure_text, wrap_text
+from ralr_viz.plots.fit_text import measure_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import FORMULA
 from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, new_figure
 from ralr_viz.results.effect import LEVEL, POWER, TREATMENTS, EffectResult
@@ -98,11 +99,8 @@ def _new_panels(result: EffectResult) -> list[Axes]:
     columns = 1 if width < _NARROW or count == 1 else 2
     rows = -(-count // columns)
     size = legend_text_size()
-    caption = wrap_text(effect_caption(result), size, width - 0.15, lines=30)
-    lines = caption.count("\n") + 1
-    figure = new_figure(
-        0.3 + (1.65 + 0.12 * max(len(result.phases) - 1, 0)) * rows + 1.25 * lines * size / 72
-    )
+    figure = new_figure(0.3 + (1.65 + 0.12 * max(len(result.phases) - 1, 0)) * rows)
+    add_foot(figure, result, effect_caption(result))
     handles: list[Artist] = [
         Line2D([], [], label="estimate", **_POINT),
         Patch(color=_COLOR, alpha=0.25, lw=0, label=f"simultaneous {100 * LEVEL:.0f} % band"),
@@ -116,7 +114,6 @@ def _new_panels(result: EffectResult) -> list[Axes]:
     widths = [measure_text(str(handle.get_label()), size) + LEGEND_LINE * size / 72 for handle in handles]
     fitting = len(handles) if sum(widths) < width else 1
     figure.legend(handles=handles, loc="outside upper center", ncols=fitting)
-    figure.supxlabel(caption, x=0.07 / width, ha="left", size=size, linespacing=1.15)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for empty in panels[count:]:
         empty.set_axis_off()

@@ -22,12 +22,14 @@ from ralr_viz.plots.embedding_layout import (
     SMALL,
     TITLE,
     Plan,
+    embedding_note,
     legend_labels,
     number_lines,
     panel_letter,
     plan_figure,
 )
 from ralr_viz.plots.fit_text import fit_text, write_beside
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import legend_name
 from ralr_viz.results.embedding import EmbeddingResult
@@ -63,8 +65,7 @@ def draw_embedding(result: EmbeddingResult) -> Figure:
         _draw_title(axes, result, i, plan)
         _draw_numbers(axes, result, i, plan)
     _draw_legend(figure, result, plan)
-    at = plan.fractions(MARGIN, plan.head + plan.rows * plan.row_height, 0, 0)[:2]
-    figure.text(*at, plan.note, size=SMALL, ha="left", va="top", linespacing=1.1, gid="note")
+    add_foot(figure, result, embedding_note(result))
     return figure
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text, measure_text
 from ralr_viz.results.embedding import EmbeddingResult, holds_value, interval_text
 
 MOST_CLASSES = 20
@@ -52,7 +52,6 @@ class Plan:
     beside: bool
     legend_columns: int
     head: float
-    note: str
 
     @property
     def title_height(self) -> float:
@@ -68,8 +67,7 @@ class Plan:
 
     @property
     def height(self) -> float:
-        note = (self.note.count("\n") + 1) * _NUMBER_LINE + MARGIN
-        return self.head + self.rows * self.row_height + note
+        return self.head + self.rows * self.row_height
 
     def panel(self, index: int) -> tuple[float, float, float, float]:
         row, column = divmod(index, self.columns)
@@ -116,7 +114,6 @@ def plan_figure(result: EmbeddingResult, page: float) -> Plan:
         beside=beside,
         legend_columns=legend_columns,
         head=legend_rows * _LEGEND_LINE + (_SPACE if legend_rows else 0),
-        note=_wrap(_note(result), width - 2 * MARGIN),
     )
 
 
@@ -154,7 +151,8 @@ def legend_labels(result: EmbeddingResult) -> list[str]:
     return [fit_text(_short(result.class_name(c)), LABEL, _LONGEST_NAME) for c in classes.tolist()]
 
 
-def _note(result: EmbeddingResult) -> str:
+def embedding_note(result: EmbeddingResult) -> str:
+    """What the maps and the numbers are of, and what may not be concluded from them."""
     names = [panel_letter(i) for i in range(len(result.models))]
     engine = (
         f"openTSNE, perplexity {result.perplexity:g}"
@@ -195,11 +193,6 @@ def _alignment(result: EmbeddingResult, names: list[str]) -> str:
     return (
         f"{how}: median displacement {moved} of the RMS radius, {result.noise_floor:.2f} for (a) made again."
     )
-
-
-def _wrap(text: str, width: float) -> str:
-    """On as many lines as it takes; hinting widens text at low resolution."""
-    return wrap_text(text, SMALL, 0.97 * width, lines=len(text))
 
 
 def panel_letter(index: int) -> str:

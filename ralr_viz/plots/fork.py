@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import break_axis_name, measure_text
-from ralr_viz.plots.foot import figure_with_foot
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.fork_note import MOST_DECAYS, fork_note
 from ralr_viz.plots.style import (
     EXTRA_LINE_STYLES,
@@ -26,6 +26,7 @@ from ralr_viz.plots.style import (
     LINE_STYLES,
     Look,
     legend_text_size,
+    new_figure,
 )
 from ralr_viz.results.fork import CURVES, ForkResult, t_interval
 
@@ -69,9 +70,8 @@ def draw_fork(result: ForkResult) -> Figure:
     handles = _handles(result, looks)
     legend_columns = _fitting_columns(handles, width)
     legend_lines = -(-len(handles) // legend_columns)
-    figure = figure_with_foot(
-        0.1 + 0.16 * legend_lines + (1.6 if columns == 3 else 1.4) * rows, fork_note(result)
-    )
+    figure = new_figure(0.1 + 0.16 * legend_lines + (1.6 if columns == 3 else 1.4) * rows)
+    add_foot(figure, result, fork_note(result))
     figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns)
     panels = figure.subplots(rows, columns, squeeze=False)
     for i, panel in enumerate(panels.flat):

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ralr_viz.plots.fit_text import fit_text
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks, split_name
+from ralr_viz.plots.foot import add_foot
+from ralr_viz.plots.measure_panels import add_model_legend, is_wide, model_marks, split_name
 from ralr_viz.plots.style import legend_name, method_looks, new_figure
 from ralr_viz.results.landscape import LandscapeResult
 
@@ -62,7 +63,7 @@ def draw_landscape(result: LandscapeResult) -> Figure:
     bar.set_ticks(_round_values(norm), minor=False)
     bar.minorticks_off()
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    add_note(figure, landscape_note(result))
+    add_foot(figure, result, landscape_note(result))
     return figure
 
 
@@ -156,7 +157,7 @@ def _draw_lines(result: LandscapeResult) -> Figure:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="radius along a random direction", ylabel=result.in_unit("loss"))
     add_model_legend(figure, result.models, hollow=False)
-    add_note(figure, landscape_note(result))
+    add_foot(figure, result, landscape_note(result))
     return figure
 
 

@@ -12,13 +12,14 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.foot import figure_with_foot
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     legend_name,
     method_looks,
+    new_figure,
 )
 from ralr_viz.results.learning import RELATIONS, LearningResult
 
@@ -52,7 +53,8 @@ def draw_learning(result: LearningResult) -> Figure:
     columns = 3 if width >= _NARROW else 2
     rows = -(-len(painters) // columns)
     lines = 0.55 + _TIMELINE * max(len(result.chosen), 1)
-    figure = figure_with_foot(0.35 + 1.75 * rows + lines * bool(len(result.chosen)), learning_note(result))
+    figure = new_figure(0.35 + 1.75 * rows + lines * bool(len(result.chosen)))
+    add_foot(figure, result, learning_note(result))
     draw_runs_legend(figure, result.methods, looks)
     heights = [1.75] * rows + ([lines] if len(result.chosen) else [])
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)

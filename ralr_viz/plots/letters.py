@@ -45,11 +45,15 @@ class LiteralFigure(Figure):
 
     Attributes:
         missing_letters: Those that no installed font has, known once it was drawn.
+        caption: What a methods section needs to know of it, on one line; empty where it was not given.
+        origin: Of the caption, the part that says what the figure is of.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.missing_letters: frozenset[str] = frozenset()
+        self.caption = ""
+        self.origin = ""
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw the figure, its texts as they are."""

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     add_model_legend,
-    add_note,
     draw_differences,
     draw_measures,
     is_wide,
@@ -87,7 +87,7 @@ def draw_localisation(result: LocalisationResult) -> Figure:
         Line2D([], [], color=GREY, ls=look, lw=1.0, label=f"{name} map") for name, look in _BLIND.items()
     ]
     add_model_legend(figure, result.models, also=lines)
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

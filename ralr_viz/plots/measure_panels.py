@@ -12,16 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text, measure_text
 from ralr_viz.plots.style import COLORS, GREY, LEGEND_LINE, legend_name, legend_text_size, method_looks
 from ralr_viz.results.measure import Measure
 
-NOTE_SIZE = 6.5
-"""Points."""
 MARKERS = {"baseline": "o", "ralr": "D", "scaled": "s", "matched": "v", "noise": "^"}
 EXTRA_MARKERS = "^vP*<>X"
-_MARGIN = 0.06  # inches
-_MOST_LINES = 30
 
 
 class Mark(NamedTuple):
@@ -124,14 +120,6 @@ def add_model_legend(
     widths = [measure_text(str(handle.get_label()), size) + LEGEND_LINE * size / 72 for handle in handles]
     ncols = len(handles) if sum(widths) <= width else max(1, int(width / max(widths)))
     figure.legend(handles=handles, loc="outside upper center", ncols=min(ncols, len(handles)))
-
-
-def add_note(figure: Figure, text: str) -> None:
-    """Write a note below all panels, broken to the figure's width."""
-    width = 0.98 * figure.get_figwidth() - 2 * _MARGIN  # hinting makes some letters wider on screen
-    lines = wrap_text(text, NOTE_SIZE, width, lines=_MOST_LINES)
-    label = figure.supxlabel(lines, x=_MARGIN / figure.get_figwidth(), ha="left", size=NOTE_SIZE)
-    label.set(gid="note", linespacing=1.1)
 
 
 def split_name(split: str | None) -> str:

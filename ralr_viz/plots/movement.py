@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.foot import figure_with_foot
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     legend_name,
     method_looks,
+    new_figure,
 )
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.movement import MovementResult
@@ -49,7 +50,8 @@ def draw_movement(result: MovementResult) -> Figure:
     columns = 3 if width >= _NARROW else 2
     with_layers = bool(result.layers)
     rows = -(-len(painters) // columns)
-    figure = figure_with_foot(0.3 + 1.55 * rows + (1.9 if with_layers else 0), movement_note(result))
+    figure = new_figure(0.3 + 1.55 * rows + (1.9 if with_layers else 0))
+    add_foot(figure, result, movement_note(result))
     draw_runs_legend(figure, result.methods, looks)
     heights = [1.0] * rows + ([1.15] if with_layers else [])
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from ralr_viz.plots.foot import NOTE_SIZE, add_foot
 from ralr_viz.plots.letters import FORMULA, escape_labels
 from ralr_viz.plots.measure_panels import (
-    NOTE_SIZE,
     Mark,
     add_model_legend,
-    add_note,
     is_wide,
     measure_rows,
     model_marks,
@@ -68,7 +67,7 @@ def draw_noise_scale(result: NoiseScaleResult, axes: Axes | None = None) -> Figu
     panels[2].set_ylim(bottom=0)
     for letter, panel in zip("abc", panels, strict=True):
         panel.set_title(f"({letter})", fontweight="bold")
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
-from ralr_viz.plots.foot import figure_with_foot
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.run_lines import FINE, WIDE, draw_runs_legend
 from ralr_viz.plots.style import (
     GREY,
     Look,
     method_looks,
+    new_figure,
 )
 from ralr_viz.results.over_time import AXES, OverTimeResult
 
@@ -43,7 +44,8 @@ def draw_over_time(result: OverTimeResult) -> Figure:
     width = mpl.rcParams["figure.figsize"][0]
     columns = 2 if count == 4 else min(count, 3 if width >= _NARROW else 2)
     rows = -(-count // columns)
-    figure = figure_with_foot(0.35 + 1.8 * rows, over_time_note(result))
+    figure = new_figure(0.35 + 1.8 * rows)
+    add_foot(figure, result, over_time_note(result))
     draw_runs_legend(figure, result.groups, looks, counted="", each="each")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for k, panel in enumerate(panels):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.fit_text import wrap_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import LEGEND_LINE, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.run import CONSTANT_METHODS
@@ -45,6 +46,12 @@ def draw_schedule(result: ScheduleResult, axes: Axes | None = None) -> Figure:
     figure.set_figheight(2.1 + 0.14 * sum(label.count("\n") + 1 for label in labels))
     _draw_stairs(figure.subplots(), result, labels)
     figure.legend(loc="outside upper left", ncols=1)
+    add_foot(
+        figure,
+        result,
+        "Learning rate of each epoch: scheduled (grey) and in use, a dot at each amplified epoch; Σ LR is the sum over all "
+        "epochs. Known before any training: it depends on the recipe and the seed alone.",
+    )
     return figure
 
 

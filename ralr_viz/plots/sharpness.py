@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks, split_name
+from ralr_viz.plots.foot import add_foot
+from ralr_viz.plots.measure_panels import Mark, add_model_legend, is_wide, model_marks, split_name
 from ralr_viz.plots.style import GREY, new_figure
 from ralr_viz.results.sharpness import SharpnessResult
 
@@ -43,7 +44,7 @@ def draw_sharpness(result: SharpnessResult) -> Figure:
         _draw_worst(panels[2], result, marks)
     for letter, axes in zip("abc", panels, strict=False):
         axes.set_title(f"({letter})", fontweight="bold")
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

@@ -12,8 +12,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.layer_axis import TICK, name_layers, spread
-from ralr_viz.plots.measure_panels import add_model_legend, add_note, is_wide, model_marks
+from ralr_viz.plots.measure_panels import add_model_legend, is_wide, model_marks
 from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.similarity import DRAWS, SimilarityResult
 
@@ -57,7 +58,7 @@ def draw_similarity(result: SimilarityResult) -> Figure:
     _draw_diagonals(lines, result)
     lines.set_title(f"({_letter(count)}) same layers", fontsize=_TITLE)
     add_model_legend(figure, result.models, hollow=False)
-    add_note(figure, similarity_note(result))
+    add_foot(figure, result, similarity_note(result))
     return figure
 
 

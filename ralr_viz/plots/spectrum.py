@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import FORMULA
-from ralr_viz.plots.measure_panels import Mark, add_model_legend, add_note, is_wide, model_marks, split_name
+from ralr_viz.plots.measure_panels import Mark, add_model_legend, is_wide, model_marks, split_name
 from ralr_viz.plots.style import GREY, method_looks, new_figure
 from ralr_viz.results.spectrum import SpectrumResult
 
@@ -47,7 +48,7 @@ def draw_spectrum(result: SpectrumResult) -> Figure:
     _draw_overlaps(panels[2], result, marks)
     for letter, axes in zip("abc", panels, strict=True):
         axes.set_title(f"({letter})", fontweight="bold")
-    add_note(figure, _note(result))
+    add_foot(figure, result, _note(result))
     return figure
 
 

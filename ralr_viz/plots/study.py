@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ralr_viz.plots.fit_text import measure_text
-from ralr_viz.plots.measure_panels import NOTE_SIZE, add_note
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.study_layout import (
     Row,
     cells_of,
@@ -36,7 +36,6 @@ from ralr_viz.results.study_caption import (
 
 _ROW, _LOWEST_ROW = 0.24, 0.16  # inches; lower where all rows would not be on a page
 _PAGE, _AXIS = 7.5, 0.42  # inches of all rows, and of the ticks of a panel
-_LINE = 1.15  # height of a line over its size
 _DOTS, _MEAN, _PAPER = -0.2, 0.12, 0.36  # where in a row, in rows
 _FAN = 0.24  # height over which the seeds' dots are spread, in rows
 
@@ -67,8 +66,8 @@ def draw_study(result: StudyResult, metric: str = "last") -> Figure:
     rows = [len(panel) for panel in panels]
     row_height = min(_ROW, max(_LOWEST_ROW, _PAGE / sum(rows)))
     figure = new_figure(row_height * sum(rows) + _AXIS * len(rows), width=page)
-    add_note(figure, " ".join(_note(result, metric, panels, compared)))
-    figure.set_figheight(figure.get_figheight() + _height_of_text(figure, len(handles) / columns))
+    figure.set_figheight(figure.get_figheight() + _legend_height(len(handles) / columns))
+    add_foot(figure, result, " ".join(_note(result, metric, panels, compared)))
     grid = figure.subplots(len(rows), 1 + compared, squeeze=False, height_ratios=rows)
     limits = difference_limits(result, m, cells_of(panels)) if compared else (0.0, 0.0)
     for axes, panel in zip(grid, panels, strict=True):
@@ -92,11 +91,9 @@ def study_table(result: StudyResult) -> list[dict[str, Any]]:
     return result.records()
 
 
-def _height_of_text(figure: Figure, legend_lines: float) -> float:
-    """Inches of the legend above all panels and of the note below them."""
-    lines = figure.get_supxlabel().count("\n") + 1
-    legend = (math.ceil(legend_lines) + 0.7) * legend_text_size() * 1.4
-    return (legend + (lines + 1.5) * NOTE_SIZE * _LINE) / 72
+def _legend_height(lines: float) -> float:
+    """Inches of the legend above all panels."""
+    return (math.ceil(lines) + 0.7) * legend_text_size() * 1.4 / 72
 
 
 def _draw_values(axes: Axes, result: StudyResult, panel: list[Row], m: int) -> None:

@@ -17,6 +17,7 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,7 @@ from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.foreign import one_line
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.results.bundle import without_paths
+from ralr_viz.results.latex import escape_latex
 from ralr_viz.results.names import method_name
 from ralr_viz.results.storage import write_files
 from ralr_viz.results.table_csv import Table, write_table
@@ -65,6 +67,8 @@ _STYLES = ("icml", "neurips", "iclr", "cvpr", "ieee")
 _IEEE_WIDTHS = {"full": 7.16, "half": 3.5}  # inches: two columns, one column
 _LONGEST_NAME = 48  # characters
 _SMALLEST_TEXT = 7  # points; STIX has a small x-height
+_CAPTIONS: ContextVar[bool] = ContextVar("captions", default=False)
+CAPTION_SUFFIXES = (".caption.txt", ".caption.tex")
 _LOCK = threading.RLock()  # rcParams are global to the process, so one thread at a time may change them
 
 
@@ -76,7 +80,9 @@ class Look(NamedTuple):
 
 
 @contextlib.contextmanager
-def style(name: str = "icml", *, column: Literal["full", "half"] = "full") -> Iterator[None]:
+def style(
+    name: str = "icml", *, column: Literal["full", "half"] = "full", caption: bool | None = None
+) -> Iterator[None]:
     """Draw and save in the sizes of a venue; matplotlib's settings are as before afterwards.
 
     Fonts are STIXGeneral (Times-like, ships with matplotlib, so no TeX and no system font) and embedded as
@@ -85,6 +91,8 @@ def style(name: str = "icml", *, column: Literal["full", "half"] = "full") -> It
     Args:
         name: One of ``icml``, ``neurips``, ``iclr``, ``cvpr``, ``ieee``.
         column: Width of the whole text or of half of it (one column where the venue has two).
+        caption: Whether a figure has its caption below the panels, in the place of the line that says what it is of;
+            None as around the block (`captions`), else not.
 
     Raises:
         UnknownNameError: No style of that name.
@@ -98,8 +106,24 @@ def style(name: str = "icml", *, column: Literal["full", "half"] = "full") -> It
     for key in ("legend.fontsize", "xtick.labelsize", "ytick.labelsize"):
         settings[key] = max(settings[key], _SMALLEST_TEXT)
     # "default" first: the caller's own matplotlibrc must not change a figure
-    with _LOCK, mpl.style.context(["default", settings]):
+    shown = shows_captions() if caption is None else caption
+    with captions(shown), _LOCK, mpl.style.context(["default", settings]):
         yield
+
+
+@contextlib.contextmanager
+def captions(shown: bool = True) -> Iterator[None]:
+    """Whether figures that are drawn in the block have their captions in the picture."""
+    token = _CAPTIONS.set(shown)
+    try:
+        yield
+    finally:
+        _CAPTIONS.reset(token)
+
+
+def shows_captions() -> bool:
+    """Whether a figure that is drawn now has its caption in the picture."""
+    return _CAPTIONS.get()
 
 
 def new_figure(height: float, *, width: float | None = None) -> Figure:
@@ -147,7 +171,7 @@ def legend_text_size() -> float:
 def save_figure(
     figure: Figure, stem: Path, table: Table, provenance: Mapping[str, Any], *, force: bool = False
 ) -> list[Path]:
-    """Write a figure as PDF, PNG and the CSV of its numbers, all three or none.
+    """Write a figure as PDF, PNG and the CSV of its numbers, with its caption where it has one, all or none.
 
     Call it inside the `style` that the figure was drawn in. Equal input gives equal bytes: no time and
     no absolute path in the files. The page is exactly the figure's size.
@@ -155,21 +179,23 @@ def save_figure(
     Args:
         figure: What a ``draw_`` function returned.
         stem: Path without suffix; ``.pdf``, ``.png`` (300 dpi, fewer where it would exceed 100 million pixels) and
-            ``.csv`` are appended.
+            ``.csv`` are appended; ``.caption.txt`` has the caption as it is, ``.caption.tex`` is for ``\\input`` in a figure.
         table: The plotted numbers, as columns (``{"epoch": [1, 2]}``) or as rows (``[{"epoch": 1}]``); see
             `write_table`.
-        provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata.
+        provenance: Recipe, run ids, seeds, versions; JSON text in both files' metadata, as the caption is.
         force: Replace existing files.
 
     Returns:
-        The three paths.
+        The three paths, and those of the caption's two files.
 
     Raises:
         InputError: A file exists and ``force`` is not set, or a folder is in the way.
         StorageError: The disk is full or cannot be written; no file was changed.
     """
     stem = Path(stem)
-    paths = [stem.with_name(stem.name + suffix) for suffix in (".pdf", ".png", ".csv")]
+    caption = getattr(figure, "caption", "")
+    suffixes = (".pdf", ".png", ".csv", *(CAPTION_SUFFIXES if caption else ()))
+    paths = [stem.with_name(stem.name + suffix) for suffix in suffixes]
     for path in paths:
         if path.is_dir():
             raise InputError(f"`{path}` is a folder where a file belongs: choose another --out")
@@ -182,17 +208,27 @@ def save_figure(
     )  # first: a bad table is found before the slow part
     document = {
         "Title": one_line(stem.name, None),
-        "Subject": source,
+        "Subject": caption or None,
+        "Keywords": source,
         "Creator": software,
         "CreationDate": None,
     }
     pdf = _render(figure, "pdf", document)
-    png = _render(figure, "png", {"Title": one_line(stem.name, None), "Source": source, "Software": software})
+    said = {"Title": one_line(stem.name, None), "Source": source, "Software": software}
+    png = _render(figure, "png", said | ({"Description": caption} if caption else {}))
     if isinstance(figure, LiteralFigure) and figure.missing_letters:
         letters = " ".join(sorted(figure.missing_letters))
         warnings.warn(f"no font has {letters}: drawn as □, install a font that has them", stacklevel=2)
-    write_files(dict(zip(paths, (pdf, png, text), strict=True)), stem, replace=force)
+    beside = (f"{caption}\n", _latex_caption(figure)) if isinstance(figure, LiteralFigure) and caption else ()
+    contents = (pdf, png, text, *(words.encode() for words in beside))
+    write_files(dict(zip(paths, contents, strict=True)), stem, replace=force)
     return paths
+
+
+def _latex_caption(figure: LiteralFigure) -> str:
+    """For ``\\input`` in a figure; what it is of goes into the list of figures."""
+    short = f"[{{{escape_latex(figure.origin)}}}]" if figure.origin else ""
+    return f"\\caption{short}{{{escape_latex(figure.caption)}}}\n"
 
 
 def _venue(name: str, column: str) -> dict[str, Any]:

@@ -11,12 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks, new_figure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
-_NOTE = 6.5  # points
-_LINE = 1.2  # height of a line of text over its size
 _ROW = 0.98  # inches of a measure with its titles and ticks
 _LEGEND = 0.3  # inches
 _MOST_ROWS = 8
@@ -38,9 +37,8 @@ def draw_why(result: WhyResult) -> Figure:
     claimed = [m for k in range(len(CLAIMS)) for m in result.measures_of(k)]
     shown = claimed or list(range(len(result.names)))[:_MOST_ROWS]
     page = mpl.rcParams["figure.figsize"][0]
-    note = wrap_text(_note(result, claimed), _NOTE, 0.95 * page, lines=12)
-    height = _ROW * len(shown) + _LEGEND + (note.count("\n") + 2) * _NOTE * _LINE / 72
-    figure = new_figure(height, width=page)
+    figure = new_figure(_ROW * len(shown) + _LEGEND, width=page)
+    add_foot(figure, result, _note(result, claimed))
     rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 1))
     for (left, right), m in zip(rows, shown, strict=True):
         _draw_values(left, result, m)
@@ -61,7 +59,6 @@ def draw_why(result: WhyResult) -> Figure:
         Line2D([], [], color=GREY, lw=1.5, label="95 % interval of the difference"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    figure.supxlabel(note, x=0.01, ha="left", size=_NOTE, linespacing=_LINE)
     return figure
 
 

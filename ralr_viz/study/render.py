@@ -13,6 +13,7 @@ import pandas as pd
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.foreign import one_line
+from ralr_viz.results.latex import escape_latex
 from ralr_viz.results.study import StudyResult, metric_index
 from ralr_viz.results.study_caption import describe_study
 from ralr_viz.results.table_csv import write_table
@@ -22,14 +23,6 @@ FORMATS = ("md", "latex", "csv", "html")
 _RUNS, _WITHOUT, _PAPER, _DIFFERENCE, _P = "runs", "without †", "paper", "difference [95 %]", "p (Holm)"
 _MOST_COLUMNS = 6  # beside the labels: in LaTeX's footnotesize they fit an article's text block
 _BOLD = "font-weight: bold;"
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-        "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-        ">": r"\textgreater{}", "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "†": r"\textdagger{}",
-        "[": "{[}", "]": "{]}", "≥": r"$\geq$", "≤": r"$\leq$", "α": r"$\alpha$", "η": r"$\eta$", "…": r"\ldots{}",
-    }
-)  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|])")
 
 
@@ -231,11 +224,6 @@ def _column_rules(frame: StudyFrame) -> str:
         rules.append(rf"\cmidrule(lr){{{first + 1}-{last}}}")
         first = last
     return " ".join(rules)
-
-
-def escape_latex(text: str) -> str:
-    """One line that LaTeX shows as it is."""
-    return one_line(" ".join(text.split()), None).translate(_LATEX)
 
 
 def escape_html(text: str) -> str:

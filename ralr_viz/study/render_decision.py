@@ -19,8 +19,9 @@ from ralr_viz.results.decision_caption import (
     signed,
     with_interval,
 )
+from ralr_viz.results.latex import escape_latex
 from ralr_viz.results.table_csv import write_table
-from ralr_viz.study.render import FORMATS, escape_html, escape_latex, escape_markdown
+from ralr_viz.study.render import FORMATS, escape_html, escape_markdown
 
 
 class _Section(NamedTuple):

@@ -11,12 +11,13 @@ from typing import Literal
 
 from ralr_viz.errors import InputError, StorageError
 from ralr_viz.plots.drawing import find_drawing
-from ralr_viz.plots.style import save_figure
+from ralr_viz.plots.style import CAPTION_SUFFIXES, save_figure
 from ralr_viz.plots.style import style as figure_style
 from ralr_viz.results.bundle import Result, load_result, save_result, without_paths
 from ralr_viz.results.storage import write_bytes
 
 _FIGURE = ("pdf", "png", "csv")
+_CAPTION = tuple(suffix[1:] for suffix in CAPTION_SUFFIXES)
 Say = Callable[[object], object]
 """Called with a path that was written, or with a note."""
 
@@ -56,7 +57,7 @@ def prepare_figure(out: Path, stem: str, *, style: str, force: bool, texts: Iter
         pass
     if out.exists() and not out.is_dir():
         raise InputError(f"`--out {out}` is a file: give a folder")
-    for path in (out / f"{stem}.{suffix}" for suffix in (*_FIGURE, *texts)):
+    for path in (out / f"{stem}.{suffix}" for suffix in (*_FIGURE, *_CAPTION, *texts)):
         if path.exists() and not force:
             raise InputError(f"`{path}` exists: pass --force to overwrite it or another --out")
     make_folder(out)
@@ -87,7 +88,7 @@ def save_output(
     saved: Say = be_silent,
     note: Say = be_silent,
 ) -> None:
-    """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}``.
+    """Save the result as ``out/stem/`` and its figure as ``out/stem.{pdf,png,csv}`` with its caption.
 
     Args:
         result: What was computed.
@@ -124,7 +125,7 @@ def save_drawing(
     saved: Say = be_silent,
     note: Say = be_silent,
 ) -> None:
-    """Draw a result and save the figure as ``stem.{pdf,png,csv}``; arguments of `save_output`."""
+    """Draw a result and save the figure as ``stem.{pdf,png,csv}`` with its caption; arguments of `save_output`."""
     drawing = find_drawing(result)
     with figure_style(style, column=column), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -8,7 +8,14 @@ from ralr_viz import RunWriter
 from ralr_viz.models import build_model
 from ralr_viz.results.bundle import load_result
 
-FILES = ["activations", "activations.csv", "activations.pdf", "activations.png"]
+FILES = [
+    "activations",
+    "activations.caption.tex",
+    "activations.caption.txt",
+    "activations.csv",
+    "activations.pdf",
+    "activations.png",
+]
 
 
 @pytest.fixture

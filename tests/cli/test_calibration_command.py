@@ -5,7 +5,14 @@ import pytest
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["calibration", "calibration.csv", "calibration.pdf", "calibration.png"]
+FILES = [
+    "calibration",
+    "calibration.caption.tex",
+    "calibration.caption.txt",
+    "calibration.csv",
+    "calibration.pdf",
+    "calibration.png",
+]
 
 
 @pytest.fixture

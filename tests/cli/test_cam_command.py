@@ -5,7 +5,7 @@ from PIL import Image
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["cam", "cam.csv", "cam.pdf", "cam.png"]
+FILES = ["cam", "cam.caption.tex", "cam.caption.txt", "cam.csv", "cam.pdf", "cam.png"]
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def test_cam_draws_a_row_for_each_checkpoint(cli, runs, squares_root, tmp_path):
     arms = [arg for method in ("baseline/seed0", "ralr/seed2") for arg in ("--ckpt", runs / method)]
     out = tmp_path / "new" / "out"
     outcome = cli("cam", *arms, "--data", squares_root, "--count", 3, "--out", out).succeeded()
-    assert outcome.lines == [str(out / name) for name in ("cam", "cam.pdf", "cam.png", "cam.csv")]
+    assert outcome.lines == [
+        str(out / name)
+        for name in ("cam", "cam.pdf", "cam.png", "cam.csv", "cam.caption.txt", "cam.caption.tex")
+    ]
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert "images: 3 of 24 squares test images, random, seed 0\n" in outcome.err
     assert "baseline: cam at `layer3`\n" in outcome.err and "RALR: cam at `layer3`\n" in outcome.err

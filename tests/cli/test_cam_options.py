@@ -36,7 +36,10 @@ def test_method_is_said_saved_and_verified(cli, both, tmp_path, method):
         )
         assert line.endswith("; 3 images, fp32")
         assert ("mean(CAM) + b = logit within" in line) == (method == "cam")
-    assert outcome.lines[2:] == [str(tmp_path / name) for name in ("cam", "cam.pdf", "cam.png", "cam.csv")]
+    assert outcome.lines[2:] == [
+        str(tmp_path / name)
+        for name in ("cam", "cam.pdf", "cam.png", "cam.csv", "cam.caption.txt", "cam.caption.tex")
+    ]
     assert ("RALR: 100 % (3 of 3)" in outcome.err) == (method in ("scorecam", "ablationcam"))
 
 

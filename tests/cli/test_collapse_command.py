@@ -5,7 +5,14 @@ import pytest
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["collapse", "collapse.csv", "collapse.pdf", "collapse.png"]
+FILES = [
+    "collapse",
+    "collapse.caption.tex",
+    "collapse.caption.txt",
+    "collapse.csv",
+    "collapse.pdf",
+    "collapse.png",
+]
 
 
 @pytest.fixture

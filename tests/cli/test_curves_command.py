@@ -18,7 +18,15 @@ def test_curves_draws_runs_and_summarises_each(cli, runs, tmp_path):
     outcome = cli("curves", "--run", runs / "baseline", "--run", runs / "ralr" / "seed2", "--out", tmp_path)
     lines = outcome.succeeded().lines
     assert lines[2:] == [
-        str(tmp_path / name) for name in ("curves", "curves.pdf", "curves.png", "curves.csv")
+        str(tmp_path / name)
+        for name in (
+            "curves",
+            "curves.pdf",
+            "curves.png",
+            "curves.csv",
+            "curves.caption.txt",
+            "curves.caption.tex",
+        )
     ]
     for line, arm in zip(lines, ("baseline/seed0", "ralr/seed2"), strict=False):
         last = json.loads((runs / arm / "result.json").read_text())["last"]

@@ -26,7 +26,9 @@ def test_demo_trains_the_digits_and_draws_all_figures_once(cli, trained_in_advan
     recipe = out / "runs" / "digits-resnet20"
     assert trained_in_advance == [[recipe / "baseline" / "seed0", recipe / "ralr" / "seed0"]]
     stems = ("schedule-digits-resnet20-seed0", "curves", "activations", "cam", "embedding")
-    names = {f"{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png", "csv")} | set(stems)
+    names = {
+        f"{stem}.{suffix}" for stem in stems for suffix in ("pdf", "png", "csv", "caption.txt", "caption.tex")
+    } | set(stems)
     assert {path.name for path in (out / "figures").iterdir()} == names
     assert set(outcome.lines) >= {str(out / "figures" / name) for name in names}
     assert outcome.err.splitlines()[-1].startswith("done: look at the PNG files in ")

@@ -6,7 +6,14 @@ import pytest
 from ralr_viz.analysis.embedding import layout
 from ralr_viz.results.bundle import load_result
 
-FILES = ["embedding", "embedding.csv", "embedding.pdf", "embedding.png"]
+FILES = [
+    "embedding",
+    "embedding.caption.tex",
+    "embedding.caption.txt",
+    "embedding.csv",
+    "embedding.pdf",
+    "embedding.png",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +34,15 @@ def test_embed_draws_a_panel_for_each_checkpoint_and_prints_the_numbers(cli, bot
     outcome = cli("embed", *both, "--out", out).succeeded()
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert outcome.lines[-4:] == [
-        str(out / name) for name in ("embedding", "embedding.pdf", "embedding.png", "embedding.csv")
+        str(out / name)
+        for name in (
+            "embedding",
+            "embedding.pdf",
+            "embedding.png",
+            "embedding.csv",
+            "embedding.caption.txt",
+            "embedding.caption.tex",
+        )
     ]
     result = load_result(out / "embedding")
     assert result.models == ("baseline", "RALR") and (result.method, result.align) == ("tsne", "init")

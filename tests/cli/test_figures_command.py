@@ -98,7 +98,14 @@ def test_figures_without_the_images_draws_the_curves(cli, trained_pair: Path, tm
     out = tmp_path / "out"
     done = cli("figures", "--runs", trained_pair, "--data", tmp_path / "none", "--out", out, "-q")
     assert done.code == 2
-    assert sorted(path.name for path in out.iterdir()) == ["curves", "curves.csv", "curves.pdf", "curves.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "curves",
+        "curves.caption.tex",
+        "curves.caption.txt",
+        "curves.csv",
+        "curves.pdf",
+        "curves.png",
+    ]
     assert done.err.splitlines()[-1] == (
         "ralr-viz: not drawn: activations, cam, embedding; the reasons are above"
     )

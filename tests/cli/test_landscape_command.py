@@ -11,6 +11,8 @@ def test_landscape_draws_planes_and_a_line(cli, runs, squares_root, tmp_path):
     outcome = cli("landscape", *arms, "--data", squares_root, *QUICK, "--out", out).succeeded()
     assert sorted(p.name for p in out.iterdir()) == [
         "landscape",
+        "landscape.caption.tex",
+        "landscape.caption.txt",
         "landscape.csv",
         "landscape.pdf",
         "landscape.png",

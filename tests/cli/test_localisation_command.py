@@ -7,7 +7,14 @@ import pytest
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["localisation", "localisation.csv", "localisation.pdf", "localisation.png"]
+FILES = [
+    "localisation",
+    "localisation.caption.tex",
+    "localisation.caption.txt",
+    "localisation.csv",
+    "localisation.pdf",
+    "localisation.png",
+]
 
 
 @pytest.fixture(scope="module")

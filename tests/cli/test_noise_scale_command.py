@@ -4,7 +4,14 @@ import pytest
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["noise_scale", "noise_scale.csv", "noise_scale.pdf", "noise_scale.png"]
+FILES = [
+    "noise_scale",
+    "noise_scale.caption.tex",
+    "noise_scale.caption.txt",
+    "noise_scale.csv",
+    "noise_scale.pdf",
+    "noise_scale.png",
+]
 QUICK = ["--small", 2, "--big", 6, "--limit", 24]
 
 

@@ -4,7 +4,14 @@ import pytest
 
 from ralr_viz.results.bundle import load_result
 
-FILES = ["sharpness", "sharpness.csv", "sharpness.pdf", "sharpness.png"]
+FILES = [
+    "sharpness",
+    "sharpness.caption.tex",
+    "sharpness.caption.txt",
+    "sharpness.csv",
+    "sharpness.pdf",
+    "sharpness.png",
+]
 QUICK = ["--directions", 2, "--radii", "0.1,0.2", "--limit", 24, "--worst-steps", 1]
 
 

@@ -18,6 +18,8 @@ def test_spectrum_prints_measures_and_saves_the_figure(cli, one, tmp_path):
     outcome = cli("spectrum", *one, "--out", out).succeeded()
     assert sorted(p.name for p in out.iterdir()) == [
         "spectrum",
+        "spectrum.caption.tex",
+        "spectrum.caption.txt",
         "spectrum.csv",
         "spectrum.pdf",
         "spectrum.png",

@@ -285,7 +285,7 @@ def test_table_of_a_study_that_decides_prints_its_rule_and_withholds_the_rest(cl
     cli("study", "table", "decide", *where, "--out", out).succeeded()
     assert {p.name for p in out.iterdir()} == {
         "decide",
-        *(f"decide.{s}" for s in ("csv", "html", "md", "pdf", "png", "tex")),
+        *(f"decide.{s}" for s in ("caption.tex", "caption.txt", "csv", "html", "md", "pdf", "png", "tex")),
     }
     for wrong in (["--metric", "best"], ["--reference", "Arm=RALR"]):
         cli("study", "table", "decide", *where, *wrong).failed(2, "is judged by its own rule")

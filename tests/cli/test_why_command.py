@@ -55,7 +55,15 @@ def test_why_prints_the_claims_and_keeps_every_result(measured):
     m = result.find("movement", movement.measures()[0].name)
     assert result.values[m, :, 0] == pytest.approx(movement.measures()[0].values)
     assert "why: 3 of 3 done" in outcome.err and "left" in outcome.err
-    for name in ("why.pdf", "why.png", "why.csv", "seed0/movement.png", "seed0/collapse.png"):
+    for name in (
+        "why.pdf",
+        "why.png",
+        "why.csv",
+        "why.caption.txt",
+        "why.caption.tex",
+        "seed0/movement.png",
+        "seed0/collapse.png",
+    ):
         assert (out / name).stat().st_size > 0
     assert outcome.out.startswith((out / "why.md").read_text().rstrip("\n"))
 

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import PNG_DPI, save_figure, style
 
 
@@ -67,11 +68,11 @@ def find() -> Callable[..., list[Any]]:
 
 @pytest.fixture(scope="session")
 def read_note() -> Callable[[Figure], str]:
-    """``read_note(figure)``: its one note, on one line."""
+    """``read_note(figure)``: its caption."""
 
     def read(figure: Figure) -> str:
-        (note,) = (t.get_text() for t in _texts(figure) if t.get_gid() == "note")
-        return note.replace("\n", " ")
+        assert isinstance(figure, LiteralFigure) and figure.caption
+        return figure.caption
 
     return read
 

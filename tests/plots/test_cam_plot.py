@@ -265,7 +265,7 @@ def test_draw_cam_is_saved_the_same_twice(tmp_path: Path) -> None:
             paths = save_figure(
                 draw_cam(result), tmp_path / name / "cam", cam_table(result), result.provenance
             )
-    assert [p.suffix for p in paths] == [".pdf", ".png", ".csv"]
+    assert [p.suffix for p in paths] == [".pdf", ".png", ".csv", ".txt", ".tex"]
     for path in paths:
         assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
 

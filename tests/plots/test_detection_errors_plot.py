@@ -72,17 +72,14 @@ def test_detection_errors_draw_one_network_and_narrow_pages(models, name, column
     assert len(figure.axes) == 2 + len(models[:2])
 
 
-def test_detection_errors_of_many_classes_show_both_ends():
+def test_detection_errors_of_many_classes_show_both_ends(read_note):
     result = make(classes=40)
     with style():
         figure = draw_detection_errors(result)
     titles = [panel.get_title(loc="left").split("\n")[0] for panel in figure.axes[:20]]
     order = 1 + np.argsort(-result.difference[1, 1:40, 0])
     assert titles == [result.class_names[c] for c in [*order[:10], *order[-10:]]]
-    note = (
-        next(text for text in figure.texts if text.get_gid() == "note") if figure.texts else figure._supxlabel
-    )
-    assert "10 classes at each end of 39" in note.get_text().replace("\n", " ")
+    assert "10 classes at each end of 39" in read_note(figure)
 
 
 def test_detection_errors_describe_map_difference_and_costs():

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ralr_viz.plots.embedding import draw_embedding, embedding_table
+from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import save_figure, style
 from ralr_viz.results.embedding import METRICS, EmbeddingResult
 
@@ -89,7 +90,8 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def note(figure: Figure) -> str:
-    return next(t.get_text() for t in texts(figure) if t.get_gid() == "note").replace("\n", " ")
+    assert isinstance(figure, LiteralFigure)
+    return figure.caption
 
 
 def points(axes: Axes) -> PathCollection:

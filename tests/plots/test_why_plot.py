@@ -55,13 +55,13 @@ def test_figure_has_a_row_for_each_measured_claim_and_every_seed_as_a_dot():
     assert titles[0] == CLAIMS[0].text and titles[1].startswith("verdict: not shown")
 
 
-def test_figure_of_one_seed_shows_the_interval_of_the_checkpoints_and_says_so():
+def test_figure_of_one_seed_shows_the_interval_of_the_checkpoints_and_says_so(read_note):
     result = _why(1, arms=ARMS[:2])
     with style("ieee"):
         figure = draw_why(result)
     (bars,) = _artists(figure, "interval:0")[:1]
     assert bars.get_xdata() == pytest.approx(result.within[0, 0, 0])
-    assert "these checkpoints only" in figure.get_supxlabel().replace("\n", " ")
+    assert "these checkpoints only" in read_note(figure)
 
 
 def test_figure_without_a_claim_shows_what_there_is():
