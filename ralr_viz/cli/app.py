@@ -31,6 +31,7 @@ from ralr_viz.cli import (
     study,
     train,
     translate,
+    verify,
     why,
 )
 from ralr_viz.cli.lines import print_line, print_note
@@ -75,6 +76,7 @@ app.command("schedule")(schedule.schedule)
 app.add_typer(data.app, name="data", help="List, check, import and download data sets.")
 app.add_typer(study.app, name="study", help="Plan, run and tabulate grids of trainings: the paper's tables.")
 app.command("why")(why.why)
+app.command("verify")(verify.verify)
 app.command("average")(average.average)
 app.command("over-time")(over_time.over_time)
 app.command("dose")(dose.dose)

@@ -118,7 +118,8 @@ def pack_slots(
         say(_describe(found))
         _keep(path, found, machine)
     each = threads or own_threads() or found.threads
-    places = [Slot(slots[0].device, each, gpu) for _ in range(found.jobs) for gpu in gpus or [None]]
+    on: list[str | None] = [*gpus] or [None]
+    places = [Slot(slots[0].device, each, gpu) for _ in range(found.jobs) for gpu in on]
     return places[: len(left)]
 
 

@@ -51,7 +51,17 @@ COMMANDS = (
         "spectrum",
         "noise-scale",
     ),
-    *("distance", "collapse", "similarity", "localisation", "calibration", "landscape", "study", "report"),
+    *(
+        "distance",
+        "collapse",
+        "similarity",
+        "localisation",
+        "calibration",
+        "landscape",
+        "study",
+        "report",
+        "verify",
+    ),
 )
 
 
