@@ -1,4 +1,4 @@
-"""Activation histograms as the paper's Figure 2 shows them: a row a training, a column a layer, two epochs."""
+"""What the units of a layer return at two states of a training: the paper's Figure 2, drawn as what differs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text, measure_text, wrap_text
+from ralr_viz.plots.fit_text import fit_text, measure_text
 from ralr_viz.plots.foot import add_foot
-from ralr_viz.plots.style import legend_name, new_figure
+from ralr_viz.plots.measure_panels import is_wide, model_marks
+from ralr_viz.plots.style import (
+    GREY,
+    LEGEND_LINE,
+    Look,
+    legend_name,
+    legend_text_size,
+    method_looks,
+    new_figure,
+)
 from ralr_viz.results.activations import ActivationsResult
 
-# Not those of the methods, which this figure does not compare by colour: the paper's blue and red as a light
-# one and a dark one of Okabe and Ito's and of Tol's palettes, so that grey keeps them apart.
-COLORS = ("#56B4E9", "#882255")
-OPACITY = 0.5
 BINS = 60
 SHOWN = 0.999
 """Share of the non-zero values that the axis covers, of all rows and both states together."""
 
-# points
-_LABEL, _NUMBERS = 8.0, 6.5
-_LINE = 1.2  # height of a line of text over its size
-
-# inches
-_PANEL_HEIGHT = 0.95
-_NARROWEST = 0.82  # of a panel, which the longest of its numbers needs
-_LEFT, _BETWEEN, _BELOW = 0.7, 0.38, 0.22  # labels of a row, ticks beside and under a panel
+_HISTOGRAM, _NOISE = "#bbbbbb", "#e3e3e3"
+_LABEL = 7.5  # points
+_PLAIN, _DIFFERENCE, _DOTS = 0.6, 0.95, 0.12  # inches: of panels, and of a row of dots
+_NARROWEST, _LEFT, _BETWEEN = 0.52, 0.4, 0.26  # inches: of a panel, its label, the ticks beside it
+_MOST_BESIDE = 4  # layers whose panels leave room for the dots beside them
 
 
 class DrawnBins(NamedTuple):
@@ -46,12 +49,10 @@ class DrawnBins(NamedTuple):
 
 
 def draw_activations(result: ActivationsResult) -> Figure:
-    """Draw the histograms of each pair's two states over each other, with the numbers behind them.
+    """Draw, for each layer, one plain histogram, and below it how every pair's later histogram differs from its earlier one.
 
-    Bins and axes are the same in a column. The height is the share of all units per unit of activation, so
-    that the area is one minus the share of exact zeros; on a single image it is the number of units, as in the paper.
-    Above each panel stand the zeros of both states, the distance with its bound and interval, and what
-    happened to the same unit on the same image.
+    The band behind the differences is what other images alone would make of them. Two histograms may be equal while every
+    unit moves: a dot plot shows by how much a unit's answer to the same image changes, layers × pairs, with its interval.
 
     Args:
         result: Of any number of rows and layers. Layers that do not fit the width are continued below.
@@ -62,38 +63,47 @@ def draw_activations(result: ActivationsResult) -> Figure:
     References:
         Figure 2.
     """
-    page, rows = mpl.rcParams["figure.figsize"][0], len(result.rows)
+    page = mpl.rcParams["figure.figsize"][0]
     most = max(1, int((page - _LEFT) / (_NARROWEST + _BETWEEN)))
-    blocks = math.ceil(result.num_layers / most)
+    beside = is_wide() and result.num_layers <= _MOST_BESIDE
+    blocks = 1 if beside else math.ceil(result.num_layers / most)
     columns = math.ceil(result.num_layers / blocks)
-    width = (page - _LEFT) / columns - _BETWEEN
-    numbers = _numbers(result, width)
-    figure = new_figure(_height(result, blocks, numbers[0][0].count("\n") + 1), width=page)
-    add_foot(figure, result, _note(result))
-    panels = figure.subplots(blocks * rows, columns, squeeze=False)
-    for layer in range(result.num_layers):
-        block, column = divmod(layer, columns)
-        below = list(panels[block * rows : (block + 1) * rows, column])
-        _draw_column(below, result, layer)
-        for row, panel in enumerate(below):
-            heading = row == 0 or result.layers[row] != result.layers[0]
-            _write_above(panel, numbers[row][layer], _heading(result, row, layer, width) if heading else None)
-            if column == 0:
-                panel.set_ylabel("units" if result.num_images == 1 else "density")
-                _name_row(panel, result, row)
-        below[-1].set_xlabel("activation")
-    for panel in panels.flat:
-        if not panel.has_data():
-            panel.remove()
-    figure.legend(handles=_handles(result), loc="outside upper center", ncols=2)
+    dots = 0.55 + _DOTS * max(result.num_layers, 2) * (1 + 0.25 * len(result.rows))
+    each = _PLAIN + _DIFFERENCE + 0.55
+    handles = _handles(result)
+    legend_columns = _fitting(handles, page)
+    height = blocks * each + 0.17 * math.ceil(len(handles) / legend_columns) + 0.1
+    figure = new_figure(height if beside else height + dots)
+    if beside:
+        grid = figure.add_gridspec(1, 2, width_ratios=(0.9 * columns, 1.35))
+        places: list[SubplotSpec] = [grid[0, 0]]
+        rest = grid[0, 1]
+    else:
+        grid = figure.add_gridspec(blocks + 1, 1, height_ratios=[each] * blocks + [dots])
+        places, rest = [grid[i, 0] for i in range(blocks)], grid[blocks, 0]
+    room = ((0.52 if beside else 1) * page - _LEFT) / columns - _BETWEEN
+    for block, place in enumerate(places):
+        inner = place.subgridspec(2, columns, height_ratios=(_PLAIN, _DIFFERENCE))
+        for column, layer in enumerate(range(block * columns, min((block + 1) * columns, result.num_layers))):
+            panels = [figure.add_subplot(inner[row, column]) for row in range(2)]
+            _draw_layer(panels, result, layer, room)
+            if column == (columns - 1) // 2:
+                panels[1].set_xlabel("activation")
+            if not column:
+                panels[0].set_ylabel("units" if result.num_images == 1 else "density")
+                panels[1].set_ylabel(_difference_name(result))
+    _draw_changes(figure.add_subplot(rest), result)
+    figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns)
+    add_foot(figure, result, activations_note(result))
     return figure
 
 
 def activations_table(result: ActivationsResult) -> list[dict[str, Any]]:
-    """The drawn bars: one row for each row, layer, state and bin, and one for the exact zeros, from 0 to 0.
+    """The drawn bars: one row for each row, layer, state and bin, and one for the exact zeros, from 0 to 0; then the measures.
 
     ``share`` is of all units on all images; ``density`` is it over the width of the bin, None for the zeros.
-    Bins outside the drawn axis are left out.
+    Bins outside the drawn axis are left out. A measure (shares of zeros, distance and its bound, the floor, correlation,
+    relative change) has its value and, where it has one, its 95 % interval.
     """
     table = []
     for layer in range(result.num_layers):
@@ -114,7 +124,22 @@ def activations_table(result: ActivationsResult) -> list[dict[str, Any]]:
                 strict=True,
             ):
                 table.append(head | _bar(left, right, count, total))
-    return table
+    return table + [numbers for row in result.summary() for numbers in _measure_rows(row)]
+
+
+def _measure_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was measured of one row and layer, in the columns of the bars and three more."""
+    head = {"row": summary["row"], "layer": summary["layer"], "checkpoint": None}
+    head |= dict.fromkeys(("bin_left", "bin_right", "units", "share", "density"))
+    return [
+        head
+        | {"measure": name, "value": summary[name]}
+        | {end: summary.get(f"{name}_{end}") for end in ("low", "high")}
+        for name in (
+            *("zero_share_earlier", "zero_share_later", "floor_earlier", "floor_later", "distance_bound"),
+            *("distance", "distance_sd", "correlation", "relative_change"),
+        )
+    ]
 
 
 def drawn_bins(result: ActivationsResult, layer: int) -> DrawnBins:
@@ -141,77 +166,113 @@ def drawn_bins(result: ActivationsResult, layer: int) -> DrawnBins:
 
 def _bar(left: float, right: float, count: int, total: int) -> dict[str, Any]:
     density = count / total / (right - left) if right > left else None
-    return {"bin_left": left, "bin_right": right, "units": count, "share": count / total, "density": density}
+    measured = dict.fromkeys(("measure", "value", "low", "high"))
+    bar = {"bin_left": left, "bin_right": right, "units": count, "share": count / total, "density": density}
+    return bar | measured
 
 
-def _draw_column(panels: Sequence[Axes], result: ActivationsResult, layer: int) -> None:
+def _draw_layer(panels: Sequence[Axes], result: ActivationsResult, layer: int, width: float) -> None:
+    """The plain histogram above, the differences of all rows below."""
+    plain, differences = panels
     bins = drawn_bins(result, layer)
-    heights = bins.counts.astype(float)
+    heights, noise = bins.counts.astype(float), _noise(result, layer, bins)
     if result.num_images > 1:
         heights /= (result.num_images * result.units[:, layer])[:, None, None] * np.diff(bins.edges)
-    top = 1.05 * heights.max() or 1
-    for row, panel in enumerate(panels):
-        for state, color in enumerate(COLORS):
-            panel.stairs(
-                heights[row, state],
-                bins.edges,
-                fill=True,
-                facecolor=to_rgba(color, OPACITY),
-                edgecolor=color,
-                linewidth=0.8,
-                gid=f"{result.rows[row]}:{result.layers[row][layer]}:{state}",
-            )
-        panel.set(xlim=(bins.edges[0], bins.edges[-1]), ylim=(0, top))
-        panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        panel.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-        panel.tick_params(labelbottom=row == len(panels) - 1)
+    look: dict[str, Any] = {"fill": True, "facecolor": _HISTOGRAM, "edgecolor": GREY, "lw": 0.5}
+    plain.stairs(heights[0, 1], bins.edges, gid=f"plain:{result.layers[0][layer]}", **look)
+    plain.set_ylim(bottom=0)
+    plain.tick_params(labelbottom=False)
+    names = " or ".join(dict.fromkeys(row[layer] for row in result.layers))
+    plain.set_title(fit_text(names, _LABEL, width, bold=True), size=_LABEL, weight="bold")
+    if np.isfinite(noise).all():
+        differences.stairs(noise, bins.edges, baseline=-noise, fill=True, color=_NOISE, lw=0, gid="noise")
+    differences.axhline(0, color=GREY, lw=0.5, zorder=1.5)
+    for row, (name, look_of) in enumerate(_looks(result.rows).items()):
+        change = heights[row, 1] - heights[row, 0]
+        differences.stairs(
+            change, bins.edges, baseline=None, color=look_of.color, ls=look_of.linestyle, lw=0.9, gid=f"difference:{name}:{layer}"
+        )  # fmt: skip
+    for panel in panels:
+        panel.set_xlim(bins.edges[0], bins.edges[-1])
+        panel.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        panel.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], min_n_ticks=2))
 
 
-def _write_above(panel: Axes, numbers: str, heading: tuple[str, str] | None) -> None:
-    beside: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False, "va": "bottom"}
-    above = panel.annotate(
-        numbers, (0, 1), (0, 3), xycoords="axes fraction", size=_NUMBERS, linespacing=_LINE, **beside
-    )
-    if heading is not None:
-        name = panel.annotate(
-            heading[0], (0, 1), (0, 2), xycoords=above, size=_LABEL, weight="bold", **beside
-        )
-        panel.annotate(heading[1], (1, 0), (4, 0), xycoords=name, size=_NUMBERS, **beside)
+def _noise(result: ActivationsResult, layer: int, bins: DrawnBins) -> np.ndarray:
+    """Half the height of the noise band in each drawn bin, the largest of all rows; NaN where it is not known."""
+    total = (result.num_images * result.units[:, layer])[:, None]
+    share = bins.counts.mean(axis=1) / total
+    spread = np.sqrt(2 * share * (1 - share) / total) * result.sampling_spread[:, layer, None]
+    half: np.ndarray = 1.96 * spread.max(axis=0) / np.diff(bins.edges)
+    return half
 
 
-def _name_row(panel: Axes, result: ActivationsResult, row: int) -> None:
-    """Rotated, left of the label of the y axis: the method in bold, what else there is to say below it."""
-    name, _, rest = result.rows[row].partition(", ")
-    states = "" if _common_states(result) else " → ".join(result.checkpoints[row])
-    lines = [(text, _NUMBERS, "normal") for text in (states, rest) if text]
-    lines += [
-        (text, _LABEL, "bold")
-        for text in reversed(
-            wrap_text(legend_name(name), _LABEL, _PANEL_HEIGHT, lines=2, bold=True).split("\n")
-        )
+def _draw_changes(panel: Axes, result: ActivationsResult) -> None:
+    value, low, high = (100 * np.asarray(end) for end in result.measure("relative_change"))
+    step = 0.7 / max(len(result.rows), 2)
+    for row, (name, (color, marker)) in enumerate(model_marks(result.rows).items()):
+        y = np.arange(result.num_layers) + step * (row - (len(result.rows) - 1) / 2)
+        panel.hlines(y, low[row], high[row], color=color, lw=1.0, gid=f"interval:{name}")
+        panel.plot(value[row], y, ls="", marker=marker, ms=3.5, mew=0, color=color, gid=f"change:{name}")
+    room = 0.3 * mpl.rcParams["figure.figsize"][0] if not is_wide() else 0.9
+    names = [
+        " or ".join(dict.fromkeys(row[layer] for row in result.layers)) for layer in range(result.num_layers)
     ]
-    beside: Any = panel.yaxis.label
-    for text, size, weight in lines:
-        beside = panel.annotate(
-            fit_text(text, size, 1.6 * _PANEL_HEIGHT, bold=weight == "bold"),
-            (0, 0.5),
-            (-2, 0),
-            xycoords=beside,
-            textcoords="offset points",
-            annotation_clip=False,
-            rotation=90,
-            size=size,
-            weight=weight,
-            ha="right",
-            va="center",
+    size = mpl.rcParams["ytick.labelsize"]
+    panel.set_yticks(range(result.num_layers), [fit_text(name, size, room) for name in names])
+    panel.set_ylim(result.num_layers - 0.5, -0.5)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(False, axis="y")
+    for layer in range(1, result.num_layers):
+        panel.axhline(layer - 0.5, color="#bbbbbb", lw=0.4)
+    panel.set_xlim(left=0)
+    panel.margins(x=0.08)
+    panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    panel.set_xlabel("change of a unit (%)")
+
+
+def _looks(rows: Sequence[str]) -> dict[str, Look]:
+    """Of each row, in the colour of its mark."""
+    keys = [name.lower() for name in rows]
+    lines = method_looks(keys)
+    return {
+        name: Look(mark.color, lines[key].linestyle)
+        for (name, mark), key in zip(model_marks(rows).items(), keys, strict=True)
+    }
+
+
+def _difference_name(result: ActivationsResult) -> str:
+    """Of the axis: the later state minus the earlier one, by name where all rows have the same and these are short."""
+    states = _common_states(result)
+    named = states is not None and max(measure_text(state, _LABEL) for state in states) < 0.5 * _DIFFERENCE
+    earlier, later = states if states and named else ("earlier", "later")
+    return f"{later}\n− {earlier}"
+
+
+def _handles(result: ActivationsResult) -> list[Line2D | Patch]:
+    size, room = legend_text_size(), 0.9 * mpl.rcParams["figure.figsize"][0]
+    marks = model_marks(result.rows)
+    handles: list[Line2D | Patch] = [
+        Line2D(
+            [], [], color=look.color, ls=look.linestyle, lw=0.9, marker=marks[name].marker, ms=3.5, mew=0,
+            label=fit_text(legend_name(name), size, room),
         )
+        for name, look in _looks(result.rows).items()
+    ]  # fmt: skip
+    plain = f"{legend_name(result.rows[0])}, {result.checkpoints[0][1]}"
+    handles.append(Patch(facecolor=_HISTOGRAM, edgecolor=GREY, lw=0.5, label=fit_text(plain, size, room)))
+    if np.isfinite(result.floors).all():
+        handles.append(Patch(facecolor=_NOISE, label="noise of sampling"))
+    return handles
 
 
-def _handles(result: ActivationsResult) -> list[Patch]:
-    return [
-        Patch(facecolor=to_rgba(color, OPACITY), edgecolor=color, linewidth=0.8, label=label)
-        for color, label in zip(COLORS, _common_states(result) or ("earlier", "later"), strict=True)
-    ]
+def _fitting(handles: Sequence[Line2D | Patch], page: float) -> int:
+    """Columns of the legend."""
+    size = legend_text_size()
+    widths = [measure_text(str(handle.get_label()), size) + LEGEND_LINE * size / 72 for handle in handles]
+    if sum(widths) <= page:
+        return len(handles)
+    return max(1, min(len(handles), int(page / max(widths))))
 
 
 def _common_states(result: ActivationsResult) -> tuple[str, str] | None:
@@ -219,99 +280,31 @@ def _common_states(result: ActivationsResult) -> tuple[str, str] | None:
     return result.checkpoints[0] if len(set(result.checkpoints)) == 1 else None
 
 
-def _heading(result: ActivationsResult, row: int, layer: int, width: float) -> tuple[str, str]:
-    """A layer's name and, as far as there is room, its shape and what sampling makes of W₁."""
-    name = fit_text(result.layers[row][layer], _LABEL, width, bold=True)
-    room = width - measure_text(name, _LABEL, bold=True) - 4 / 72
-    shape = "×".join(map(str, result.shapes[row][layer]))
-    floor = "" if len(result.group_images) == 1 else f"floor {result.floors[:, :, layer].max():.2g}"
-    choices = (f"{shape}, {floor}".strip(", "), floor, shape)
-    return name, next((text for text in choices if measure_text(text, _NUMBERS) <= room), "")
-
-
-def _numbers(result: ActivationsResult, width: float) -> list[list[str]]:
-    """What stands above each panel, R × L, broken in the same places so that all have as many lines."""
-    panels = [
-        [_describe(result, row, layer) for layer in range(result.num_layers)]
-        for row in range(len(result.rows))
-    ]
-    flat = [panel for row in panels for panel in row]
-    wide = [
-        [max(measure_text(panel[i][j] + " ", _NUMBERS) for panel in flat) for j in range(len(line))]
-        for i, line in enumerate(flat[0])
-    ]
-    return [
-        ["\n".join(_pack(*line, width) for line in zip(panel, wide, strict=True)) for panel in row]
-        for row in panels
-    ]
-
-
-def _describe(result: ActivationsResult, row: int, layer: int) -> list[list[str]]:
-    """The lines of a panel, each in the pieces that it may be broken into."""
-    measured = {name: result.measure(name) for name in ("distance", "correlation", "relative_change")}
-    ends = {name: [float(end[row, layer]) for end in estimate] for name, estimate in measured.items()}
-    distance, interval = _show(*ends["distance"])
-    change, change_interval = _show(*(100 * end for end in ends["relative_change"]))
-    zeros = " → ".join(f"{100 * share:.1f}" for share in result.zero_share[row, :, layer])
-    correlation = ends["correlation"][0]
-    return [
-        [f"zeros {zeros} %"],
-        [f"W₁ {distance} ± {result.distance_bound[row, layer]:.2g}", interval],
-        [f"change {change} %", change_interval, "r –" if math.isnan(correlation) else f"r {correlation:.4f}"],
-    ]
-
-
-def _pack(pieces: Sequence[str], wide: Sequence[float], width: float) -> str:
-    """Pieces in lines of at most ``width`` inches, given how wide each of them may be."""
-    lines, used = [pieces[0]], wide[0]
-    for piece, size in zip(pieces[1:], wide[1:], strict=True):
-        if used + size <= width:
-            lines[-1] = f"{lines[-1]} {piece}".rstrip()
-            used += size if piece else 0
-        else:
-            lines.append(piece)
-            used = size
-    return "\n".join(lines)
-
-
-def _show(value: float, low: float, high: float) -> tuple[str, str]:
-    """A value and its interval in brackets; empty where there is none.
-
-    To one digit of the interval's half width, and to two of the value.
-    """
-    half = (high - low) / 2
-    if math.isnan(half):
-        return ("–" if math.isnan(value) else f"{value:.3g}"), ""
-    sizes = [math.floor(math.log10(size)) + more for size, more in ((half, 0), (abs(value), -1)) if size > 0]
-    digits = min(max(0, *(-size for size in sizes)), 5) if sizes else 3
-    return f"{value:.{digits}f}", f"[{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _note(result: ActivationsResult) -> str:
+def activations_note(result: ActivationsResult) -> str:
+    """What is drawn, and what may not be concluded from it."""
     groups, many = len(result.group_images), result.samples_name
     one = many.removesuffix("s")
     cut = any(drawn_bins(result, layer).cut for layer in range(result.num_layers))
+    states = _common_states(result)
+    pairs = "; ".join(
+        f"{name}: {a} to {b}" for name, (a, b) in zip(result.rows, result.checkpoints, strict=True)
+    )
     sentences = [
-        f"{result.selection[:1].upper()}{result.selection[1:]}.",
-        "Exact zeros are counted, not drawn"
+        f"{result.selection[:1].upper()}{result.selection[1:]}, {states[0]} to {states[1]}."
+        if states
+        else f"{result.selection[:1].upper()}{result.selection[1:]}; {pairs}.",
+        f"Above: what all units of a layer return, {result.rows[0]} at {result.checkpoints[0][1]}; exact zeros are counted in the density, not drawn"
         + (f"; the axis covers {100 * SHOWN:g} % of the other values." if cut else "."),
-        "W₁: Wasserstein-1 distance of the two distributions ± bound of the binning error",
-        f"r: correlation of a unit's two activations on {'an' if one == 'image' else 'a'} {one}; change: their rms difference over their rms value.",
+        "Below: the later histogram minus the earlier one.",
     ]
-    if result.num_images > 1:
-        sentences[1] = sentences[1].replace("drawn", "drawn (density is relative to all units)")
     if groups > 1:
-        sentences[2] += f"; floor: the largest between two halves of the {many} in one network."
-        sentences.append(
-            f"[ ]: 95 % interval, jackknife over {groups} groups of the {many} (not over trainings)."
-        )
+        sentences += [
+            f"Band: 95 % of what two samples of as many {many} would differ by in a bin, if units were as alike within {'an' if one == 'image' else 'a'} {one} as the "
+            f"distance between two halves of the {many} in one network says; both states see the same {many}, so it errs on the wide side.",
+            f"Change: rms difference of a unit's two activations on the same {one} over their rms value, with its 95 % interval, jackknife over {groups} groups of the {many} (not over trainings).",
+        ]
     else:
-        sentences[2] += "."
-        sentences.append(f"A single {one} has no interval.")
+        sentences.append(
+            f"Change: rms difference of a unit's two activations on the same {one} over their rms value. A single {one} has no interval."
+        )
     return " ".join(sentences)
-
-
-def _height(result: ActivationsResult, blocks: int, number_lines: int) -> float:
-    """Inches for all blocks of rows and legend."""
-    row = _PANEL_HEIGHT + number_lines * _NUMBERS * _LINE / 72 + _BELOW
-    return blocks * (len(result.rows) * row + 0.35) + 0.4

@@ -138,6 +138,27 @@ class ActivationsResult(Result):
         """
         return self.bin_widths * (1 - self.zero_share).mean(axis=1)
 
+    @property
+    def sampling_spread(self) -> np.ndarray:
+        """How much wider than of independent units the noise of sampling is, (R, L); NaN where G = 1.
+
+        Units of one image are alike. `floors` over the distance that two halves of independent units would have,
+        ∫ √(2/π · 4F(1 − F)/N) dx, the mean of both states.
+        """
+        spread = np.full((len(self.rows), self.num_layers), np.nan)
+        for layer in range(self.num_layers):
+            counts, edges = self.histogram(layer), self.edges(layer)
+            total = self.num_images * self.units[:, layer, None, None]
+            below = np.cumsum(counts, axis=-1) + np.where(edges[1:] > 0, self.zeros[:, :, layer, None], 0)
+            share = below / total
+            independent = (
+                np.sqrt(8 / np.pi * share * (1 - share) / total).sum(axis=-1) * self.bin_widths[layer]
+            )
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = self.floors[:, :, layer] / independent
+            spread[:, layer] = np.where(independent > 0, found, np.nan).mean(axis=1)
+        return spread
+
     def measure(self, name: str) -> Estimate:
         """One of `MEASURES` for each row and layer, (R, L), with its 95 % interval over groups of images.
 
