@@ -1,4 +1,4 @@
-"""Which images a report shows: all classes, and rather those that the networks disagree on."""
+"""Which images a report shows: a random sample, and beside it those that two networks disagree on."""
 
 from __future__ import annotations
 
@@ -11,63 +11,61 @@ import numpy as np
 from ralr_viz.results.predictions import PredictionsResult
 
 
-def sample_images(
-    predictions: Sequence[PredictionsResult], count: int, *, seed: int = 0
-) -> tuple[np.ndarray, str]:
-    """Positions of the sampled images among those predicted, and the rule in words.
+def sample_images(predictions: PredictionsResult, count: int, *, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Positions of a random sample of the predicted images, whatever the networks say of them.
 
-    Images that one of two networks gets right and the other wrong go first, up to half of the sample; the
-    others are drawn at random, each class in proportion, but two of each class at least where there is room.
+    Each class is drawn in proportion, but two of each at least where there is room.
 
     Args:
-        predictions: Of one network or two, on the same images.
+        predictions: On all images; only the labels count.
         count: How many at the most.
         seed: Of the random draws.
 
     Returns:
-        Growing positions, int64 (min(count, n),), and a clause such as ``2,000 of 10,000 images: …``.
+        Growing positions, int64 (min(count, n),), and a clause such as ``2,000 of 10,000 images, drawn …``.
     """
-    first, n = predictions[0], len(predictions[0].labels)
+    labels, n = predictions.labels, len(predictions.labels)
     if n <= count:
         return np.arange(n), f"all {n:,} images"
     order = np.random.default_rng(seed).permutation(n)
-    disputed = np.zeros(n, dtype=bool)
-    if len(predictions) == 2:
-        right = [p.predicted == first.labels for p in predictions]
-        disputed = right[0] != right[1]
-    found = order[disputed[order]][: count // 2]
-    rest = order[~np.isin(order, found)]
     # the share of its class that is drawn by the time an image is: equal shares make a stratified sample
-    _, inverse, counts = np.unique(first.labels[rest], return_inverse=True, return_counts=True)
-    rank = np.zeros(len(rest))
+    _, inverse, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
+    rank = np.zeros(n)
     for label in range(len(counts)):
         rank[inverse == label] = np.arange(counts[label])
-    share = (rank + 0.5) / counts[inverse]
-    stratified = rest[np.argsort(share, kind="stable")[: count - len(found)]]
-    chosen = np.concatenate([found, stratified])
-    chosen = _with_two_of_each(first.labels, chosen, rest[~np.isin(rest, stratified)], disputed)
-    rule = f"{count:,} of {n:,} images, drawn at random in proportion to the classes"
-    if len(predictions) == 2:
-        taken, total = int(disputed[chosen].sum()), int(disputed.sum())
-        which = "all" if taken == total else f"{taken:,} of the"
-        rule = (
-            f"{count:,} of {n:,} images: {which} {total:,} that one side gets right and the other wrong, and others "
-            "drawn at random in proportion to the classes"
-        )
-    return np.sort(chosen), rule
+    ranked = order[np.argsort((rank + 0.5) / counts[inverse], kind="stable")]
+    chosen = _with_two_of_each(labels, ranked[:count], ranked[count:])
+    return np.sort(chosen), f"{count:,} of {n:,} images, drawn at random in proportion to the classes"
 
 
-def _with_two_of_each(
-    labels: np.ndarray, chosen: np.ndarray, spare: np.ndarray, disputed: np.ndarray
+def sample_disputed(
+    predictions: Sequence[PredictionsResult], taken: np.ndarray, count: int, *, seed: int = 0
 ) -> np.ndarray:
+    """Positions of further images that one of two networks gets right and the other wrong.
+
+    Args:
+        predictions: Of one network, which disputes nothing, or two, on the same images.
+        taken: Positions that are there already.
+        count: How many at the most.
+        seed: Of the random draws, where there are more.
+
+    Returns:
+        Growing positions, int64.
+    """
+    right = [p.predicted == predictions[0].labels for p in predictions]
+    disputed = right[0] != right[-1]
+    disputed[taken] = False
+    order = np.random.default_rng(seed).permutation(len(disputed))
+    return np.sort(order[disputed[order]][:count])
+
+
+def _with_two_of_each(labels: np.ndarray, chosen: np.ndarray, spare: np.ndarray) -> np.ndarray:
     """The chosen images, of which those of common classes give way to rare ones: numbers need two of a class."""
     kept, counts = chosen.tolist(), Counter(labels[chosen].tolist())
     for label in np.unique(labels).tolist():
         for image in spare[labels[spare] == label][: max(0, 2 - counts[label])].tolist():
-            # the last drawn of the commonest class, rather one that both networks see alike
-            leaving = max(
-                reversed(kept), key=lambda i: (counts[labels[i]] > 2, not disputed[i], counts[labels[i]])
-            )
+            # the last drawn of the commonest class
+            leaving = max(reversed(kept), key=lambda i: (counts[labels[i]] > 2, counts[labels[i]]))
             if counts[labels[leaving]] <= 2:
                 return np.array(kept, dtype=np.int64)
             kept.remove(leaving)

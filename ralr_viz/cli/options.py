@@ -143,6 +143,14 @@ Task = Annotated[
 ]
 BATCH_HELP = "Images per forward pass. [default: {}, fewer of large images]"
 Batch = Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help=BATCH_HELP.format(500))]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME",
+        help="What an input is called, in the inputs' order; repeatable. [default: its method, else its file]",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes on stderr.")]

@@ -55,3 +55,24 @@ def with_command(result: AnyResult) -> AnyResult:
 def describe_command() -> dict[str, str]:
     """The provenance that every result has."""
     return {"command": shlex.join(["ralr-viz", *sys.argv[1:]]), "ralr_viz": __version__}
+
+
+def describe_pasteable() -> dict[str, str]:
+    """The same, of a command that runs when it is pasted in the folder where it ran, and replaces what it made then.
+
+    A path below that folder or the home folder is written from there; of others no more than the last part is shown to
+    whoever is mailed the page, who has to put in their own.
+    """
+    words = [_word_from_here(word) for word in sys.argv[1:]]
+    force = [] if "--force" in words else ["--force"]
+    return describe_command() | {"command": " ".join(["ralr-viz", *words, *force])}
+
+
+def _word_from_here(word: str) -> str:
+    """A word of a command for a shell, with a path as seen from here or from home."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    path, before = Path(value), f"{option} " if equals else ""
+    for base, short in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_absolute() and path.is_relative_to(base) and base != Path(base.anchor):
+            return before + short + shlex.quote(str(path.relative_to(base)))
+    return shlex.quote(word)

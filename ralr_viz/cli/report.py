@@ -10,7 +10,7 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.output import describe_command, print_nothing
+from ralr_viz.cli.output import describe_pasteable, print_nothing
 from ralr_viz.cli.progress import show_progress
 from ralr_viz.errors import InputError, UnknownNameError
 
@@ -31,12 +31,23 @@ def report(
     b: Annotated[
         str | None, typer.Option("--b", metavar="RUN", help="What it is compared with, likewise.")
     ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            "--control",
+            metavar="RUN",
+            help="A third one beside the two, such as a constant larger learning rate (`scaled`, `matched`).",
+        ),
+    ] = None,
+    label: options.Labels = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = Path(
         "report.html"
     ),
     samples: Annotated[
         int,
-        typer.Option("--samples", metavar="N", min=1, max=50_000, help="Images in the maps and the gallery."),
+        typer.Option(
+            "--samples", metavar="N", min=1, max=50_000, help="Images in the maps, drawn at random."
+        ),
     ] = 2000,
     why: Annotated[
         Path | None,
@@ -64,12 +75,13 @@ def report(
 
     What is missing (images, an earlier checkpoint, a log) costs its section only, which says what to run.
 
-    Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --out report.html
+    Example: ralr-viz report --a runs/R/baseline --b runs/R/ralr --control runs/R/scaled --out report.html
     """
     from ralr_viz.comparison.samples import SPLITS
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
     from ralr_viz.runtime.device import resolve_runtime
+    from ralr_viz.workflows.labels import check_labels
     from ralr_viz.workflows.report import gather_inputs
     from ralr_viz.workflows.report.gathering import Options
     from ralr_viz.workflows.report.sides import find_sources
@@ -78,7 +90,9 @@ def report(
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     resolve_runtime(device, precision)  # refuse early what is not there
-    sources = find_sources(a, b)
+    sources = find_sources(a, b, control)
+    if label:
+        check_labels(label, len(sources))
     theirs = {
         "arch": arch,
         "num_classes": num_classes,
@@ -87,9 +101,9 @@ def report(
         "std": options.parse_three(std, "--std"),
         "dataset": dataset,
     }
-    say = print_nothing if quiet else print_note
+    say, asked = print_nothing if quiet else print_note, describe_pasteable()
     chosen = Options(
-        samples, split, limit, data, batch, device, precision, seed, theirs, describe_command(), say
+        samples, split, limit, data, batch, device, precision, seed, theirs, asked, say, label or ()
     )
     with show_progress(quiet) as progress:
         inputs = gather_inputs(sources, why, chosen, progress)

@@ -15,23 +15,45 @@ _FEWEST_SEEDS = 3
 
 
 def describe_difference(verdict: Verdict) -> str:
-    """The first thing to read: the accuracy, or the difference of the two with its interval."""
-    over_seeds = len(verdict.paired_seeds) > 1
-    scores = verdict.seeds if over_seeds or not verdict.images else verdict.images
-    if not scores:
+    """The first thing to read, one sentence: the score, or the difference of the two with its interval."""
+    score = first_score(verdict)
+    if score is None:
         return "Nothing was evaluated that could be compared."
-    score = scores[0]
-    what = _what(verdict, score)
     if verdict.num_sides == 1:
         value, low, high = score.values[0]
         named = "" if score.name == "accuracy" else f"{score.name} "
         unit = f" {score.unit}" if score.unit else ""
-        return f"{verdict.names[0]}: {named}{value:.2f}{unit} {what}{_interval(low, high, '.2f')}."
+        return f"{verdict.names[0]}: {named}{value:.2f}{unit}{_interval(low, high, '.2f')} {_what(verdict, score)}."
     first, second = verdict.names
-    _, low, high = score.difference
-    text = f"{_compare(score, first, second)} {what}"
-    included = ", which includes 0: no difference is shown"
-    return f"{text}{_interval(low, high, '+.2f', included)}. {_describe_loss(scores[1])}".rstrip()
+    mean, low, high = score.difference.tolist()
+    shown = f"{format_number(mean, '+.2f')}{_points(score)}{_interval(low, high, '+.2f')}"
+    of = f"{second} − {first}, {score.name} {_what(verdict, score)}"
+    if math.isnan(low):
+        return f"One training each, no interval: {shown} ({of})."
+    if low <= 0 <= high:
+        return f"No difference shown: {shown} ({of})."
+    if score.name == "accuracy":
+        return f"{second} is {'more' if mean > 0 else 'less'} accurate than {first}: {shown} {_what(verdict, score)}."
+    return f"{second} has {'higher' if mean > 0 else 'lower'} {score.name} than {first}: {shown} {_what(verdict, score)}."
+
+
+def describe_control(verdict: Verdict) -> str:
+    """The second sentence: how much of the difference is left against the control."""
+    score = first_score(verdict)
+    if score is None:
+        return f"Nothing was evaluated that could be compared with the control, {verdict.names[0]}."
+    mean, low, high = score.difference.tolist()
+    shown = f"{format_number(mean, '+.2f')}{_points(score)}{_interval(low, high, '+.2f')}"
+    seeds = f" over {len(verdict.paired_seeds)} paired training seeds" if score.over == "seeds" else ""
+    ending = ", no difference shown" if low <= 0 <= high else ""
+    return f"Against the control, {verdict.names[1]} − {verdict.names[0]}: {shown}{seeds}{ending}."
+
+
+def first_score(verdict: Verdict) -> Score | None:
+    """What the verdict is of: over seeds where there are several, else over images."""
+    over_seeds = len(verdict.paired_seeds) > 1
+    scores = verdict.seeds if over_seeds or not verdict.images else verdict.images
+    return scores[0] if scores else None
 
 
 def describe_left_out(verdict: Verdict) -> str:
@@ -60,29 +82,6 @@ def describe_limits(verdict: Verdict, sides: Sequence[Side]) -> list[str]:
             f"images of {'one pair of checkpoints' if pair else 'one checkpoint'} only."
         )
     return [sentence for sentence in limits if sentence]
-
-
-def _compare(score: Score, first: str, second: str) -> str:
-    mean = float(score.difference[0])
-    if score.name == "accuracy":
-        if mean == 0:
-            return f"{second} and {first} are equally accurate"
-        return f"{second} is {abs(mean):.2f} points {'more' if mean > 0 else 'less'} accurate than {first}"
-    if mean == 0:
-        return f"{second} and {first} have equal {score.name}"
-    unit = " points" if score.unit == "%" else f" {score.unit}" if score.unit else ""
-    return f"{score.name} of {second} is {abs(mean):.2f}{unit} {'higher' if mean > 0 else 'lower'} than that of {first}"
-
-
-def _describe_loss(score: Score) -> str:
-    mean, low, high = score.difference
-    if math.isnan(mean):
-        return ""
-    if mean == 0:
-        return "Their losses are equal."
-    unit = f" {score.unit}" if score.unit else ""
-    text = f"Its loss is {abs(mean):.4f}{unit} {'lower' if mean < 0 else 'higher'}"
-    return f"{text}{_interval(low, high, '+.4f', ', which includes 0')}."
 
 
 def _describe_unfinished(side: Side) -> str:
@@ -143,12 +142,13 @@ def _what(verdict: Verdict, score: Score) -> str:
     return f"on {verdict.num_images:,} {verdict.split}"
 
 
-def _interval(low: float, high: float, spec: str, included: str = "") -> str:
-    """An interval in words, and what to say of one that includes 0; nothing where it is not known."""
-    if math.isnan(low):
-        return ""
-    ends = f"{format_number(float(low), spec)} to {format_number(float(high), spec)}"
-    return f" (95 % interval {ends}{included if low <= 0 <= high else ''})"
+def _points(score: Score) -> str:
+    return " points" if score.unit == "%" else f" {score.unit}" if score.unit else ""
+
+
+def _interval(low: float, high: float, spec: str) -> str:
+    """A 95 % interval in brackets; nothing where it is not known."""
+    return "" if math.isnan(low) else f" [{format_number(low, spec)}, {format_number(high, spec)}]"
 
 
 def _name_seeds(seeds: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 TITLE = "Curves"
-DASHES = ("dashed", "solid")
-"""Of A and B, as in the figures of a baseline and of RALR: never told apart by colour alone."""
+DASHES = ("dashed", "solid", "dotted")
+"""Of A, B and the control, as in the figures of a baseline and of RALR: never told apart by colour alone."""
 
 _RAW: dict[str, Any] = {"line_width": 1}  # paler ones would be lost on a light or on a dark page
 _GREY = "#8a9099"
@@ -41,10 +41,10 @@ def build_curves(inputs: ReportInputs) -> Section:
     result = inputs.curves
     if result is None:
         return missing_section("curves", TITLE, inputs.missing.get("curves", "no training log was given"))
-    sides = _side_of_runs(result, inputs)
+    sides = side_of_runs(result, inputs)
     colors = side_colors(inputs.sides)
     window = smoothing_window(len(result.epoch))
-    panels = _panels(result)
+    panels = list_panels(result)
     charts = _draw_panels(panels, result, sides, colors, window)
     legend = [
         {"name": side.name, "color": colors[i], "dash": DASHES[i], "runs": len(side.runs)}
@@ -61,12 +61,13 @@ def build_curves(inputs: ReportInputs) -> Section:
         several=any(len(side.runs) > 1 for side in inputs.sides),
         last=len(result.epoch) - 1,
         epoch=int(result.epoch[-1]),
-        summary=result.summary(),
+        summary=[row | {"run": name} for row, name in zip(result.summary(), inputs.name_runs(), strict=True)],
         score=result.score_label,
         unit=f" ({result.score_unit})" if result.score_unit else "",
         gap=result.in_unit("overfitting gap"),
     )
-    return Section("curves", TITLE, html, charts, scripts=("curves.js",), data=_data(result))
+    data = _data(result) | {"runs": inputs.name_runs()}
+    return Section("curves", TITLE, html, charts, scripts=("curves.js",), data=data)
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
@@ -88,7 +89,7 @@ def smoothing_window(num_epochs: int) -> int:
     return 1 if num_epochs < 6 else max(3, num_epochs // 30 | 1)
 
 
-def _side_of_runs(result: CurvesResult, inputs: ReportInputs) -> list[int]:
+def side_of_runs(result: CurvesResult, inputs: ReportInputs) -> list[int]:
     """Index of the side of each run: the curves hold the runs of A, then those of B."""
     sides = [i for i, side in enumerate(inputs.sides) for _ in side.runs]
     if len(sides) != len(result.run):
@@ -96,7 +97,7 @@ def _side_of_runs(result: CurvesResult, inputs: ReportInputs) -> list[int]:
     return sides
 
 
-def _panels(result: CurvesResult) -> list[Panel]:
+def list_panels(result: CurvesResult) -> list[Panel]:
     """What is drawn; quantities that no run has measured have no panel, the learning rate comes last."""
     training = result.train_loss if np.isfinite(result.train_loss).any() else result.train_loss_eval
     split = result.split or "evaluation"
@@ -245,12 +246,11 @@ def _cut_explosion(chart: figure, panel: Panel) -> None:
         chart.yaxis.axis_label = f"{panel.label} (axis cut)"
 
 
-def _data(result: CurvesResult) -> Mapping[str, Any]:
+def _data(result: CurvesResult) -> dict[str, Any]:
     """Every number of every run and epoch, for the cursor's table, the full one and the CSV."""
     measured = [name for name in _QUANTITIES if np.isfinite(getattr(result, name)).any()]
     return {
         "epoch": result.epoch,
-        "runs": result.run,
         "labels": [_name_quantity(result, name) for name in measured],
         "values": [_rounded(getattr(result, name)) for name in measured],
         "amplified": result.amplified,

@@ -11,7 +11,7 @@ import numpy as np
 from ralr_viz.plots.embedding_layout import METHOD_NAMES, METRIC_NAMES
 from ralr_viz.report.chart import new_chart
 from ralr_viz.report.inputs import ReportInputs, Side, whose_checkpoints
-from ralr_viz.report.samples import LONGEST_SIDE, find_disputed, find_rows, largest_map, pack_samples
+from ralr_viz.report.samples import LONGEST_SIDE, largest_map, pack_samples
 from ralr_viz.report.section import Section, missing_section, render_template
 from ralr_viz.results.embedding import INTERVALS, EmbeddingResult, holds_value, interval_text
 
@@ -38,7 +38,6 @@ MOST_CLASSES = 20
 
 _MISSING = "the images were not mapped: ralr-viz embed makes a map of their features"
 _GREY = "#8a8a8a"
-_PREFERRED = 1.25  # times the split's share of disputed images, from which chance is not the reason
 _FLATTEST = 0.7  # height of a map over its width, at least
 _TOOLS = 0.06  # height of the tools above it, over its width
 # Of what is right in one network only, the colour is the network's own. Purple is no method's, and neither
@@ -47,12 +46,15 @@ _BOTH, _NEITHER = ("#8a8a8a", "circle"), ("#9b59d0", "diamond")
 
 
 class Number(NamedTuple):
-    """A line of the table of numbers: a value a network, and the difference where there are two."""
+    """A line of the table of numbers: a value a network, and each other network minus the first.
+
+    Attributes:
+        differences: Text, and whether the interval excludes 0.
+    """
 
     label: str
     values: tuple[str, ...]
-    difference: str
-    clear: bool
+    differences: tuple[tuple[str, bool], ...] = ()
 
 
 def build_embeddings(inputs: ReportInputs) -> Section:
@@ -78,10 +80,9 @@ def build_embeddings(inputs: ReportInputs) -> Section:
         without_interval=any(
             "[" not in text
             for line in numbers
-            for text in (*line.values, line.difference)
+            for text in (*line.values, *(text for text, _ in line.differences))
             if text not in ("", "–")
         ),
-        bias=describe_bias(inputs),
         caveats=list_caveats(result, inputs.sides),
         has_maps=any(side["maps"] for side in samples["sides"]),
         reduced=max(samples["imageSize"]) > LONGEST_SIDE,
@@ -113,18 +114,19 @@ def list_numbers(result: EmbeddingResult) -> list[Number]:
     compared = len(result.models) > 1
     for name, label in METRIC_NAMES.items():
         values = tuple(interval_text(name, numbers) for numbers in result.metric(name))
-        difference = result.difference(name)[-1]
-        lines.append(
-            Number(
-                f"{label} among the nearest {result.k}" if name == "map_recall" else label,
-                values,
-                interval_text(name, difference, signed=True) if compared else "",
-                compared and holds_value(difference) and bool(difference[1] > 0 or difference[2] < 0),
+        differences = tuple(
+            (
+                interval_text(name, difference, signed=True),
+                holds_value(difference) and bool(difference[1] > 0 or difference[2] < 0),
             )
+            for difference in result.difference(name)[1:]
         )
+        named = f"{label} among the nearest {result.k}" if name == "map_recall" else label
+        lines.append(Number(named, values, differences))
     if compared:
-        kept = interval_text("neighbours_kept", result.mean_kept[1])
-        lines.append(Number(f"neighbours kept (by chance {result.chance_kept:.3f})", ("–", kept), "", False))
+        kept = [interval_text("neighbours_kept", numbers) for numbers in result.mean_kept[1:]]
+        named = f"neighbours kept (by chance {result.chance_kept:.3f})"
+        lines.append(Number(named, ("–", *kept), (("", False),) * len(kept)))
     return lines
 
 
@@ -142,22 +144,6 @@ def list_caveats(result: EmbeddingResult, sides: Sequence[Side]) -> list[str]:
     if len(result.models) > 1:
         sentences.append(_describe_alignment(result, sides[0].name, sides[1].name))
     return [*sentences, f"{INTERVALS[0].upper()}{INTERVALS[1:]}.", *result.notes]
-
-
-def describe_bias(inputs: ReportInputs) -> str:
-    """How the sampled images differ from the split, where disputed ones were preferred; empty where not."""
-    predictions = inputs.sides[0].predictions
-    if predictions is None or inputs.indices is None:
-        return ""
-    disputed = find_disputed(inputs)
-    sampled = disputed[find_rows(predictions, inputs.indices)]
-    if sampled.mean() < _PREFERRED * disputed.mean() or not sampled.any():
-        return ""
-    return (
-        f"These numbers are of the sampled images, of which {100 * sampled.mean():.0f} % are right in one network "
-        f"only, against {100 * disputed.mean():.0f} % of all {len(disputed):,}: both networks look worse here than "
-        "on all images (ralr-viz embed measures those)."
-    )
 
 
 def _describe_alignment(result: EmbeddingResult, a: str, b: str) -> str:
@@ -267,7 +253,7 @@ def _size(count: int) -> float:
 
 def _color_modes(inputs: ReportInputs) -> list[tuple[str, str]]:
     """Value and label of each way to colour the points."""
-    names = [side.name for side in inputs.sides]
+    names = [side.name for side in inputs.pair]
     if len(names) == 1:
         return [("class", "class"), ("correct", "right or wrong")]
     return [

@@ -8,7 +8,7 @@ import numpy as np
 
 from ralr_viz.report.detections import build_detections
 from ralr_viz.report.inputs import ReportInputs, whose_checkpoints
-from ralr_viz.report.samples import find_disputed, find_rows, pack_array
+from ralr_viz.report.samples import pack_array
 from ralr_viz.report.section import Section, missing_section, render_template
 
 TITLE = "What the networks look at"
@@ -33,7 +33,7 @@ def build_gallery(inputs: ReportInputs) -> Section:
     """The section of the gallery, drawn from the samples of the section before.
 
     With two networks: what B gets right and A wrong, the reverse, and a random sample; with one: its errors
-    and a random sample.
+    and a random sample. A control is shown beside them.
     """
     if inputs.detections:
         return build_detections(inputs)
@@ -56,39 +56,14 @@ def build_gallery(inputs: ReportInputs) -> Section:
         whose=whose_checkpoints(inputs.sides),
         data={
             "order": pack_array(np.random.default_rng(inputs.seed).permutation(len(inputs.indices)), "<i4"),
-            "random": pack_array(random_order(inputs), "<i4"),
         },
     )
 
 
-def random_order(inputs: ReportInputs) -> np.ndarray:
-    """Sampled images in an order whose beginning is a random sample of the whole split.
-
-    The page's images may hold all that one network gets right and the other wrong, which are few in the split.
-    Here, these come as often as there.
-
-    Returns:
-        Positions in ``inputs.indices``, int64, as many as there are before one of the two kinds is used up.
-    """
-    assert inputs.indices is not None and inputs.sides[0].predictions is not None  # the caller has checked
-    rng = np.random.default_rng(inputs.seed)
-    order = rng.permutation(len(inputs.indices))
-    disputed = find_disputed(inputs)
-    sampled = disputed[find_rows(inputs.sides[0].predictions, inputs.indices)]
-    if sampled.mean() <= disputed.mean():
-        return order
-    wanted = rng.random(len(order)) < disputed.mean()
-    kinds = order[sampled[order]], order[~sampled[order]]
-    taken = np.where(wanted, np.cumsum(wanted), np.cumsum(~wanted)) - 1
-    enough = taken < np.where(wanted, *map(len, kinds))
-    length = len(order) if enough.all() else int(enough.argmin())
-    return np.array([kinds[0 if w else 1][i] for w, i in zip(wanted[:length], taken[:length], strict=True)])
-
-
 def list_groups(inputs: ReportInputs) -> list[Group]:
     """The groups of the gallery, in its order."""
-    right = [_right(inputs, i) for i in range(len(inputs.sides))]
-    names = [side.name for side in inputs.sides]
+    right = [_right(inputs, i) for i in range(len(inputs.pair))]
+    names = [side.name for side in inputs.pair]
     split = inputs.sides[0].predictions.split if inputs.sides[0].predictions is not None else None
     of = f"of the {split} images" if split else "of all images"
     chance = Group("random", "Random sample", f"drawn {of} (seed {inputs.seed}), whatever the networks say")

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+from ralr_viz.results.names import method_name
+
+if TYPE_CHECKING:
     from ralr_viz.results.activations import ActivationsResult
     from ralr_viz.results.bleu import BleuResult
     from ralr_viz.results.curves import CurvesResult
@@ -26,7 +28,7 @@ SECTIONS = ("verdict", "curves", "embeddings", "classes", "gallery", "activation
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A or B.
+    """A, B or the control.
 
     Attributes:
         name: What the page calls it, such as ``baseline`` or ``RALR``; unique on the page.
@@ -53,11 +55,14 @@ class ReportInputs:
     """Everything on the page, computed.
 
     Attributes:
-        sides: One or two; the first is A.
-        verdict: Accuracy and loss of the sides with intervals, and those of each class.
-        curves: Of all runs of both sides.
-        embedding: Of the sampled images, models in the order of ``sides``.
-        indices: (n,) int64 positions of the sampled images in the split, growing; ``embedding``'s too.
+        sides: A, then B and a control where there are such.
+        verdict: Accuracy and loss of A and B with intervals, and those of each class.
+        against_control: The same of the control and B.
+        curves: Of all runs of all sides.
+        embedding: Of the random sample, models in the order of ``sides``.
+        indices: (n,) int64 positions of the images on the page in the split: ``embedding``'s, growing, then others that
+            A and B dispute, growing.
+        num_random: How many of them, from the first, are a random sample of the split; None for all.
         images: (n, H, W, 3) uint8 of the sampled images, in the order of ``indices``.
         boxes: (n, 4) int16 ``x0 y0 x1 y1`` of these, inclusive pixels, −1 where an image has none; or None.
         activations: Rows in the order of ``sides``.
@@ -68,9 +73,10 @@ class ReportInputs:
         detections: Of detectors, in the place of predictions: what they find in images that a rule chose, by the titles
             of their groups.
         class_names: In label order; may be empty.
-        sampling: How the images were sampled, in words.
+        sampling: How the random ones were sampled, in words.
         split_size: Images of the split, of which the predictions may be of fewer; None where not known.
         missing: Key of a section (`SECTIONS`, or ``why``) to why it is missing and the command that helps.
+        absent: Keys of sections that the sides' task does not have.
         seed: Of the random draws.
         command: The command line, without absolute paths.
         notes: What a reader should know, a sentence each.
@@ -78,9 +84,11 @@ class ReportInputs:
 
     sides: tuple[Side, ...]
     verdict: Verdict | None = None
+    against_control: Verdict | None = None
     curves: CurvesResult | None = None
     embedding: EmbeddingResult | None = None
     indices: np.ndarray | None = None
+    num_random: int | None = None
     images: np.ndarray | None = None
     boxes: np.ndarray | None = None
     activations: ActivationsResult | None = None
@@ -94,6 +102,7 @@ class ReportInputs:
     sampling: str = ""
     split_size: int | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
     seed: int = 0
     command: str = ""
     notes: tuple[str, ...] = ()
@@ -102,6 +111,35 @@ class ReportInputs:
     def num_predicted(self) -> int:
         """Images that the predictions are of."""
         return next((len(side.predictions.labels) for side in self.sides if side.predictions is not None), 0)
+
+    @property
+    def pair(self) -> tuple[Side, ...]:
+        """A and B, without the control."""
+        return self.sides[:2]
+
+    @property
+    def control(self) -> Side | None:
+        """The control, where there is one."""
+        return self.sides[2] if len(self.sides) > 2 else None
+
+    @property
+    def random_indices(self) -> np.ndarray:
+        """The part of ``indices`` that is a random sample of the split; none where there are no images."""
+        return np.arange(0) if self.indices is None else self.indices[: self.num_random]
+
+    def label_of(self, method: str) -> str:
+        """What the page calls the side of a method; the method itself where no side, or several, are of it."""
+        found = [side.name for side in self.sides if side.method == method]
+        return found[0] if len(found) == 1 else method_name(method)
+
+    def name_runs(self) -> list[str]:
+        """What the page calls each run, side by side: the side, and the seed where a side has several runs."""
+        several = any(len(side.runs) > 1 for side in self.sides)
+        return [
+            f"{side.name}, seed {run.seed}" if several else side.name
+            for side in self.sides
+            for run in side.runs
+        ]
 
     @property
     def is_limited(self) -> bool:

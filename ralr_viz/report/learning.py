@@ -14,7 +14,6 @@ from ralr_viz.report.samples import fit_size
 from ralr_viz.report.section import Section, render_template
 from ralr_viz.results.learning import LearningResult
 from ralr_viz.results.measure import format_interval
-from ralr_viz.results.names import method_name
 
 TITLE = "What was learned and forgotten"
 _QUALITY = 90
@@ -49,7 +48,7 @@ def build_learning(inputs: ReportInputs) -> Section:
         head=described[0],
         relations=described[1 + len(measures) :],
         remarks=result.remarks(),
-        models=result.models,
+        models=_name_models(inputs, result),
         rows=[
             {
                 "label": f"{measure.label}{f' ({measure.unit})' if measure.unit else ''}",
@@ -76,7 +75,7 @@ def _groups(inputs: ReportInputs, result: LearningResult) -> list[dict[str, Any]
     else:
         first, second = (np.mean(result.late[result.rows_of(name)], axis=0) for name in methods[:2])
         gained = [c for c in every if second[result.chosen[c]] > first[result.chosen[c]]]
-        a, b = (method_name(name) for name in methods[:2])
+        a, b = (inputs.label_of(name) for name in methods[:2])
         groups = {
             f"Right late more often in {b} than in {a}": gained,
             f"Right late more often in {a} than in {b}": [c for c in every if c not in gained],
@@ -99,7 +98,7 @@ def list_strips(inputs: ReportInputs, result: LearningResult, c: int) -> list[St
     """Of each run, what it made of the chosen image ``c``."""
     methods = list(dict.fromkeys(result.methods))
     colors, marks, strips = side_colors(inputs.sides), _marks_amplified(result), []
-    for i, name in enumerate(result.models):
+    for i, name in enumerate(_name_models(inputs, result)):
         right = result.timeline[i, :, c]
         edges = np.flatnonzero(np.diff(np.concatenate([[False], right, [False]]).astype(int)))
         at = result.chosen[c]
@@ -115,6 +114,12 @@ def list_strips(inputs: ReportInputs, result: LearningResult, c: int) -> list[St
             )
         )
     return strips
+
+
+def _name_models(inputs: ReportInputs, result: LearningResult) -> list[str]:
+    """As the page calls the runs, where they are those of its sides."""
+    names = inputs.name_runs()
+    return names if len(names) == len(result.models) else list(result.models)
 
 
 def _marks_amplified(result: LearningResult) -> np.ndarray:

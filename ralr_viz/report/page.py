@@ -27,15 +27,15 @@ from ralr_viz.report.section import Section, dump_json, read_static, render_temp
 if TYPE_CHECKING:
     from bokeh.model import Model
 
-_BUILDERS = (
-    verdict.build_verdict,
-    curves.build_curves,
-    embeddings.build_embeddings,
-    classes.build_classes,
-    gallery.build_gallery,
-    activations.build_activations,
-    provenance.build_provenance,
-)
+_BUILDERS = {
+    "verdict": verdict.build_verdict,
+    "curves": curves.build_curves,
+    "embeddings": embeddings.build_embeddings,
+    "classes": classes.build_classes,
+    "gallery": gallery.build_gallery,
+    "activations": activations.build_activations,
+    "provenance": provenance.build_provenance,
+}
 
 # `default-src 'none'` is what keeps a report that is mailed around from telling anybody that it was opened.
 # Bokeh makes functions of its callbacks' text, which needs 'unsafe-eval'.
@@ -51,9 +51,9 @@ def build_report(inputs: ReportInputs) -> str:
     Equal inputs give equal text.
 
     Args:
-        inputs: Of one side or two; what is missing of them is said in its place.
+        inputs: Of one to three sides; what is missing of them is said in its place.
     """
-    sections = [build(inputs) for build in _BUILDERS]
+    sections = [build(inputs) for key, build in _BUILDERS.items() if key not in inputs.absent]
     if inputs.bleu is not None:
         sections.insert(1, sentences.build_sentences(inputs))
     if inputs.learning is not None:
@@ -68,7 +68,7 @@ def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
         sections: In their order; keys and names of figures are unique.
         inputs: Of the title.
     """
-    names = [side.name for side in inputs.sides]
+    names = [side.name for side in inputs.pair]
     figures = {name: model for section in sections for name, model in section.figures.items()}
     document = _serialise(figures)
     library = _bokeh_scripts(list(figures.values()))
@@ -86,7 +86,7 @@ def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
             library=[Markup(text) for text in library],
             data={"page": dump_json(page), "figures": dump_json(document)}
             | {section.key: dump_json(section.data) for section in sections if section.data},
-            scripts=[Markup(read_static(name)) for name in ("page.js", *scripts)],
+            scripts=[Markup(read_static(name)) for name in ("page.js", "take.js", *scripts)],
             generator=f"ralr-viz {__version__}",
         )
     )
@@ -94,14 +94,15 @@ def assemble_page(sections: Sequence[Section], inputs: ReportInputs) -> str:
 
 def _where(inputs: ReportInputs) -> str:
     """Data set and split of the predictions, else of nothing."""
+    control = f"; control: {inputs.control.name}" if inputs.control is not None else ""
     found = [side.predictions for side in inputs.sides if side.predictions is not None]
     if inputs.bleu is not None:
-        return f"{len(inputs.bleu.rows):,} {inputs.bleu.split} sentences of {inputs.bleu.dataset}"
+        return f"{len(inputs.bleu.rows):,} {inputs.bleu.split} sentences of {inputs.bleu.dataset}{control}"
     if not found:
-        return ""
+        return control.removeprefix("; ")
     total = f" of {inputs.split_size:,}" if inputs.is_limited else ""
     n = f"{len(found[0].labels):,}{total} {found[0].split or 'given'} images"
-    return f"{n} of {found[0].dataset}" if found[0].dataset else n
+    return (f"{n} of {found[0].dataset}" if found[0].dataset else n) + control
 
 
 def _bokeh_scripts(models: list[Model]) -> list[str]:

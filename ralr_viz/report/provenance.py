@@ -85,12 +85,12 @@ def caveats(inputs: ReportInputs) -> list[str]:
 
 def _describe_parts(inputs: ReportInputs) -> list[str]:
     """Which parts of the page are of which part of the images; nothing where all are of all."""
-    sampled, predicted = 0 if inputs.indices is None else len(inputs.indices), inputs.num_predicted
+    sampled, predicted = len(inputs.random_indices), inputs.num_predicted
     found = []
     if inputs.sampling and sampled < predicted:
         found.append(
-            f"The maps and the samples rest on a part of the images: {inputs.sampling}. Accuracies and losses are "
-            f"of all {predicted:,} images that were evaluated."
+            f"The maps and their numbers rest on a part of the images: {inputs.sampling}. Accuracies and losses are "
+            f"of all {predicted:,} images that were evaluated; the gallery adds images that were chosen by outcome."
         )
     if inputs.is_limited:
         found.append(

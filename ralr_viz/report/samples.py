@@ -46,11 +46,11 @@ def pack_samples(inputs: ReportInputs) -> dict[str, Any] | None:
         inputs: With images, their indices, and predictions of all sides on them.
 
     Returns:
-        ``n``; ``indices`` int32 and ``labels`` int16 (n,); ``sheets``, see `pack_sprites`; ``imageSize``
+        ``n`` images, of which the first ``mapped`` are the random sample in the maps; ``indices`` int32 and ``labels`` int16 (n,); ``sheets``, see `pack_sprites`; ``imageSize``
         (H, W) of the images before they were reduced; ``boxes`` int16 (n, 4), −1 where an image has none, or
         None; ``moved`` float32 (n,) share of a map's mass that differs between the sides, or None;
         ``differenceLimit`` end of the differences' colours, in units of an even map's density; ``kept``
-        float32 (n,) as in `EmbeddingResult`, or None; ``colors``, ``heat``; and a dict a side in ``sides``:
+        float32 (n,) as in `EmbeddingResult`, NaN of images outside the maps, or None; ``colors``, ``heat``; and a dict a side in ``sides``:
         ``name``, ``color``, ``predicted`` int16, ``probability`` and ``trueProbability`` float32 (n,),
         ``maps`` uint8 (n, h, w) with ``mapSize``, ``inBox`` float32 (n,); None for what there is not.
 
@@ -65,10 +65,14 @@ def pack_samples(inputs: ReportInputs) -> dict[str, Any] | None:
     cell = fit_size(size)
     longest = largest_map(len(indices))
     grids = [encode_maps(row.maps, longest) if row.maps.size else None for row in rows]
-    kept = inputs.embedding.kept[1] if inputs.embedding is not None and len(inputs.sides) > 1 else None
-    both = len(rows) > 1 and all(grid is not None for grid in grids)
+    kept = None
+    if inputs.embedding is not None and len(inputs.sides) > 1:
+        kept = np.full(len(indices), np.nan)  # of the images in the maps
+        kept[: len(inputs.random_indices)] = inputs.embedding.kept[1]
+    both = len(rows) > 1 and all(grid is not None for grid in grids[:2])
     return {
         "n": len(indices),
+        "mapped": len(inputs.random_indices),
         "indices": pack_array(indices, "<i4"),
         "labels": pack_array(rows[0].labels, "<i2"),
         "sheets": pack_sprites(inputs.images, cell),
@@ -111,14 +115,6 @@ def find_rows(predictions: PredictionsResult, indices: np.ndarray) -> np.ndarray
     if not np.array_equal(predictions.indices[at], indices):
         raise ValueError("the predictions lack some of the sampled images")
     return at
-
-
-def find_disputed(inputs: ReportInputs) -> np.ndarray:
-    """Whether one network is right and the other wrong, on each predicted image, bool (images,)."""
-    found = [side.predictions for side in inputs.sides if side.predictions is not None]
-    rows = [find_rows(predictions, found[0].indices) for predictions in found]
-    right = [(p.predicted == p.labels)[at] for p, at in zip(found, rows, strict=True)]
-    return right[0] != right[-1]
 
 
 def pack_array(values: np.ndarray, dtype: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -95,6 +95,22 @@ def mark_code(text: str) -> Markup:
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )
+
+
+def place_interval(ends: Sequence[float], reach: float) -> list[float] | None:
+    """Low end, value and high end, from (value, low, high), as places from 0 to 100 of ``interval.html``.
+
+    Args:
+        ends: In their unit; NaN ends of an interval that is not known lie at the value.
+        reach: What lies at the drawing's right end; 0 lies in its middle.
+
+    Returns:
+        None where the value is not known.
+    """
+    value, low, high = ends
+    if not math.isfinite(value) or not reach > 0:
+        return None
+    return [50 * (1 + (end if math.isfinite(end) else value) / reach) for end in (low, value, high)]
 
 
 def format_number(value: float, spec: str = ".2f") -> str:

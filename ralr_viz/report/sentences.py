@@ -22,9 +22,9 @@ def build_sentences(inputs: ReportInputs) -> Section:
     html = render_template(
         "sentences.html",
         names=result.models,
-        pair=len(result.models) == 2,
+        compared=[f"{name} − {result.models[0]}" for name in result.models[1:]],
         rows=_score_rows(result),
-        changed=_changed(result) if len(result.models) == 2 else [],
+        changed=list_changed(result) if len(result.models) > 1 else [],
         least=f"{LEAST_CHANGE:g}",
         signature=result.signature,
         resamples=f"{result.resamples:,}",
@@ -38,15 +38,15 @@ def _score_rows(result: BleuResult) -> list[dict[str, Any]]:
         {
             "label": measure.label,
             "values": [format_interval(*measure.interval(i)) for i in range(len(result.models))],
-            "difference": format_interval(*measure.difference(0, 1), signed=True)
-            if len(result.models) == 2
-            else "",
+            "differences": [
+                format_interval(*measure.difference(0, i), signed=True) for i in range(1, len(result.models))
+            ],
         }
         for measure in result.measures()
     ]
 
 
-def _changed(result: BleuResult) -> list[dict[str, Any]]:
+def list_changed(result: BleuResult) -> list[dict[str, Any]]:
     """What was fixed and what was broken, with what is cited of it."""
     texts = dict(zip(result.cited, result.texts, strict=True))
     return [

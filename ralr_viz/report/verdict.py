@@ -6,15 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ralr_viz.report.claims import claims_table
+from ralr_viz.report.claims import claim_lines, claims_table, name_comparisons
 from ralr_viz.report.conclusions import (
+    describe_control,
     describe_difference,
     describe_left_out,
     describe_limits,
     looked_at,
 )
 from ralr_viz.report.inputs import ReportInputs, Side, side_colors
+from ralr_viz.report.opening import small_curves
 from ralr_viz.report.section import Section, format_number, missing_section, render_template
+from ralr_viz.report.sentences import list_changed
 from ralr_viz.results.verdict import Score, Verdict
 
 TITLE = "Verdict"
@@ -28,14 +31,20 @@ def build_verdict(inputs: ReportInputs) -> Section:
     verdict = inputs.verdict
     if verdict is None:
         return missing_section("verdict", TITLE, inputs.missing.get("verdict", "nothing was scored"))
+    why, control = inputs.why, inputs.against_control
     html = render_template(
         "verdict.html",
-        names=verdict.names,
+        names=[side.name for side in inputs.sides],
+        compared=_name_differences(verdict, control),
         colors=side_colors(inputs.sides),
+        curves=small_curves(inputs),
+        sentences=_changed_sentences(inputs),
+        has_pictures=inputs.images is not None and all(side.predictions for side in inputs.sides),
+        control="" if control is None else describe_control(control),
         headline=describe_difference(verdict),
         left_out=describe_left_out(verdict),
-        limits=describe_limits(verdict, inputs.sides),
-        blocks=_blocks(verdict, inputs.sides),
+        limits=describe_limits(verdict, inputs.pair),
+        blocks=_blocks(verdict, inputs),
         log=describe_log(verdict, inputs),
         agreement=verdict.agreement,
         per_seed=_per_seed(verdict),
@@ -43,12 +52,14 @@ def build_verdict(inputs: ReportInputs) -> Section:
         differences=recipe_differences(inputs.sides),
         recipes_known=all(side.recipe for side in inputs.sides),
         pair=verdict.num_sides == 2,
-        claims=None if inputs.why is None else claims_table(inputs.why),
+        claims=None if why is None else claims_table(inputs, why),
+        lines=[] if why is None else claim_lines(inputs, why),
+        claimed=[] if why is None else name_comparisons(inputs, why)[:2],
         no_claims=inputs.missing.get("why", "it was not given"),
         notes=inputs.notes,
         missing=inputs.missing.get("predictions", ""),
     )
-    return Section("verdict", TITLE, html)
+    return Section("verdict", TITLE, html, styles=("opening.css",))
 
 
 def recipe_differences(sides: Sequence[Side]) -> list[tuple[str, list[str]]]:
@@ -77,8 +88,14 @@ def _number(value: float, spec: str) -> str:
     return format_number(float(value), spec)
 
 
-def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
+def _name_differences(verdict: Verdict, control: Verdict | None) -> list[str]:
+    found = [verdict] if control is None else [verdict, control]
+    return [f"{one.names[1]} − {one.names[0]}" for one in found if one.num_sides == 2]
+
+
+def _blocks(verdict: Verdict, inputs: ReportInputs) -> list[dict[str, Any]]:
     """A table for the checkpoints and one for the training seeds."""
+    sides, control = inputs.sides, inputs.against_control
     blocks: list[dict[str, Any]] = []
     pair = verdict.num_sides == 2
     if verdict.images:
@@ -90,8 +107,8 @@ def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
             {
                 "caption": f"{'These checkpoints' if pair else 'This checkpoint'} ({states}) on "
                 f"{verdict.num_images:,} {verdict.split}; 95 % bootstrap intervals over images"
-                f"{', the same draws for both' if pair else ''}",
-                "rows": [_row(score) for score in verdict.images],
+                f"{', the same draws for all' if pair else ''}",
+                "rows": _rows(verdict.images, control.images if control is not None else ()),
                 "p_name": "p (McNemar)",
                 "of_images": True,
             }
@@ -103,7 +120,9 @@ def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
         caption = f"{at[:1].upper()}{at[1:]} of training, {verdict.seed_split}, seed{'s' * (n > 1)} {seeds}"
         caption += "; mean with 95 % t interval" if n > 1 else ""
         caption += ", differences paired by seed" if n > 1 and pair else ""
-        rows = [_row(score) for score in verdict.seeds]
+        if control is not None and control.paired_seeds != verdict.paired_seeds:
+            caption += f"; against the control, seeds {', '.join(map(str, control.paired_seeds)) or 'none'}"
+        rows = _rows(verdict.seeds, control.seeds if control is not None else ())
         blocks.append(
             {"caption": caption, "rows": rows, "p_name": "p (paired t)" if n > 1 else "", "of_images": False}
         )
@@ -139,19 +158,40 @@ def _precision(sides: Sequence[Side]) -> str:
     return f"; evaluated in {' and '.join(known)}" if known else ""
 
 
-def _row(score: Score) -> dict[str, Any]:
+def _rows(scores: Sequence[Score], of_control: Sequence[Score]) -> list[dict[str, Any]]:
+    """Each score of all sides, its differences first; ``of_control`` is of the control and B."""
+    by_name = {score.name: score for score in of_control}
+    return [_row(score, by_name.get(score.name)) for score in scores]
+
+
+def _row(score: Score, of_control: Score | None) -> dict[str, Any]:
     spec = _SPECS.get(score.unit, ".4f")
-    signed = f"+{spec}"
+    values = [*score.values, *([] if of_control is None else [of_control.values[0]])]
+    differences = [one for one in (score, of_control) if one is not None]
+    return {
+        "name": score.label,
+        "values": [_number(v, spec) + _brackets(lo, hi, spec) for v, lo, hi in values],
+        "differences": [_difference(one, f"+{spec}") for one in differences],
+        "p": _number(score.p, ".2g"),
+    }
+
+
+def _difference(score: Score, spec: str) -> dict[str, str]:
     mean, low, high = score.difference
     good = (mean > 0) == score.higher_is_better
     decided = not math.isnan(low) and not low <= 0 <= high
     return {
-        "name": score.label,
-        "values": [_number(v, spec) + _brackets(lo, hi, spec) for v, lo, hi in score.values],
-        "difference": _number(mean, signed) + _brackets(low, high, signed),
+        "text": _number(mean, spec) + _brackets(low, high, spec),
         "direction": ("up" if good else "down") if decided else "",
-        "p": _number(score.p, ".2g"),
     }
+
+
+def _changed_sentences(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Of sides that translate, the sentence that was fixed most and the one that was broken most."""
+    if inputs.bleu is None or len(inputs.bleu.models) < 2:
+        return []
+    found = [(group["what"], group["cited"][0]) for group in list_changed(inputs.bleu) if group["cited"]]
+    return [{"what": what, **cited} for what, cited in found]
 
 
 def _per_seed(verdict: Verdict) -> list[dict[str, Any]]:

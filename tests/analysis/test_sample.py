@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ralr_viz.analysis.sample import sample_images, take_images
+from ralr_viz.analysis.sample import sample_disputed, sample_images, take_images
 from ralr_viz.results.predictions import PredictionsResult
 
 
@@ -28,33 +28,22 @@ def pair():
     return [predict(wrong, labels), predict(labels, labels)]
 
 
-def test_sample_holds_all_disputed_images_and_the_classes_in_proportion(pair):
-    rows, rule = sample_images(pair, 240)
-    assert len(rows) == 240 and (np.diff(rows) > 0).all()
-    disputed = np.arange(0, 1000, 25)
-    assert set(disputed) <= set(rows)
-    drawn = np.bincount(pair[0].labels[np.setdiff1d(rows, disputed)])
-    assert drawn.tolist() == [160, 30, 10]  # 200 of 960 = 768 + 144 + 48
-    assert rule.startswith("240 of 1,000 images: all 40 that one side gets right and the other wrong")
-
-
-def test_sample_of_few_caps_the_disputed_at_half(pair):
-    rows, rule = sample_images(pair, 30)
-    assert len(rows) == 30 and (rows % 25 == 0).sum() == 15
-    assert "15 of the 40 that one side gets right" in rule
-
-
-def test_sample_is_seeded_and_takes_all_where_there_are_few(pair):
-    assert (sample_images(pair, 100, seed=1)[0] == sample_images(pair, 100, seed=1)[0]).all()
-    assert (sample_images(pair, 100, seed=1)[0] != sample_images(pair, 100, seed=2)[0]).any()
-    rows, rule = sample_images(pair, 1000)
+def test_sample_is_of_the_classes_in_proportion_whatever_the_networks_say(pair):
+    rows, rule = sample_images(pair[0], 100)
+    assert np.bincount(pair[0].labels[rows]).tolist() == [80, 15, 5] and (np.diff(rows) > 0).all()
+    assert (rows == sample_images(pair[1], 100)[0]).all()
+    assert rule == "100 of 1,000 images, drawn at random in proportion to the classes"
+    assert (rows != sample_images(pair[0], 100, seed=2)[0]).any()
+    rows, rule = sample_images(pair[0], 1000)
     assert rows.tolist() == list(range(1000)) and rule == "all 1,000 images"
 
 
-def test_sample_of_one_network_is_stratified_only(pair):
-    rows, rule = sample_images(pair[:1], 100)
-    assert np.bincount(pair[0].labels[rows]).tolist() == [80, 15, 5]
-    assert "one side" not in rule
+def test_disputed_images_are_added_once_and_up_to_a_number(pair):
+    taken, _ = sample_images(pair[0], 100)
+    more = sample_disputed(pair, taken, 500)
+    assert set(more) == set(range(0, 1000, 25)) - set(taken) and (np.diff(more) > 0).all()
+    assert len(sample_disputed(pair, taken, 7)) == 7
+    assert len(sample_disputed(pair[:1], taken, 7)) == 0
 
 
 def test_take_images_takes_the_same_of_every_array(pair):
@@ -65,15 +54,10 @@ def test_take_images_takes_the_same_of_every_array(pair):
     assert (taken.logits == pair[0].logits[rows]).all() and taken.predicted_maps[2, 0, 0] == -900
 
 
-@pytest.mark.parametrize("sides", [1, 2])
-def test_small_sample_holds_two_of_each_class_where_there_is_room(pair, sides):
-    for count in (6, 7, 12, 20):
-        rows, rule = sample_images(pair[:sides], count)
+def test_small_sample_holds_two_of_each_class_where_there_is_room(pair):
+    for count in (6, 7, 20):
+        rows, _ = sample_images(pair[0], count)
         assert len(rows) == len(set(rows)) == count and (np.diff(rows) > 0).all()
         assert np.bincount(pair[0].labels[rows], minlength=3).min() >= 2
-        if sides == 2:
-            assert f"{(rows % 25 == 0).sum()} of the 40 that one side" in rule
-    rows, _ = sample_images(pair[:sides], 3)  # no room
-    assert len(rows) == 3
-    unknown = [predict(np.zeros(50, int), np.full(50, -1))]
-    assert len(sample_images(unknown, 9)[0]) == 9
+    assert len(sample_images(pair[0], 3)[0]) == 3  # no room
+    assert len(sample_images(predict(np.zeros(50, int), np.full(50, -1)), 9)[0]) == 9

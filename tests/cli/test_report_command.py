@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -65,7 +66,10 @@ def test_report_of_a_pair_is_one_file_that_says_what_was_computed(cli, pair, squ
     assert "epoch 2 → epoch 3" in section(page, "activations")
     for told in (tmp_path, squares_root, pair[1]):
         assert str(told) not in page  # no folder of the machine, in no form
-    assert "<pre>ralr-viz report --a baseline --b ralr --data root --out page.html --samples 20</pre>" in page
+    assert (
+        "<pre>ralr-viz report --a baseline --b ralr --data root --out page.html --samples 20 --force</pre>"
+        in page
+    )
     # accuracy as `eval` says it
     said = cli("eval", "--ckpt", f"{pair[1]}/seed0", "--data", squares_root, "--precision", "fp32", "--json")
     assert f"{json.loads(said.succeeded().out)['top1']:.2f}" in section(page, "verdict")
@@ -315,3 +319,35 @@ def test_choose_seeds_takes_the_lowest_common_one(seeds, chosen, noted):
     ]
     found, note = choose_seeds(sources)
     assert found == chosen and bool(note) == noted
+
+
+def test_report_has_the_control_the_labels_and_a_command_that_runs_again(
+    cli, arms, squares_root, tmp_path, monkeypatch
+):
+    import shlex
+
+    for method in ("baseline", "ralr"):
+        shutil.copytree(arms / method / "seed0", tmp_path / "runs" / method / "seed0")
+    control = tmp_path / "runs" / "scaled" / "seed0"
+    shutil.copytree(arms / "baseline" / "seed0", control)
+    recipe = (control / "recipe.toml").read_text()
+    (control / "recipe.toml").write_text(recipe.replace('method = "baseline"', 'method = "scaled"'))
+    shutil.copytree(squares_root, tmp_path / "my data")
+    monkeypatch.chdir(tmp_path)
+    sides = ["--a", "runs/baseline", "--b", "runs/ralr", "--control", "runs/scaled"]
+    labels = [word for name in ("SGD", "<b>ours", "×1.5") for word in ("--label", name)]
+    rest = ["--data", tmp_path / "my data", "--samples", 12, "--out", "p.html"]
+    cli("report", *sides, *labels, *rest, "-q").succeeded()
+    page = Path("p.html").read_text()
+    assert "<h1>&lt;b&gt;ours against SGD</h1>" in page and "; control: ×1.5</p>" in page
+    assert not re.search(r">(RALR|ralr|baseline)<", re.sub(r"<tr>.*?</tr>", "", page, flags=re.S))
+    for key in ("verdict", "curves", "embeddings", "classes", "gallery", "activations"):
+        assert "×1.5" in section(page, key) and "Not here: no" not in section(page, key)
+    assert "Against the control, &lt;b&gt;ours − ×1.5: " in section(page, "verdict")
+    assert "12 of 24 images, drawn at random" in section(page, "embeddings")
+    command = html.unescape(re.search(r"<pre>(ralr-viz report .*?)</pre>", page)[1])
+    assert str(tmp_path) not in command
+    cli(*shlex.split(command)[1:]).succeeded()
+    assert Path("p.html").read_text() == page
+    cli("report", *sides[:4], "--label", "x", *rest, "--force").failed(2, "`--label` is given 1 times for 2")
+    cli("report", *sides[:2], *sides[4:], *rest, "--force").failed(2, "`--control runs/scaled` needs --b")

@@ -89,7 +89,7 @@ def make_embedding(predictions: list[PredictionsResult], rows: np.ndarray, **cha
         "differences": np.sort(rng.random((m, len(METRICS), 3)) - 0.2)[..., [1, 0, 2]],
         "mean_kept": np.full((m, 3), 0.3),
         "trustworthiness": np.full(m, 0.98),
-        "displacement": np.array([0, 0.25])[:m],
+        "displacement": np.array([0, 0.25, 0.3])[:m],
         "noise_floor": 0.04 if m > 1 else np.nan,
         "method": "tsne",
         "align": "init" if m > 1 else "none",
@@ -152,7 +152,7 @@ def make_runs(method: str, seeds: Sequence[int]) -> tuple[RunRecord, ...]:
 
 
 def build_inputs(
-    sides: int = 2,
+    sides: int = 2,  # three: with a control
     n: int = 90,
     seeds: Sequence[int] = (0,),
     *,
@@ -164,7 +164,7 @@ def build_inputs(
     **changes: Any,
 ) -> ReportInputs:
     """Everything that a report shows, of ``n`` images of which ``sampled``, evenly spread, are on the page."""
-    names, methods = ("baseline", "RALR")[:sides], ("baseline", "ralr")[:sides]
+    names, methods = ("baseline", "RALR", "scaled")[:sides], ("baseline", "ralr", "scaled")[:sides]
     labels = np.random.default_rng(1).integers(0, len(CLASS_NAMES), n)
     predictions = [make_predictions(x, labels, 10 + i, side=map_side, maps=maps) for i, x in enumerate(names)]
     rows = np.arange(n)[:: n // (sampled or n)][: sampled or n]
@@ -175,7 +175,10 @@ def build_inputs(
             Side(name, method, r, p, CHECKPOINT | {"label": method, "seed": seeds[0], "recipe": r[0].recipe})
             for name, method, r, p in zip(names, methods, runs, predictions, strict=True)
         ),
-        "verdict": compute_verdict(names, predictions, runs, resamples=100),
+        "verdict": compute_verdict(names[:2], predictions[:2], runs[:2], resamples=100),
+        "against_control": compute_verdict(names[:0:-1], predictions[:0:-1], runs[:0:-1], resamples=100)
+        if sides > 2
+        else None,
         "curves": compute_curves([run for each in runs for run in each]),
         "embedding": make_embedding(predictions, rows),
         "indices": predictions[0].indices[rows],

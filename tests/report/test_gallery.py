@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ralr_viz.report.gallery import build_gallery, list_groups, random_order
+from ralr_viz.report.gallery import build_gallery, list_groups
 from ralr_viz.report.inputs import ReportInputs
 
 Make = Callable[..., ReportInputs]
@@ -72,21 +72,3 @@ def test_build_gallery_without_samples_says_why(make_inputs: Make, what: str) ->
 def test_build_gallery_without_maps_speaks_of_none(make_inputs: Make) -> None:
     assert "class activation map" in build_gallery(make_inputs(n=12)).html
     assert "class activation map" not in build_gallery(make_inputs(n=12, maps=False)).html
-
-
-def test_random_order_begins_with_a_sample_of_the_split(make_inputs: Make) -> None:
-    inputs = make_inputs(n=4000)
-    a, b = right(inputs)
-    disputed = np.flatnonzero(a != b)
-    others = np.flatnonzero(a == b)[:1000]
-    biased = replace(inputs, indices=np.sort(np.concatenate([disputed, others])))
-    order = random_order(biased)
-    assert len(set(order)) == len(order) > 1000  # until the images that both see alike are used up
-    share, wanted = np.isin(biased.indices[order], disputed).mean(), len(disputed) / 4000  # type: ignore[index]
-    assert len(disputed) / len(biased.indices) > wanted + 0.1  # type: ignore[arg-type]
-    assert share == pytest.approx(wanted, abs=3 * np.sqrt(wanted * (1 - wanted) / len(order)))
-
-
-def test_random_order_of_the_whole_split_holds_every_image(make_inputs: Make) -> None:
-    for sides in (1, 2):
-        assert sorted(random_order(make_inputs(sides=sides, n=50))) == list(range(50))

@@ -234,7 +234,7 @@ def test_report_imports_no_torch():
 
 def test_sections_of_checkpoints_say_whose_they_are(make_inputs):
     def told(inputs):
-        return {s.key: s.whose for s in (build(inputs) for build in _BUILDERS) if s.whose}
+        return {s.key: s.whose for s in (build(inputs) for build in _BUILDERS.values()) if s.whose}
 
     four = make_inputs(seeds=(0, 1, 2, 3), n=20)
     assert told(four) == dict.fromkeys(

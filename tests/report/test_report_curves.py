@@ -99,7 +99,10 @@ def test_build_curves_cuts_an_axis_that_explodes(make_inputs):
 def test_build_curves_keeps_every_number(make_inputs):
     inputs = make_inputs()
     data = build_curves(inputs).data
-    assert data["labels"][:3] == ["scheduled LR", "factor", "LR"] and data["runs"] == inputs.curves.run
+    assert data["labels"][:3] == ["scheduled LR", "factor", "LR"] and data["runs"] == inputs.name_runs() == [
+        "baseline",
+        "RALR",
+    ]
     names = [name for label in data["labels"] for name, text in _QUANTITIES.items() if text == label]
     for name, values in zip(names, data["values"], strict=True):
         assert np.array(values) == pytest.approx(getattr(inputs.curves, name), rel=1e-6)
@@ -108,8 +111,8 @@ def test_build_curves_keeps_every_number(make_inputs):
 def test_build_curves_shows_last_and_best_of_each_run(make_inputs):
     inputs = make_inputs()
     html = build_curves(inputs).html
-    for row in inputs.curves.summary():
-        assert f"{row['last_acc']:.2f}" in html and row["run"] in html
+    for row, name in zip(inputs.curves.summary(), inputs.name_runs(), strict=True):
+        assert f"{row['last_acc']:.2f}" in html and f'class="text">{name}</th>' in html
 
 
 def test_build_curves_without_a_log_says_why(make_inputs):

@@ -8,9 +8,15 @@ import re
 import numpy as np
 import pytest
 
-from ralr_viz.report.claims import claims_table
-from ralr_viz.report.conclusions import describe_difference, describe_left_out, describe_limits
+from ralr_viz.report.claims import claim_lines, claims_table
+from ralr_viz.report.conclusions import (
+    describe_control,
+    describe_difference,
+    describe_left_out,
+    describe_limits,
+)
 from ralr_viz.report.inputs import ReportInputs, Side
+from ralr_viz.report.opening import small_curves
 from ralr_viz.report.page import build_report
 from ralr_viz.report.verdict import build_verdict, describe_log, recipe_differences
 from ralr_viz.results.measure import Measure
@@ -27,24 +33,29 @@ def verdict(accuracy, loss=(-0.1, -0.2, -0.01), **changes):
     return Verdict(("baseline", "RALR"), images=scores, num_images=1000, split="test images", **changes)
 
 
-def test_headline_names_difference_interval_and_images():
-    text = describe_difference(verdict((2, 1, 3)))
-    assert text.startswith(
-        "RALR is 2.00 points more accurate than baseline on 1,000 test images (95 % interval +1.00 to +3.00)."
-    )
-    assert text.endswith("Its loss is 0.1000 nats lower (95 % interval −0.2000 to −0.0100).")
-
-
 @pytest.mark.parametrize(
-    ("difference", "fragment"),
+    ("difference", "text"),
     [
-        ((-2, -3, -1), "RALR is 2.00 points less accurate"),
-        ((1, -0.5, 2), "(95 % interval −0.50 to +2.00, which includes 0: no difference is shown)."),
-        ((0, 0, 0), "RALR and baseline are equally accurate on 1,000 test images"),
+        ((2, 1, 3), "RALR is more accurate than baseline: +2.00 points [+1.00, +3.00] on 1,000 test images."),
+        (
+            (-2, -3, -1),
+            "RALR is less accurate than baseline: −2.00 points [−3.00, −1.00] on 1,000 test images.",
+        ),
+        (
+            (1, -0.5, 2),
+            "No difference shown: +1.00 points [−0.50, +2.00] (RALR − baseline, accuracy on 1,000 test images).",
+        ),
     ],
 )
-def test_headline_does_not_claim_what_the_interval_does_not_show(difference, fragment):
-    assert fragment in describe_difference(verdict(difference))
+def test_headline_is_one_sentence_that_claims_what_the_interval_shows(difference, text):
+    assert describe_difference(verdict(difference)) == text
+
+
+def test_control_is_said_with_its_own_interval():
+    found = dataclasses.replace(verdict((0.5, -1, 2)), names=("scaled", "RALR"))
+    assert describe_control(found) == (
+        "Against the control, RALR − scaled: +0.50 points [−1.00, +2.00], no difference shown."
+    )
 
 
 def test_headline_and_table_of_another_task_are_of_its_score():
@@ -56,8 +67,8 @@ def test_headline_and_table_of_another_task_are_of_its_score():
     )
     found = Verdict(("baseline", "RALR"), seeds=seeds, paired_seeds=(0,), seed_split="test images")
     assert describe_difference(found) == (
-        "mAP@.5 (VOC07) of RALR is 2.00 points higher than that of baseline on the test images at the last epoch. "
-        "Its loss is 0.5000 higher (95 % interval +0.1000 to +0.9000)."
+        "One training each, no interval: +2.00 points (RALR − baseline, mAP@.5 (VOC07) on the test images at the last "
+        "epoch)."
     )
     html = str(build_verdict(ReportInputs((Side("baseline"), Side("RALR")), found)).html)
     assert "mAP@.5 (VOC07) (%)" in html and "loss (" not in html and "accura" not in html
@@ -67,7 +78,7 @@ def test_headline_and_table_of_another_task_are_of_its_score():
     single = Verdict(
         ("RALR",), seeds=(dataclasses.replace(seeds[0], values=np.array([(70, 69, 71)])), seeds[1])
     )
-    assert describe_difference(single).startswith("RALR: mAP@.5 (VOC07) 70.00 % on the")
+    assert describe_difference(single).startswith("RALR: mAP@.5 (VOC07) 70.00 % [69.00, 71.00] on the")
 
 
 def test_headline_speaks_of_seeds_where_there_are_several():
@@ -75,8 +86,8 @@ def test_headline_speaks_of_seeds_where_there_are_several():
     seeds = (score((1, 0.2, 1.8), over="seeds"), score((nan,) * 3, name="loss", over="seeds"))
     found = verdict((2, 1, 3), seeds=seeds, paired_seeds=(0, 1, 2), seed_split="test images")
     assert describe_difference(found) == (
-        "RALR is 1.00 points more accurate than baseline on the test images at the last epoch, over 3 paired "
-        "training seeds (95 % interval +0.20 to +1.80)."
+        "RALR is more accurate than baseline: +1.00 points [+0.20, +1.80] on the test images at the last epoch, over 3 "
+        "paired training seeds."
     )
 
 
@@ -87,7 +98,7 @@ def test_headline_of_one_side_is_its_accuracy():
         num_images=9,
         split="test images",
     )
-    assert describe_difference(only) == "mine: 80.00 % on 9 test images (95 % interval 79.00 to 81.00)."
+    assert describe_difference(only) == "mine: 80.00 % [79.00, 81.00] on 9 test images."
     assert describe_difference(Verdict(("mine",))) == "Nothing was evaluated that could be compared."
 
 
@@ -153,20 +164,41 @@ def why():
     )
 
 
-def test_claims_table_shows_values_intervals_and_verdicts(why):
-    table = claims_table(why)
+def test_claims_are_a_line_each_and_a_table_called_by_the_labels_of_the_sides(why, make_inputs):
+    inputs = make_inputs(sides=3)
+    inputs = dataclasses.replace(
+        inputs, sides=tuple(dataclasses.replace(s, name=n) for s, n in zip(inputs.sides, "xyz", strict=True))
+    )
+    table = claims_table(inputs, why)
     assert table["header"] == [
-        "claim", "measure", "baseline", "ralr", "scaled", "ralr − baseline", "ralr − scaled", "scaled − baseline",
-        "p, Holm", "verdict",
+        "claim", "verdict", "measure", "y − x", "y − z", "z − x", "x", "y", "z", "p, Holm",
     ]  # fmt: skip
     flat, late = table["rows"][:2]
     assert len(table["rows"]) == 4 and {len(row) for row in table["rows"]} == {10}
     mean, low, high, _ = why.interval(0, 0)
-    assert flat[:3] == ["flatter minima", "rise of the loss (nats)", "1.025"]
-    assert flat[5] == f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]".replace("-", "−")
-    assert flat[-1] == why.verdicts[0] == "supported"
-    assert late[-1] == "not measured" and set(late[1:-1]) == {"–"}
+    assert flat[:3] == ["flatter minima", "supported", "rise of the loss (nats)"] and flat[6] == "1.025"
+    shown = f"{mean:+.3g} [{low:+.3g}, {high:+.3g}]".replace("-", "−")
+    assert flat[3] == shown and late[1] == "not measured" and set(late[2:]) == {"–"}
     assert "4 training seeds" in table["note"]
+    line, missing = claim_lines(inputs, why)[:2]
+    assert (line.verdict, line.claimed, missing.differences) == ("supported", "lower", ())
+    ours, against = line.differences
+    assert (ours.name, ours.text, against.name) == ("y − x", f"{shown} nats", "y − z")
+    left, middle, right = ours.drawing
+    assert 0 <= left < middle < right < 50  # all below 0, which is in the middle
+
+
+def test_opening_has_each_sides_end_and_leaves_out_what_falls_first(make_inputs):
+    inputs = make_inputs(sides=3, seeds=(0, 1))
+    loss, accuracy = small_curves(inputs)
+    assert (loss["label"], accuracy["label"]) == ("test loss", "test accuracy (%)")
+    assert [line.name for line in loss["lines"]] == ["baseline", "RALR", "scaled"]
+    last = np.mean([run.values("test_acc")[-1] for run in inputs.sides[1].runs])
+    assert accuracy["lines"][1].end == f"{last:.2f}" and accuracy["lines"][1].end in accuracy["told"]
+    places = sorted(line.place for line in accuracy["lines"])
+    assert min(np.diff(places)) >= 12 and places[-1] < accuracy["height"]
+    html = build_verdict(inputs).html
+    assert html.index('class="headline"') < html.index("<polyline") < html.index("<table")
 
 
 def test_build_verdict_shows_scores_of_the_verdict(make_inputs, why):
@@ -269,5 +301,5 @@ def test_recipe_differences_need_both_recipes(make_inputs):
     a, b = make_inputs().sides
     theirs = dataclasses.replace(b, runs=(), checkpoint={"epoch": None})
     assert recipe_differences((a, theirs)) == []
-    html = build_verdict(dataclasses.replace(make_inputs(), sides=(a, theirs))).html
+    html = build_verdict(dataclasses.replace(make_inputs(curves=None), sides=(a, theirs))).html
     assert "Not every recipe is known" in html and "Nothing." not in html

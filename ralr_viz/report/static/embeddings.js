@@ -12,7 +12,7 @@
   report.samples((samples) => report.ready(() => start(samples)));
 
   function start(samples) {
-    const { n, labels, element } = samples;
+    const { mapped: n, labels, element } = samples; // images in the maps; others can be chosen by their number only
     const source = report.model("map-points"), cursor = report.model("map-cursor");
     const panels = samples.sides.map((_, side) => report.model("map-" + side));
     const places = panels.map((_, side) => [source.get_array("x" + side), source.get_array("y" + side)]);
@@ -22,11 +22,11 @@
     const isShown = (i) => report.classFilter === null || labels[i] === report.classFilter;
 
     // --- colours and shapes ---------------------------------------------------------------------------------
-    const names = samples.sides.map((side) => side.name);
+    const names = samples.compared.map((side) => side.name);
     const right = {
       both: { look: look.both, text: names.length > 1 ? "right in both" : "right" },
       first: { look: [samples.sides[0].color, "triangle"], text: `right in ${names[0]} only` },
-      second: { look: [samples.sides.at(-1).color, "square"], text: `right in ${names.at(-1)} only` },
+      second: { look: [samples.compared.at(-1).color, "square"], text: `right in ${names.at(-1)} only` },
       neither: { look: look.neither, text: names.length > 1 ? "right in neither" : "wrong" },
     };
     const groups = names.length > 1 ? ["both", "first", "second", "neither"] : ["both", "neither"];
@@ -102,8 +102,8 @@
         chosen = i;
         const at = {};
         places.forEach(([x, y], side) => {
-          at["x" + side] = i === null ? [] : [x[i]];
-          at["y" + side] = i === null ? [] : [y[i]];
+          at["x" + side] = i === null || i >= n ? [] : [x[i]];
+          at["y" + side] = i === null || i >= n ? [] : [y[i]];
         });
         cursor.data = at;
         showCard();
@@ -130,8 +130,11 @@
         add(side.name, words.join("; "));
       });
       if (samples.moved !== null) add("maps", `${samples.percent(samples.moved[chosen])} of the mass moved`);
-      if (samples.kept !== null) add("neighbours", `${samples.kept[chosen].toFixed(3)} kept`);
-      body.replaceChildren(samples.pictures(chosen), facts);
+      if (chosen >= n) add("maps", "not in them: chosen by outcome, for the gallery");
+      else if (samples.kept !== null) add("neighbours", `${samples.kept[chosen].toFixed(3)} kept`);
+      const link = element("a", "Link to this image");
+      link.href = "#image=" + samples.indices[chosen];
+      body.replaceChildren(samples.pictures(chosen), facts, link);
       body.dataset.image = samples.indices[chosen];
     }
     const getPinned = () => report.getState("image");
@@ -159,7 +162,7 @@
     const DIRECTIONS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     function stepTowards(panel, [dx, dy]) {
       const [xs, ys] = places[panel];
-      if (chosen === null || !isShown(chosen)) return stepInOrder(1);
+      if (chosen === null || chosen >= n || !isShown(chosen)) return stepInOrder(1);
       let best = null, least = Infinity;
       for (let i = 0; i < n; i++) {
         if (i === chosen || !isShown(i)) continue;
@@ -172,7 +175,7 @@
       return best ?? chosen;
     }
     function stepInOrder(step) {
-      const start = chosen ?? (step > 0 ? -1 : n);
+      const start = chosen === null || chosen >= n ? (step > 0 ? -1 : n) : chosen;
       for (let i = start + step; i >= 0 && i < n; i += step) if (isShown(i)) return i;
       return chosen;
     }
@@ -198,6 +201,7 @@
 
     // --- the list -------------------------------------------------------------------------------------------
     function toggle(i) {
+      if (i >= n) return;
       const indices = source.selected.indices;
       source.selected.indices = indices.includes(i) ? indices.filter((k) => k !== i) : [...indices, i];
     }
@@ -207,7 +211,7 @@
       const words = listed.length === 1 ? "1 image" : `${listed.length.toLocaleString("en")} images`;
       find("map-list-count").textContent = any ? words : "None: drag a box in a map.";
       find("map-list-clear").hidden = !any;
-      find("map-list-csv").hidden = !listed.length;
+      find("map-list-csv").hidden = find("map-list-sheet").hidden = !listed.length;
       limit = STEP;
       list.replaceChildren();
       grow();
@@ -264,6 +268,38 @@
     });
     find("map-list-csv").addEventListener("click", () => save("selected-images.csv", listed));
 
+    // Selected images on one picture, each with its class and what the networks say.
+    const SHEET = { most: 400, side: 112, pad: 8, line: 15 };
+    function saveSheet() {
+      const shown = listed.slice(0, SHEET.most), lines = 1 + samples.sides.length;
+      const columns = Math.min(shown.length, Math.max(3, Math.ceil(Math.sqrt(shown.length))));
+      const across = SHEET.side + 4 * SHEET.pad, down = SHEET.side + lines * SHEET.line + 2 * SHEET.pad;
+      const sheet = element("canvas"), picture = element("canvas"), ink = sheet.getContext("2d");
+      const scale = 2; // for paper
+      sheet.width = scale * columns * across;
+      sheet.height = scale * Math.ceil(shown.length / columns) * down;
+      ink.scale(scale, scale);
+      ink.fillStyle = "white";
+      ink.fillRect(0, 0, sheet.width, sheet.height);
+      ink.fillStyle = "black";
+      ink.font = "11px system-ui, sans-serif";
+      ink.imageSmoothingEnabled = false;
+      shown.forEach((i, k) => {
+        const left = (k % columns) * across + SHEET.pad, top = Math.floor(k / columns) * down + SHEET.pad;
+        samples.drawImage(picture, i);
+        const fit = SHEET.side / Math.max(picture.width, picture.height);
+        ink.drawImage(picture, left, top, fit * picture.width, fit * picture.height);
+        const words = [`${samples.indices[i]}: ${samples.className(labels[i])}`, ...samples.sides.map((side, s) => `${side.name}: ${samples.says(s, i)}`)];
+        words.forEach((word, at) => {
+          let text = word;
+          while (text.length > 1 && ink.measureText(text).width > across - SHEET.pad) text = text.slice(0, -2) + "…";
+          ink.fillText(text, left, top + SHEET.side + (at + 1) * SHEET.line - 3);
+        });
+      });
+      sheet.toBlob((blob) => report.download("selected-images.png", blob));
+    }
+    find("map-list-sheet").addEventListener("click", saveSheet);
+
     report.showImage = (i) => {
       if (!isShown(i)) report.setClass(null);
       choose(i, { keep: true, speak: true });
@@ -285,8 +321,15 @@
       showList();
       if (chosen !== null && !isShown(chosen)) choose(null);
     });
-    const at = samples.indices.indexOf(Number(getPinned() ?? NaN));
-    if (at >= 0 && isShown(at)) choose(at, { keep: true });
+    // a link to an image alone goes to its card; with the rest of a mailed state, that says where
+    function applyImage() {
+      const at = samples.indices.indexOf(Number(getPinned() ?? NaN));
+      if (at < 0 || !isShown(at)) return;
+      choose(at, { keep: true, speak: true });
+      if (report.getState("at") === null) requestAnimationFrame(() => find("map-card").scrollIntoView({ block: "center" }));
+    }
+    window.addEventListener("hashchange", applyImage);
+    applyImage();
     document.documentElement.dataset.maps = "ready";
   }
 })();

@@ -71,8 +71,11 @@
   }
   function downloadCsv(filename, header, rows) {
     const text = [header, ...rows].map((row) => row.map(csvCell).join(",") + "\n").join("");
+    download(filename, new Blob([text], { type: "text/csv" }));
+  }
+  function download(filename, blob) {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.href = URL.createObjectURL(blob);
     link.download = filename;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
@@ -99,6 +102,17 @@
     document.documentElement.toggleAttribute("data-printing", printing);
     recolour();
     for (const root of bokehDocument?.roots() ?? []) Bokeh.index.find_one(root)?.repaint();
+  }
+  // What a picture of a chart is made of: its light colours, whatever the page's are.
+  function onPaper(make) {
+    document.documentElement.toggleAttribute("data-printing", true);
+    recolour();
+    try {
+      return make();
+    } finally {
+      document.documentElement.toggleAttribute("data-printing", false);
+      recolour();
+    }
   }
   window.addEventListener("beforeprint", () => print(true));
   window.addEventListener("afterprint", () => print(false));
@@ -169,8 +183,9 @@
   document.addEventListener("click", (event) => {
     const link = event.target.closest ? event.target.closest("a[href^='#']") : null;
     if (link === null || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    event.preventDefault(); // the browser would put the anchor in place of the state
     const id = link.getAttribute("href").slice(1);
+    if (id.includes("=")) return; // a state of its own
+    event.preventDefault(); // the browser would put the anchor in place of the state
     setState("at", id);
     goTo(id);
   });
@@ -194,7 +209,7 @@
   });
 
   window.report = {
-    data, getState, setState, className, setClass, onClass, ready, model, downloadCsv, fillTable,
+    data, getState, setState, className, setClass, onClass, ready, model, download, downloadCsv, fillTable, onPaper,
     get classFilter() { return chosen; },
   };
 })();

@@ -16,7 +16,7 @@
     if (text === null) return null;
     return new Type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
   }
-  const n = payload.n;
+  const { n, mapped } = payload; // the first ones are in the maps
   const [height, width] = payload.cell;
   const zoom = Math.max(1, Math.ceil(TARGET / Math.max(height, width)));
   const indices = decode(payload.indices, Int32Array);
@@ -45,9 +45,10 @@
   function isRight(side, i) {
     return sides[side].predicted[i] === labels[i];
   }
-  // Of two networks: "both", "first", "second", "neither"; of one: "both" where it is right.
+  // Of A and B: "both", "first", "second", "neither"; of one: "both" where it is right. A control decides nothing.
+  const compared = sides.slice(0, 2);
   function whoIsRight(i) {
-    const right = sides.map((_, side) => isRight(side, i));
+    const right = compared.map((_, side) => isRight(side, i));
     if (right.every(Boolean)) return "both";
     if (!right.some(Boolean)) return "neither";
     return right[0] ? "first" : "second";
@@ -168,7 +169,7 @@
       const verdict = labels[i] < 0 ? "" : isRight(s, i) ? ", right" : ", wrong";
       return `${side.name} says ${className(side.predicted[i])}, ${side.probability[i].toFixed(3)}${verdict}`;
     });
-    const neighbours = kept === null ? "" : ` ${percent(kept[i])} of its neighbours kept.`;
+    const neighbours = kept === null || !Number.isFinite(kept[i]) ? "" : ` ${percent(kept[i])} of its neighbours kept.`;
     return `Image ${indices[i]}, ${className(labels[i])}. ${parts.join("; ")}.${neighbours}`;
   }
   function element(tag, text, className) {
@@ -218,7 +219,7 @@
       return { ...sheet, picture: image };
     }));
     samples = {
-      n, indices, labels, kept, moved, sides, className, isRight, whoIsRight, hasBox, says, describe,
+      n, mapped, compared, indices, labels, kept, moved, sides, className, isRight, whoIsRight, hasBox, says, describe,
       percent, element, pictures, drawImage, gradient, decode,
       differenceLimit: payload.differenceLimit,
     };

@@ -20,7 +20,7 @@ def load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
     if folder is not None and len(now.sources) < 2:
         raise InputError(f"`--why {folder}` needs --b: the claims are of two methods")
     if folder is None:
-        if len(now.sources) == 2:
+        if len(now.sources) > 1:
             now.missing["why"] = _why_command(now)
         return None
     inner = folder / "why"  # of `ralr-viz why --out folder`
@@ -29,8 +29,8 @@ def load_why(folder: Path | None, now: Gathering) -> WhyResult | None:
         raise InputError(
             f"`--why {folder}` holds a result of kind `{found.kind}`: give the folder that `ralr-viz why --out` wrote"
         )
-    methods = [source.method for source in now.sources]
-    if len(methods) == 2 and all(methods) and list(found.arms[:2]) != methods:
+    methods = [source.method for source in now.sources[:2]]
+    if all(methods) and list(found.arms[:2]) != methods:
         now.notes.append(
             f"The claims were tested on {found.arms[0]} and {found.arms[1]}, this page compares {methods[0]} and "
             f"{methods[1]}"

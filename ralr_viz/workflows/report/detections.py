@@ -6,30 +6,28 @@ from ralr_viz.analysis.detect import compute_detect
 from ralr_viz.comparison import Comparison
 from ralr_viz.errors import InputError
 from ralr_viz.results.detect import DetectResult
-from ralr_viz.results.names import method_name
 from ralr_viz.results.tasks import DETECTION
 from ralr_viz.tasks.batches import Batches
 from ralr_viz.workflows.report.gathering import Gathering
 
 _COUNT = 4
-_OF_CLASSES = ("embeddings", "classes", "activations")
+OF_CLASSES = frozenset({"embeddings", "classes", "activations"})
+"""Sections of networks that predict one class for each image."""
 
 
 def gather_detections(compared: Comparison, now: Gathering) -> dict[str, DetectResult]:
     """Groups of the gallery: images in which the second network finds more objects, fewer, and some at random.
 
-    Of another task that is no classification there are none; what the page lacks is noted.
+    Of another task that is no classification there are none.
     """
     assert isinstance(compared.samples, Batches)
-    named = compared.samples.name
-    for key in ("predictions", *_OF_CLASSES):
-        now.missing[key] = f"networks of `{named}` do not predict one class for each image"
-    if named != DETECTION:
-        now.missing["gallery"] = now.missing["predictions"]
+    now.absent |= OF_CLASSES
+    if compared.samples.name != DETECTION:
+        now.absent.add("gallery")
         return {}
     groups = {"random": "Random sample"}
     if len(compared) > 1:
-        first, second = (method_name(name) for name in compared.names[:2])
+        first, second = compared.names[:2]
         groups = {
             "gain": f"Fixed by {second}: objects that {first} misses",
             "loss": f"Broken by {second}: objects that {first} finds",

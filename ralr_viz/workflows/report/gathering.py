@@ -22,6 +22,7 @@ class Options:
         theirs: What `load_checkpoint` is to know of files that do not say it.
         provenance: Kept with every result, and its ``command`` on the page.
         say: Called with a note.
+        labels: What the page calls the sides; empty for their methods' names.
     """
 
     samples: int
@@ -35,6 +36,7 @@ class Options:
     theirs: Mapping[str, Any]
     provenance: Mapping[str, str]
     say: Callable[[object], object]
+    labels: Sequence[str] = ()
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Gathering:
         sources: Of the sides.
         seeds: Whose checkpoints are looked at.
         missing: Section to why it is missing.
+        absent: Sections that the sides' task does not have.
     """
 
     sources: Sequence[Source]
@@ -53,3 +56,4 @@ class Gathering:
     seeds: list[int | None] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    absent: set[str] = field(default_factory=set)

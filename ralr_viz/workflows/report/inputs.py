@@ -12,7 +12,7 @@ from ralr_viz.analysis.bleu import compute_bleu
 from ralr_viz.analysis.curves import compute_curves
 from ralr_viz.analysis.embedding import compute_embedding
 from ralr_viz.analysis.predictions import compute_predictions
-from ralr_viz.analysis.sample import sample_images, take_images
+from ralr_viz.analysis.sample import sample_disputed, sample_images, take_images
 from ralr_viz.analysis.verdict import compute_verdict
 from ralr_viz.comparison import Comparison, Progress, compare
 from ralr_viz.comparison.network import name_checkpoints
@@ -27,11 +27,13 @@ from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.embedding import EmbeddingResult
 from ralr_viz.results.names import method_name
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.verdict import Verdict
 from ralr_viz.tasks.translation.task import Translation
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint
+from ralr_viz.workflows.labels import check_labels
 from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
-from ralr_viz.workflows.report.detections import gather_detections
+from ralr_viz.workflows.report.detections import OF_CLASSES, gather_detections
 from ralr_viz.workflows.report.gathering import Gathering, Options
 from ralr_viz.workflows.report.learning import gather_learning
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
@@ -67,31 +69,43 @@ def gather_inputs(
     names = [side.name for side in sides]
     if compared is not None:
         samples = compared.labelled()
-        rows, found["sampling"] = sample_images(predictions, options.samples, seed=options.seed)
+        rows, found["sampling"] = sample_images(predictions[0], options.samples, seed=options.seed)
+        found["embedding"] = _embed(predictions, rows, now)
+        found["num_random"] = len(rows)
+        rows = np.concatenate(
+            [rows, sample_disputed(predictions[:2], rows, options.samples // 2, seed=options.seed)]
+        )
         found["split_size"] = _split_size(checkpoints, samples, now)
         found["indices"] = predictions[0].indices[rows]
         found["images"] = samples.images[rows]
         found["boxes"] = None if samples.boxes is None else samples.boxes[rows]
         found["class_names"] = samples.class_names
-        found["embedding"] = _embed(predictions, rows, now)
         found["activations"] = _late_activations(checkpoints, names, now)
         found |= gather_learning(compared, now)
     found["curves"] = _join_curves(sides, now)
     return ReportInputs(
         sides=tuple(sides),
-        verdict=compute_verdict(
-            names,
-            predictions,
-            [side.runs for side in sides],
-            epochs=[source.epoch for source in sources],
-            seed=options.seed,
-        ),
+        verdict=_judge(sides[:2], sources[:2], options.seed),
+        against_control=_judge([sides[2], sides[1]], [sources[2], sources[1]], options.seed)
+        if len(sides) > 2
+        else None,
         why=loaded,
         seed=options.seed,
         missing={key: without_paths(reason.rstrip(".")) for key, reason in now.missing.items()},
+        absent=frozenset(now.absent),
         command=without_paths(options.provenance.get("command", "")),
         notes=tuple(without_paths(f"{note.rstrip('.')}.") for note in dict.fromkeys(now.notes)),
         **found,
+    )
+
+
+def _judge(sides: Sequence[Side], sources: Sequence[Source], seed: int) -> Verdict:
+    return compute_verdict(
+        [side.name for side in sides],
+        [side.predictions for side in sides if side.predictions is not None],
+        [side.runs for side in sides],
+        epochs=[source.epoch for source in sources],
+        seed=seed,
     )
 
 
@@ -134,7 +148,7 @@ def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | 
 
 def _translate(compared: Comparison, now: Gathering) -> BleuResult:
     """Of sides that translate, BLEU and the sentences that changed."""
-    _miss(now, f"networks of `{compared.samples.name}` have no images with one class each")  # type: ignore[union-attr]
+    now.absent |= {*OF_CLASSES, "gallery"}
     found = compute_bleu(compared, examples=_CITED, seed=now.options.seed, progress=now.progress)
     return found.asked_by(now.options.provenance)
 
@@ -167,13 +181,15 @@ def _make_sides(checkpoints: Sequence[Checkpoint], compared: Comparison | None, 
 
 
 def _name_sides(checkpoints: Sequence[Checkpoint], now: Gathering) -> list[str]:
-    """``baseline`` and ``RALR`` where that tells the sides apart, else what does."""
+    """Their labels; else ``baseline`` and ``RALR`` where that tells the sides apart, else what does."""
+    if now.options.labels:
+        return check_labels(now.options.labels, len(now.sources))
     if checkpoints:
         names = name_checkpoints(checkpoints)
     else:
         names = [method_name(source.method) for source in now.sources]
         if len(set(names)) < len(names):
-            names = [f"{name} ({side})" for name, side in zip(names, "AB", strict=False)]
+            names = [f"{name} ({side})" for name, side in zip(names, ("A", "B", "control"), strict=False)]
     return [one_line(name, None) for name in names]
 
 

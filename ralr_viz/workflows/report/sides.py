@@ -1,4 +1,4 @@
-"""``--a`` and ``--b`` of the report: a run, a folder of seeds, or somebody's weights."""
+"""``--a``, ``--b`` and ``--control`` of the report: a run, a folder of seeds, or somebody's weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ralr_viz.comparison.arms import Run, runs_by_seed
+from ralr_viz.errors import InputError
 from ralr_viz.results.run import METRICS
 from ralr_viz.train.checkpoint import resolve_checkpoint
 
@@ -16,7 +17,7 @@ class Source:
     """What an option names.
 
     Attributes:
-        option: ``--a`` or ``--b``.
+        option: ``--a``, ``--b`` or ``--control``.
         runs: By training seed; the only one may lack one.
         state: ``@best``, ``@24`` or empty.
         weights: What to load where no training log is beside it.
@@ -47,14 +48,16 @@ class Source:
         return self.weights or f"{self.runs[seed].folder}{self.state}"
 
 
-def find_sources(a: str, b: str | None) -> list[Source]:
-    """What ``--a`` and ``--b`` name.
+def find_sources(a: str, b: str | None, control: str | None = None) -> list[Source]:
+    """What ``--a``, ``--b`` and ``--control`` name.
 
     Raises:
-        InputError: Nothing there, or several runs of one seed.
+        InputError: Nothing there, several runs of one seed, or a control of nothing.
     """
-    given = {"--a": a} | ({"--b": b} if b is not None else {})
-    return [_find_source(option, text) for option, text in given.items()]
+    if control is not None and b is None:
+        raise InputError(f"`--control {control}` needs --b: it controls the difference of the two")
+    given = {"--a": a, "--b": b, "--control": control}
+    return [_find_source(option, text) for option, text in given.items() if text is not None]
 
 
 def choose_seeds(sources: Sequence[Source]) -> tuple[list[int | None], str]:
