@@ -89,7 +89,7 @@ def _blocks(verdict: Verdict, sides: Sequence[Side]) -> list[dict[str, Any]]:
         blocks.append(
             {
                 "caption": f"{'These checkpoints' if pair else 'This checkpoint'} ({states}) on "
-                f"{verdict.num_images:,} {verdict.split}; 95 % bootstrap intervals over images"
+                f"{verdict.num_images:,} {verdict.split}; 95 % intervals over images"
                 f"{', the same draws for both' if pair else ''}",
                 "rows": [_row(score) for score in verdict.images],
                 "p_name": "p (McNemar)",

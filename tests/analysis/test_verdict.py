@@ -11,11 +11,11 @@ from scipy import stats
 from ralr_viz.analysis.verdict import (
     compute_class_scores,
     compute_verdict,
-    paired_proportions_interval,
 )
 from ralr_viz.errors import InputError
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
+from ralr_viz.results.uncertainty import paired_proportions_interval
 
 
 def predict(answers, labels, name="net", classes=4):
