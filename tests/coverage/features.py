@@ -221,18 +221,11 @@ def _simulate_activations(n: int) -> dict[str, np.ndarray]:
             held.setdefault(name, []).append(holds(low[0, 0], high[0, 0], truth))
             _, low, high = result.difference(name)
             held.setdefault(f"{name} difference", []).append(holds(low[1, 0], high[1, 0], 0.0))
-        for measure in result.measures():
-            name = f"{measure.label} difference"
-            held.setdefault(name, []).append(holds(*measure.difference(0, 1)[1:], 0.0))
     return {name: np.array(parts) for name, parts in held.items()}
 
 
 def _activation_case(n: int, *rows: Row) -> Case:
     names = [*MEASURES, *(f"{name} difference" for name in MEASURES)]
-    names += [
-        f"{label} of the two states, mean of layers difference"
-        for label in ("activation distance", "activation change")
-    ]
     given = {row.interval: row for row in rows}
     return Case(
         f"activations-{n}",
