@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from ralr_viz.analysis.comparison import (
     check_same_images_and_classes,
@@ -16,7 +15,6 @@ from ralr_viz.analysis.comparison import (
 )
 from ralr_viz.analysis.predictions import predictions_of
 from ralr_viz.analysis.temperature import fit_temperature, scale
-from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.comparison import Comparison, Progress
 from ralr_viz.errors import InputError
 from ralr_viz.nouns import calibration as options
@@ -24,7 +22,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns.option import RESAMPLES, SEED
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.results.uncertainty import bootstrap_weights
+from ralr_viz.results.uncertainty import bootstrap_weights, paired_proportions_interval, wilson_interval
 
 _RESAMPLES_AT_ONCE = 64
 _ECE = list(METRICS).index("ece")
@@ -202,18 +200,6 @@ def ece_floor(confidence: np.ndarray, bins: int, draws: int, seed: int) -> tuple
     ranked = np.sort(confidence)
     found = [expected_calibration_error(ranked, rng.random(len(ranked)) < ranked, bins) for _ in range(draws)]
     return 100 * float(np.mean(found)), 100 * float(np.percentile(found, 97.5))
-
-
-def wilson_interval(share: np.ndarray, count: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % score interval of shares of ``count`` images.
-
-    References:
-        Wilson, Probable inference, JASA 1927.
-    """
-    z = norm.ppf(0.975)
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def _bin_sums(

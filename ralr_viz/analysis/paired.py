@@ -154,7 +154,7 @@ def seed_image_interval(draws: np.ndarray, *, seed: int = 0) -> tuple[float, flo
 
     Returns:
         NaN ends where there are no draws. With few seeds a bootstrap interval is too narrow (at n = 4 it
-        covers about 80 %), so it stands beside the t interval and decides nothing.
+        covers about 80 % where seeds differ much more than images), so it stands beside the t interval and decides nothing.
     """
     n, count = draws.shape
     if count < 2 or not np.isfinite(draws).all():

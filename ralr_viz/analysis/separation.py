@@ -14,8 +14,15 @@ from sklearn.preprocessing import normalize
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import InputError
 from ralr_viz.results.measure import describe_refusal
-from ralr_viz.results.uncertainty import bootstrap_interval, bootstrap_weights, error_interval
+from ralr_viz.results.uncertainty import (
+    bootstrap_interval,
+    bootstrap_weights,
+    error_interval,
+    paired_shares_interval,
+    wilson_interval,
+)
 
+_KNN = 4  # place of ``knn_accuracy``, a share of the images in per cent
 _BY_MEANS = 3  # quantities that are made of the means of the classes, before those that are means over images
 _CHUNK = 2**22  # numbers in the largest array of a chunk of resamples
 _MEMORY = 128  # MiB that scikit-learn's chunks of distances take
@@ -260,4 +267,8 @@ def _intervals(value: np.ndarray, draws: np.ndarray, count: int, *, paired: bool
         by_rank = known & ~by_error
         ends[by_error] = np.stack(error_interval(value[by_error], draws[by_error], count), axis=-1)
         ends[by_rank] = np.stack(bootstrap_interval(draws[by_rank], count), axis=-1)
+        for i in np.flatnonzero(known[:, _KNN]):
+            share, error = value[i, _KNN] / 100, draws[i, _KNN].std(ddof=1) / 100
+            found = paired_shares_interval(share, error, count) if paired else wilson_interval(share, count)
+            ends[i, _KNN] = 100 * np.array(found)
     return np.concatenate([value[..., None], ends], axis=-1)

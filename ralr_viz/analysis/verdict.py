@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from ralr_viz.analysis.comparison import check_same_images_and_classes
 from ralr_viz.analysis.paired import compare_paired
@@ -19,10 +18,12 @@ from ralr_viz.results.uncertainty import (
     bootstrap_places,
     error_interval,
     mcnemar_p,
+    paired_proportions_interval,
+    paired_shares_interval,
+    wilson_interval,
 )
 from ralr_viz.results.verdict import ClassScores, Score, Verdict
 
-_Z = float(stats.norm.ppf(0.975))
 _CHUNK = 5_000_000
 """Resampled images at a time, to bound the memory."""
 
@@ -125,22 +126,21 @@ def compute_class_scores(predictions: Sequence[PredictionsResult]) -> ClassScore
     return ClassScores(labels, counts, accuracy, difference, wrong, wrong_counts)
 
 
-def paired_proportions_interval(gained: int, lost: int, n: int) -> tuple[float, float]:
-    """95 % interval of (gained − lost) / n, Bonett and Price's: one is added to each count, two to n."""
-    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    width = _Z * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    return float(max(up - down - width, -1.0)), float(min(up - down + width, 1.0))
-
-
 def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p: float) -> Score:
     """Values (m, n) of the images and their resampled means (m, R) as a score."""
     means = values.mean(axis=1)
     n = values.shape[1]
     table = np.column_stack([means, *bootstrap_interval(draws, n)])
     difference = np.full(3, np.nan)
+    if unit == "%":  # shares: resamples of none hardly vary
+        table[:, 1:] = 100 * np.column_stack(wilson_interval(means / 100, n))
     if len(values) == 2:
-        change = means[1] - means[0]
-        difference[:] = change, *error_interval(change, draws[1] - draws[0], n)
+        change, changes = means[1] - means[0], draws[1] - draws[0]
+        if unit == "%":
+            ends = 100 * np.array(paired_shares_interval(change / 100, changes.std(ddof=1) / 100, n))
+        else:
+            ends = error_interval(change, changes, n)
+        difference[:] = change, *ends
     if describe_refusal(n):
         table[:, 1:] = difference[1:] = np.nan
     return Score(name, unit, "images", table, difference, p)

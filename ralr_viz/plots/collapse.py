@@ -67,8 +67,8 @@ def _note(result: CollapseResult) -> str:
         f"BatchNorm in eval mode{', ' + run if run else ''}.",
         "NC1 = tr(Σ_W Σ_B⁺)/C; NC4: share whose nearest class mean of the training images is not the network's "
         f"decision; silhouette and kNN (k = {result.k}, cosine) of {subsets} images.",
-        f"Lines: 95 % intervals of {result.draws.shape[3]:,} bootstraps over images, the same for all "
-        "networks; for these checkpoints, not over training seeds.",
+        f"Lines: 95 % intervals of {result.draws.shape[3]:,} bootstraps over images, of shares "
+        "(%) Wilson's, the same for all networks; for these checkpoints, not over training seeds.",
         *_describe_bias(result),
         describe_unequal(result),
         "Collapse on training images is a phenomenon of optimisation: a lower training NC explains nothing about "

@@ -114,7 +114,7 @@ def distance_note(result: DistanceResult) -> str:
         f"{ends}. {result.num_images:,} {where + ' ' if where else ''}images, BatchNorm in eval mode{', ' + run if run else ''}. "
         "Errors agree where both networks are right or both wrong; if independent: with these two accuracies. Distances of a "
         "layer's weights are over the mean of both norms; where a BatchNorm follows, their scale changes no prediction, and the "
-        f"angle does not see it. Intervals: 95 % of {DRAWS:,} bootstraps over images, the same for all pairs; of these networks, not "
+        f"angle does not see it. Intervals: 95 % of {DRAWS:,} bootstraps over images, of shares Wilson's, the same for all pairs; of these networks, not "
         f"over trainings. {null}."
     )
 

@@ -170,7 +170,7 @@ def embedding_note(result: EmbeddingResult) -> str:
         first, last = (_short(result.class_name(c)) for c in (classes[0], classes[-1]))
         sentences.append(f"{len(classes)} classes, hue in the order of the labels from {first} to {last}.")
     sentences.append(
-        f"Numbers but map recall: of the features at unit length, not of the map; k = {result.k}; 95 % bootstrap intervals over the "
+        f"Numbers but map recall: of the features at unit length, not of the map; k = {result.k}; 95 % intervals over the "
         f"{result.samples_name}, not over training seeds."
     )
     if len(names) > 1:

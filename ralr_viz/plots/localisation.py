@@ -210,8 +210,8 @@ def _note(result: LocalisationResult) -> str:
         f"eval mode{', ' + run if run else ''}.",
         f"Box accuracy (largest part of the map, mean at overlaps .3, .5, .7) and top-1 localisation (≥ .5): {result.count('box', 'all'):,} "
         f"images, thresholds {thresholds} and centre box {result.centre_side:.2f} fixed on the others.",
-        f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images, the same for all "
-        "networks; for these checkpoints, not over training seeds.",
+        f"Lines: 95 % intervals of {result.draws.shape[-1]:,} bootstraps over images, of the pointing "
+        "game and top-1 Wilson's, the same for all networks; for these checkpoints, not over training seeds.",
     ]
     if result.region == "mask":
         sentences.append(

@@ -125,7 +125,7 @@ def movement_note(result: MovementResult) -> str:
         parts.append(
             f"{'Churn' if result.function_change is None else 'Function change: half of Σ|p(E) − p(2E/3)|; churn'}: predictions "
             f"that changed, of {result.num_images:,} {where} images between the same two states, "
-            "95 % percentile bootstrap over images, the same resamples for all."
+            "95 % intervals over images: of churn Wilson's, else of bootstraps, the same for all."
         )
     parts.append("No spread between trainings is in any interval: one run of a method is that run only.")
     return " ".join(parts)

@@ -184,7 +184,7 @@ def _note(result: NoiseScaleResult) -> str:
         f"{result.augmentation or 'unaugmented'}, the same for all networks, each of {result.big // result.small} "
         f"batches of {result.small}; {result.loss_name} without weight decay, BatchNorm's running statistics "
         f"({result.device}, {result.precision}).",
-        f"Lines: 95 % intervals of {result.resamples:,} bootstraps over draws.",
+        "Lines: 95 % t intervals over draws, of (a) by the jackknife.",
     ]
     if (np.isfinite(lows) & np.isinf(highs)).any():
         words.append(

@@ -16,7 +16,7 @@ from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.layer_axis import TICK, name_layers, spread
 from ralr_viz.plots.measure_panels import add_model_legend, is_wide, model_marks
 from ralr_viz.plots.style import legend_name, new_figure
-from ralr_viz.results.similarity import DRAWS, SimilarityResult
+from ralr_viz.results.similarity import SimilarityResult
 
 _TITLE, _TICK = 7.5, TICK  # points
 _LABELS, _BAR, _LARGEST = 0.8, 0.65, 1.75  # inches: layers, colour bar, side of a map
@@ -100,8 +100,8 @@ def similarity_note(result: SimilarityResult) -> str:
     )
     return (
         f"{ends}. Linear CKA, unbiased, in minibatches of {result.minibatch} of {result.num_images:,} {where} {result.samples_name}, "
-        f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated. Bands: 95 % of "
-        f"{DRAWS:,} bootstraps over the {result.num_batches} minibatches, the same for all pairs; of these networks, "
+        f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated. Bands: 95 % t "
+        f"intervals over the {result.num_batches} minibatches, the same for all pairs, by the jackknife; of these networks, "
         f"not over trainings. {null}."
     )
 

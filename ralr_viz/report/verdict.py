@@ -106,7 +106,7 @@ def _blocks(verdict: Verdict, inputs: ReportInputs) -> list[dict[str, Any]]:
         blocks.append(
             {
                 "caption": f"{'These checkpoints' if pair else 'This checkpoint'} ({states}) on "
-                f"{verdict.num_images:,} {verdict.split}; 95 % bootstrap intervals over images"
+                f"{verdict.num_images:,} {verdict.split}; 95 % intervals over images"
                 f"{', the same draws for all' if pair else ''}",
                 "rows": _rows(verdict.images, control.images if control is not None else ()),
                 "p_name": "p (McNemar)",

@@ -10,7 +10,7 @@ import numpy as np
 from ralr_viz.results.fields import Array, Axis, OneOf, Within
 from ralr_viz.results.measure import Measure, list_measures
 from ralr_viz.results.of_loss import LossResult
-from ralr_viz.results.uncertainty import bootstrap_counts, percentile_interval
+from ralr_viz.results.uncertainty import bootstrap_counts, bootstrap_interval
 
 DRAWS = 1000
 """Bootstrap resamples of the images."""
@@ -94,10 +94,10 @@ class BarrierResult(LossResult):
         """Mean loss on resampled images, float64 (m, A, DRAWS); draw r has the same images for all."""
         return self.losses.astype(np.float64) @ self._weights().T
 
-    def gap_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the pointwise percentile interval of the gap, each (m, A)."""
+    def gap_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the pointwise 95 % interval of the gap, each (m, A), those of `measures`."""
         draws = line_gap(self.alphas, self.loss_draws().swapaxes(1, 2))
-        return percentile_interval(draws, tail=(1 - level) / 2, axis=1)
+        return bootstrap_interval(draws.swapaxes(1, 2), self.num_images)
 
     def selection_bias(self) -> np.ndarray:
         """By how much the maximum over α lies above the height at a fixed α through sampling alone, (m,) nats.
@@ -116,7 +116,9 @@ class BarrierResult(LossResult):
 
         A maximum over noisy points lies too high, in each draw more so than in the value: draws of maxima are
         lowered by twice the bootstrap's estimate of that bias, but not below 0, which a maximum with both
-        ends in it cannot fall below. The rise at the middle has no maximum and needs no correction.
+        ends in it cannot fall below. The rise at the middle has no maximum and needs no correction. Where nothing
+        rises or both ends are equally high, intervals of the loss above the higher end and of the accuracy below the
+        line cover about 90 %, those of differences of maxima 92 to 99 %.
         """
         draws = self.loss_draws().swapaxes(1, 2)
         middle = int(np.flatnonzero(self.alphas == 0.5)[0])

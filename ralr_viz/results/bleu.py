@@ -82,7 +82,7 @@ class BleuResult(Result):
     def measures(self) -> tuple[Measure, ...]:
         """BLEU, chrF and length ratio of all sentences, then BLEU of each group; the draws are the same sentences."""
         weights = multinomial_counts(len(self.lengths), self.resamples, self.seed).astype(np.float64)
-        sums = np.einsum("rn,mnk->mrk", weights, self.counts)
+        sums = weights @ self.counts
         whole = self.counts.sum(axis=1)
         found = [
             self._measure("bleu", "BLEU", bleu_of(whole), bleu_of(sums)),
@@ -93,7 +93,7 @@ class BleuResult(Result):
         ]
         for group, size in enumerate(self.sizes):
             inside = self.groups == group
-            sums = np.einsum("rn,mnk->mrk", weights[:, inside], self.counts[:, inside])
+            sums = weights[:, inside] @ self.counts[:, inside]
             whole = self.counts[:, inside].sum(axis=1)
             label = f"BLEU, sources of {self.group_name(group)} words ({size:,} sentences)"
             found.append(self._measure(f"bleu_{group + 1}", label, bleu_of(whole), bleu_of(sums), int(size)))

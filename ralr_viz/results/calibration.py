@@ -101,9 +101,12 @@ class CalibrationResult(Result):
     def measures(self) -> tuple[Measure, ...]:
         """One measure for each of `METRICS`, then those after temperature scaling, where it was fitted."""
         found = tuple(
-            Measure(name, label, unit, self.values[:, q], self.draws[:, q], "images", len(self.labels))
+            Measure(
+                name, label, unit, self.values[:, q], self.draws[:, q], "images", len(self.labels),
+                share=100.0 if name == "accuracy" else 0.0,
+            )
             for q, (name, (label, unit)) in enumerate(METRICS.items())
-        )
+        )  # fmt: skip
         if (
             not self.watched
             or self.temperature is None
@@ -153,7 +156,8 @@ class CalibrationResult(Result):
         )
         return [
             *list_measures(self.models, self.measures()),
-            f"calibration error of right confidences (%): {floors}",
+            f"calibration error of right confidences (%): {floors}; intervals of a calibration error are around its mean over "
+            f"samples of {len(self.labels):,} images, which has that much in it",
             *(
                 f"{name} against {self.models[0]}: {len(self.fixed(i)):,} images fixed, {len(self.broken(i)):,} "
                 f"broken of {len(self.labels):,}, exact McNemar p = {self.mcnemar_p(i):.3g} (of these checkpoints)"

@@ -27,6 +27,8 @@ METRICS = {
 UNITS = {"nc4": "%", "knn_accuracy": "%"}
 """Of those that are no pure numbers."""
 
+_OF_SUBSET = ("silhouette", "knn_accuracy")
+
 SPLITS = ("test", "train")
 """Along the second axis of ``values``; the claim is about the first."""
 
@@ -122,7 +124,8 @@ class CollapseResult(Result):
             values=self.values[at],
             draws=self.draws[at],
             resampled="images",
-            count=self.images[SPLITS.index(split)],
+            count=(self.subset if name in _OF_SUBSET else self.images)[SPLITS.index(split)],
+            share=100.0 if name in UNITS else 0.0,
         )
 
     def describe(self) -> list[str]:

@@ -134,7 +134,14 @@ class DistanceResult(Result):
             Measure("relative_distance", "distance over the mean norm", "%", self.relative),
             Measure("angle", "angle between the weights", "degrees", self.angles),
             *(
-                Measure(*row, shares[:, k], draws[:, k], "images", self.num_images)
+                Measure(
+                    *row,
+                    shares[:, k],
+                    draws[:, k],
+                    "images",
+                    self.num_images,
+                    share=100.0 if row[0] in ("disagreement", "error_agreement") else 0.0,
+                )
                 for k, row in enumerate(rows)
             ),
             Measure("distance", "distance of the weights", "", self.distances),

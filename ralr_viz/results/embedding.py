@@ -17,9 +17,9 @@ METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_ac
 """The numbers of `EmbeddingResult.metrics`, in their order."""
 
 INTERVALS = (
-    "intervals: 95 % bootstrap over the images, within each class for what class means give, the same for all networks; they cover "
-    "these checkpoints and this sample of images, not the spread between training seeds; silhouettes are resampled "
-    "to first order, kNN accuracy, map recall and neighbours kept by each image's own value"
+    "intervals: 95 % bootstrap over the images, within each class for what class means give, of kNN accuracy Wilson's, the same for "
+    "all networks; they cover these checkpoints and this sample of images, not the spread between training seeds; silhouettes are "
+    "resampled to first order, kNN accuracy, map recall and neighbours kept by each image's own value"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,3 +45,19 @@ def pseudo_values(replicates: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray
     ratio = sizes.sum() / sizes
     pseudo = ratio * replicates[..., :1] - (ratio - 1) * replicates[..., 1:]
     return ratio, pseudo - (pseudo @ (1 / ratio))[..., None]
+
+
+def each_of_sums(number: Callable[..., np.ndarray], *parts: np.ndarray) -> np.ndarray:
+    """Pseudo-values (..., n) of a number of the sums over n units, whose mean is put to the number of all.
+
+    Student's interval of them is the jackknife's of the number.
+
+    Args:
+        number: Of sums of the parts over their last axis, (...) of each.
+        parts: (..., n).
+    """
+    whole = [part.sum(axis=-1, keepdims=True) for part in parts]
+    replicates = number(
+        *(np.concatenate([all_, all_ - part], axis=-1) for all_, part in zip(whole, parts, strict=True))
+    )
+    return replicates[..., :1] + pseudo_values(replicates, np.ones(parts[0].shape[-1]))[1]

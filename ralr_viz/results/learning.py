@@ -131,7 +131,14 @@ class LearningResult(Result):
         }
         rows = list(bootstrap_counts(n, DRAWS, self.seed, size=max(_CHUNK // n, 1)))
         return tuple(
-            Measure(*named, _mean(*of, [np.ones((1, n))])[:, 0], _mean(*of, rows), "images", n)
+            Measure(
+                *named,
+                _mean(*of, [np.ones((1, n))])[:, 0],
+                _mean(*of, rows),
+                "images",
+                n,
+                share=100.0 if named[0].startswith("never_") else 0.0,
+            )
             for named, of in each.items()
         )
 

@@ -165,7 +165,9 @@ class LocalisationResult(Result):
         at = (slice(None), list(STRATA).index(stratum), list(METRICS).index(name))
         label = f"{self.metric(name)}, {self.stratum(stratum)}"
         count = self.count(name, stratum)
-        return Measure(f"{name}_{stratum}", label, "", self.values[at], self.draws[at], "images", count)
+        share = 1.0 if name in ("pointing", "top1") else 0.0
+        values, draws = self.values[at], self.draws[at]
+        return Measure(f"{name}_{stratum}", label, "", values, draws, "images", count, share=share)
 
     def metric(self, name: str) -> str:
         """One of `METRICS` in words, of the region that it is held against."""

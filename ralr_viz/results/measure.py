@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ralr_viz.results.uncertainty import bootstrap_interval, error_interval, student_interval
+from ralr_viz.results.uncertainty import (
+    bootstrap_interval,
+    error_interval,
+    paired_shares_interval,
+    student_interval,
+    wilson_interval,
+)
 
 _NO_ENDS = (np.nan, np.nan)
 _LONGEST = 1e12  # beyond, all digits are harder to read than an exponent
@@ -34,6 +40,9 @@ class Measure:
         count: How many of these there are; None where that is not known.
         each: (m, count) float64 whose means the values are, where these are few (directions, probes): the
             intervals are then Student's. (m, 0) where the intervals are of the draws.
+        share: What an image counts that has something, 100 of per cents or 1, where a value is the share of those that
+            have it; 0 for other numbers. The intervals are then Wilson's and Bonett and Price's: where hardly an image
+            has it, or changes, the draws hardly vary, and of none not at all.
     """
 
     name: str
@@ -44,6 +53,7 @@ class Measure:
     resampled: str = ""
     count: int | None = None
     each: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=np.float64)
@@ -68,16 +78,25 @@ class Measure:
         value, draws, each = self.values[i], self.draws[i], self.each[i]
         if len(each) > 1:
             return _around(value, *student_interval(each))
-        return _around(value, *(bootstrap_interval(draws, self.count) if self._can_tell(draws) else _NO_ENDS))
+        if not self._can_tell(draws):
+            return float(value), *_NO_ENDS
+        if self.share and self.count:
+            ends = wilson_interval(value / self.share, self.count)
+            return _around(value, self.share * ends[0], self.share * ends[1])
+        return _around(value, *bootstrap_interval(draws, self.count))
 
     def difference(self, i: int, j: int) -> tuple[float, float, float]:
         """Value of network j minus that of i, and the ends of its paired 95 % interval, as in `interval`."""
         value, draws, each = (table[j] - table[i] for table in (self.values, self.draws, self.each))
         if len(each) > 1:
             return _around(value, *student_interval(each))
-        return _around(
-            value, *(error_interval(value, draws, self.count) if self._can_tell(draws) else _NO_ENDS)
-        )
+        if not self._can_tell(draws):
+            return float(value), *_NO_ENDS
+        if self.share and self.count:
+            error = float(draws.std(ddof=1))
+            low, high = paired_shares_interval(value / self.share, error / self.share, self.count)
+            return _around(value, self.share * low, self.share * high)
+        return _around(value, *error_interval(value, draws, self.count))
 
     def _can_tell(self, draws: np.ndarray) -> bool:
         return not self.refusal and len(draws) > 1 and bool(np.isfinite(draws).all())

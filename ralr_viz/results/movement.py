@@ -192,7 +192,16 @@ class MovementResult(Result):
             churn = np.where(looked, 100 * self.changed.mean(axis=1), np.nan)
             draws = self.churn_draws()
             measures += [
-                Measure("churn", "predictions changed, late", "%", churn, draws, "images", self.num_images),
+                Measure(
+                    "churn",
+                    "predictions changed, late",
+                    "%",
+                    churn,
+                    draws,
+                    "images",
+                    self.num_images,
+                    share=100.0,
+                ),
                 Measure(
                     "churn_per_lr",
                     "predictions changed / Σ LR, late",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ralr_viz.results.fields import MOST_DRAWS, Array, Axis, Within
+from ralr_viz.results.jackknife import each_of_sums
 from ralr_viz.results.measure import Measure, format_interval, format_number, list_measures
 from ralr_viz.results.of_loss import LossResult
-from ralr_viz.results.uncertainty import bootstrap_places, error_interval
+from ralr_viz.results.uncertainty import bootstrap_places, student_interval
 
 NOISY = 10
 """A noise scale of so many batches or more makes a step almost all noise: its share of the expected squared length
@@ -24,8 +26,8 @@ class NoiseScaleMeasure(Measure):
     ``draws`` are of B; of a network whose |G|² cannot be told from 0 value and draws are NaN.
     """
 
-    def __init__(self, signal: Measure, square: Measure, unit: str) -> None:
-        """From 1/B = |G|² / tr Σ and |G|², each with its draws."""
+    def __init__(self, signal: Measure, square: Measure, unit: str, each: np.ndarray) -> None:
+        """From 1/B = |G|² / tr Σ and |G|², each with its draws, and the jackknife's pseudo-values (m, K) of B."""
         told = np.array(
             [square.interval(i)[1] > 0 < signal.interval(i)[1] for i in range(len(signal.values))]
         )
@@ -34,9 +36,11 @@ class NoiseScaleMeasure(Measure):
             np.nan
         )  # a part of the draws would be of another law
         values = np.where(told, _reciprocal(signal.values), np.nan)
+        known = told & np.isfinite(each).all(axis=1)
         super().__init__(
-            "noise_scale", "noise scale", unit, values, 1 / draws, signal.resampled, signal.count
-        )
+            "noise_scale", "noise scale", unit, values, 1 / draws, signal.resampled, signal.count,
+            np.where(known[:, None], each, np.nan),
+        )  # fmt: skip
         object.__setattr__(self, "_signal", signal)
 
     def interval(self, i: int) -> tuple[float, float, float]:
@@ -123,7 +127,7 @@ class NoiseScaleResult(LossResult):
         """The noise scale, what it is the ratio of, its reciprocal, whose difference is always defined, and the loss."""
         square, trace, signal = self._parts()
         return (
-            NoiseScaleMeasure(signal, square, self.samples_name),
+            NoiseScaleMeasure(signal, square, self.samples_name, self._jackknife(_reciprocal_ratio)),
             square,
             trace,
             signal,
@@ -133,14 +137,15 @@ class NoiseScaleResult(LossResult):
     def ratio(self, i: int, j: int) -> tuple[float, float, float]:
         """Noise scale of network j over that of i, and the ends of its paired 95 % interval.
 
-        All NaN where one of them has no upper end; the ends alone where a resample has none.
+        All NaN where one of them has no upper end; the ends alone where it has none without one of the draws.
         """
         scale = self.measures()[0]
         value = scale.values[j] / scale.values[i]
-        logs = np.log(scale.draws[j] / scale.draws[i])
-        if not (np.isfinite(logs).all() and np.isfinite(value)):
+        logs = self._jackknife(_log_ratio)
+        each = logs[j] - logs[i]
+        if not (np.isfinite(each).all() and np.isfinite(value)):
             return float(value), math.nan, math.nan
-        low, high = np.exp(error_interval(np.log(value), logs, self.draws))
+        low, high = np.exp(student_interval(each))
         return float(value), float(low), float(high)
 
     def of_these_images(self, i: int) -> tuple[float, float, float]:
@@ -162,8 +167,8 @@ class NoiseScaleResult(LossResult):
                 lines.append(f"{self.models[j]} over {self.models[0]}: {shown} times the noise scale")
         lines.append(
             f"{self.draws} disjoint draws of {self.big:,} of {self.num_images:,} {self.samples_name}, each of "
-            f"{self.big // self.small} batches of {self.small}, the same for all networks; the intervals: 95 % of "
-            f"{self.resamples:,} bootstraps over draws; of these checkpoints, not of training seeds"
+            f"{self.big // self.small} batches of {self.small}, the same for all networks; the intervals: 95 % t over draws, "
+            "of ratios by the jackknife; of these checkpoints, not of training seeds"
         )
         lines.append(
             f"{self.loss_name} without weight decay, BatchNorm at its running statistics, in which one {self.sample_name}'s gradient "
@@ -212,14 +217,37 @@ class NoiseScaleResult(LossResult):
         with np.errstate(divide="ignore", invalid="ignore"):
             signal, signal_draws = square / trace, square_draws / trace_draws
 
-        def measure(name: str, label: str, unit: str, values: np.ndarray, draws: np.ndarray) -> Measure:
-            return Measure(name, label, unit, values, draws, "draws", self.draws)
+        def measure(
+            name: str, label: str, unit: str, values: np.ndarray, draws: np.ndarray, each: np.ndarray
+        ) -> Measure:
+            return Measure(name, label, unit, values, draws, "draws", self.draws, each)
 
+        unit, per = self.squared_unit, f"per {self.sample_name}"
+        each = self._jackknife(_signal_ratio)
         return (
-            measure("gradient_square", "squared gradient |G|²", self.squared_unit, square, square_draws),
-            measure("gradient_trace", "gradient noise tr Σ", self.squared_unit, trace, trace_draws),
-            measure("gradient_signal", "|G|² / tr Σ", f"per {self.sample_name}", signal, signal_draws),
+            measure("gradient_square", "squared gradient |G|²", unit, square, square_draws, self.squares),
+            measure("gradient_trace", "gradient noise tr Σ", unit, trace, trace_draws, self.traces),
+            measure("gradient_signal", "|G|² / tr Σ", per, signal, signal_draws, each),
         )
+
+    def _jackknife(self, ratio: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Pseudo-values (m, K) of what is made of the sums of |G|² and of tr Σ over the draws."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return each_of_sums(ratio, self.squares, self.traces)
+
+
+def _signal_ratio(square: np.ndarray, trace: np.ndarray) -> np.ndarray:
+    ratio: np.ndarray = square / trace
+    return ratio
+
+
+def _reciprocal_ratio(square: np.ndarray, trace: np.ndarray) -> np.ndarray:
+    return np.where(square > 0, trace / square, np.nan)
+
+
+def _log_ratio(square: np.ndarray, trace: np.ndarray) -> np.ndarray:
+    """ln B; NaN where it is none."""
+    return np.log(np.where(square > 0, trace / square, np.nan))
 
 
 def _reciprocal(values: np.ndarray) -> np.ndarray:

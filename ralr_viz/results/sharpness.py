@@ -108,7 +108,11 @@ class SharpnessResult(LossResult):
 
     @property
     def rise_intervals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the 95 % t intervals of ``mean_rises`` over the directions, each (m, R) in nats."""
+        """Ends of the 95 % t intervals of ``mean_rises`` over the directions, each (m, R) in nats.
+
+        Rises are skewed where few eigenvalues make most of the trace: at K = 8 they cover 93 to 95 % at the spreads of
+        published results, and 88 % where one eigenvalue is most of the trace.
+        """
         return student_interval(self.rises)
 
     @property

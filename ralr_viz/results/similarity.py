@@ -9,8 +9,9 @@ import numpy as np
 
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.fields import Array, Axis, Within
+from ralr_viz.results.jackknife import each_of_sums
 from ralr_viz.results.measure import Measure, list_measures
-from ralr_viz.results.uncertainty import multinomial_counts, percentile_interval
+from ralr_viz.results.uncertainty import multinomial_counts, student_interval
 
 DRAWS = 1000
 """Bootstrap resamples of the minibatches."""
@@ -100,12 +101,17 @@ class SimilarityResult(Result):
         ]
         return _ratio(*sums)
 
+    def diagonal_each(self) -> np.ndarray:
+        """Jackknife's pseudo-values of `diagonal`, (m, B, L), one for each minibatch."""
+        same = np.diagonal(self.cross, axis1=2, axis2=3)
+        parts = (np.moveaxis(values, 1, -1) for values in (same, self.first_self, self.second_self))
+        return np.moveaxis(each_of_sums(_ratio, *parts), -1, 1)
+
     def diagonal_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the pointwise percentile interval of `diagonal`, each (m, L); NaN for one minibatch."""
-        draws = self.diagonal_draws()
+        """Ends of the pointwise t interval of `diagonal`, each (m, L), of the jackknife over minibatches; NaN for one."""
         if self.num_batches < 2:
-            draws = np.full_like(draws, np.nan)
-        return percentile_interval(draws, tail=(1 - level) / 2, axis=1)
+            return tuple(np.full((2, *self.diagonal.shape), np.nan))  # type: ignore[return-value]
+        return student_interval(np.moveaxis(self.diagonal_each(), 1, -1), level)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -120,16 +126,17 @@ class SimilarityResult(Result):
 
     def measures(self) -> tuple[Measure, ...]:
         """Mean similarity of same layers, then that of the last and of the first layer."""
-        values, draws = self.diagonal, self.diagonal_draws()
-        if self.num_batches < 2:
-            draws = draws[:, :0]
+        several = self.num_batches > 1
+        tables = (self.diagonal[:, None], self.diagonal_draws(), self.diagonal_each())
+        values, draws, each = (table if several else table[:, : i == 0] for i, table in enumerate(tables))
         rows = [
-            ("cka", "CKA, mean of layers", values.mean(axis=1), draws.mean(axis=2)),
-            ("cka_last", f"CKA, {self.layers[-1]}", values[:, -1], draws[..., -1]),
-            ("cka_first", f"CKA, {self.layers[0]}", values[:, 0], draws[..., 0]),
+            ("cka", "CKA, mean of layers", [table.mean(axis=2) for table in (values, draws, each)]),
+            ("cka_last", f"CKA, {self.layers[-1]}", [table[..., -1] for table in (values, draws, each)]),
+            ("cka_first", f"CKA, {self.layers[0]}", [table[..., 0] for table in (values, draws, each)]),
         ]
         return tuple(
-            Measure(name, label, "", v, d, "minibatches", self.num_batches) for name, label, v, d in rows
+            Measure(name, label, "", value[:, 0], drawn, "minibatches", self.num_batches, pseudo)
+            for name, label, (value, drawn, pseudo) in rows
         )
 
 

@@ -48,7 +48,8 @@ class SeedContrast(NamedTuple):
         n_a, n_b: Finite values of each.
         difference: Of the means.
         low, high, df, p: Welch's 95 % interval, its degrees of freedom and two-sided p; NaN where a side has
-            less than two values, or neither varies: two constants say nothing of how much seeds differ.
+            less than two values, or neither varies: two constants say nothing of how much seeds differ. At n = 4 it covers
+            94 to 96 %, of two runs a side it covers 98 %.
         pairs: Common seeds.
         correlation: Pearson's, of A and B over the common seeds: pairing pays only where it is well above 0.
         paired: Of the differences at the common seeds, see `compare_paired`.

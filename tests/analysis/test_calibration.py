@@ -12,13 +12,12 @@ from ralr_viz.analysis.calibration import (
     compute_calibration,
     ece_floor,
     expected_calibration_error,
-    wilson_interval,
 )
 from ralr_viz.analysis.temperature import fit_temperature
-from ralr_viz.analysis.verdict import paired_proportions_interval
 from ralr_viz.errors import InputError
 from ralr_viz.results.calibration import METRICS
 from ralr_viz.results.predictions import PredictionsResult
+from ralr_viz.results.uncertainty import paired_proportions_interval, wilson_interval
 
 
 def predictions(logits: np.ndarray, labels: np.ndarray, **changes: object) -> PredictionsResult:

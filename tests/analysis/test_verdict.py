@@ -11,11 +11,11 @@ from scipy import stats
 from ralr_viz.analysis.verdict import (
     compute_class_scores,
     compute_verdict,
-    paired_proportions_interval,
 )
 from ralr_viz.errors import InputError
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.run import RunRecord
+from ralr_viz.results.uncertainty import paired_proportions_interval, wilson_interval
 
 
 def predict(answers, labels, name="net", classes=4):
@@ -50,16 +50,22 @@ def test_image_scores_are_the_means_and_a_literal_bootstrap(pair):
     assert accuracy.values[:, 0].tolist() == pytest.approx([p.accuracy for p in pair])
     assert loss.values[:, 0].tolist() == pytest.approx([p.loss.mean() for p in pair])
     assert accuracy.difference[0] == pytest.approx(pair[1].accuracy - pair[0].accuracy)
-    right = [100.0 * (p.predicted == p.labels) for p in pair]
+    low, high = wilson_interval(accuracy.values[:, 0] / 100, 200)
+    np.testing.assert_allclose(accuracy.values[:, 1:], 100 * np.stack([low, high], axis=1))
+    gained, lost = verdict.agreement[0, 1], verdict.agreement[1, 0]
+    # of the spread of 400 resamples, not of the counts themselves
+    assert accuracy.difference[1:] == pytest.approx(
+        100 * np.array(paired_proportions_interval(gained, lost, 200)), abs=1
+    )
     rows = np.random.default_rng(3).integers(200, size=(400, 200))
-    draws = np.array([[side[row].mean() for side in right] for row in rows])
+    draws = np.array([[p.loss[row].mean() for p in pair] for row in rows])
     skew, t = stats.skew(draws[:, 0]) / 6, stats.t.ppf([0.025, 0.975], 199)
     z = skew + np.sqrt(200 / 199) * t
     shares = stats.norm.cdf(skew + z / (1 - skew * z))
     expected = np.quantile(draws[:, 0], shares, method="nearest")
-    assert accuracy.values[0, 1:] == pytest.approx(expected)
+    assert loss.values[0, 1:] == pytest.approx(expected)
     error = (draws[:, 1] - draws[:, 0]).std(ddof=1)
-    assert accuracy.difference[1:] == pytest.approx(accuracy.difference[0] + t * error)
+    assert loss.difference[1:] == pytest.approx(loss.difference[0] + t * error)
     assert (verdict.num_images, verdict.split, verdict.seeds) == (200, "test images", ())
 
 

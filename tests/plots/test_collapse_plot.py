@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 from ralr_viz.plots.collapse import collapse_table, draw_collapse
 from ralr_viz.plots.style import COLORS, style
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
-from ralr_viz.results.uncertainty import bootstrap_interval
 
 
 def make(models: tuple[str, ...] = ("baseline", "RALR"), **changes: object) -> CollapseResult:
@@ -43,8 +42,10 @@ def test_collapse_marks_are_the_values_and_lines_their_intervals(find):
             marks = find(axes, f"value:{model}", Line2D)
             assert [mark.get_xdata()[0] for mark in marks] == list(result.values[i, :, q])
             ends = [list(line.get_xdata()) for line in find(axes, f"interval:{model}", Line2D)]
-            split = zip(result.draws[i, :, q], result.images, strict=True)
-            np.testing.assert_allclose(ends, [bootstrap_interval(draws, n) for draws, n in split])
+            name = list(METRICS)[q]
+            np.testing.assert_allclose(
+                ends, [result.measure(name, split).interval(i)[1:] for split in SPLITS]
+            )
     assert figure.axes[0].get_title(loc="left") == "NC1 ↓"
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["test", "train"]
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first row is above

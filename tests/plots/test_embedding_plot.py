@@ -227,7 +227,7 @@ def test_draw_embedding_notes_engine_images_alignment_and_what_intervals_cover()
     )
     assert "(b) starts from (a)'s map, which favours (a)'s arrangement: median displacement (b) 0.15" in said
     assert "0.04 for (a) made again" in said
-    assert "not of the map; k = 20; 95 % bootstrap intervals over the images, not over training seeds" in said
+    assert "not of the map; k = 20; 95 % intervals over the images, not over training seeds" in said
     assert "(b)–(c) start from (a)'s map" in note(draw(make(3)))
     assert "Maps are independent: places and distances in them cannot be compared" in note(
         draw(CASES["independent"][0])

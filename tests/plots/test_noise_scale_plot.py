@@ -110,7 +110,7 @@ def test_draw_noise_scale_note_says_what_was_measured(render, read_note) -> None
     for part in (
         "10 disjoint draws of 2,048 of 20,480 cifar10 training images, mirrored at random as in training, once",
         "each of 64 batches of 32; cross-entropy without weight decay, BatchNorm's running statistics",
-        "95 % intervals of 300 bootstraps over draws",
+        "95 % t intervals over draws, of (a) by the jackknife",
         "Loss: 0.300, 0.300",
     ):
         assert part in said, said

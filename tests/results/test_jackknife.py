@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from ralr_viz.results.jackknife import jackknife_interval
+from ralr_viz.results.jackknife import each_of_sums, jackknife_interval, pseudo_values
 
 
 def test_jackknife_interval_of_a_mean_is_the_t_interval_of_the_group_means() -> None:
@@ -45,3 +45,13 @@ def test_jackknife_interval_covers_the_truth_at_its_level() -> None:
     replicates = np.stack([correlation(pair.reshape(2, 400, -1)), *without], axis=-1)
     _, low, high = jackknife_interval(replicates, np.full(20, 10))
     assert 0.92 < np.mean((low < 0.6) & (high > 0.6)) < 0.98
+
+
+def test_each_of_sums_is_the_jackknife_of_a_ratio_of_sums() -> None:
+    above, below = np.random.default_rng(3).uniform(1, 2, (2, 4, 6))
+    each = each_of_sums(np.divide, above, below)
+    left_out = [np.delete(above, i, axis=1).sum(1) / np.delete(below, i, axis=1).sum(1) for i in range(6)]
+    ratio = above.sum(1) / below.sum(1)
+    _, away = pseudo_values(np.stack([ratio, *left_out], axis=1), np.ones(6))
+    np.testing.assert_allclose(each, ratio[:, None] + away)
+    np.testing.assert_allclose(each.mean(axis=1), ratio)

@@ -11,7 +11,12 @@ from ralr_viz.results.measure import (
     format_interval,
     format_number,
 )
-from ralr_viz.results.uncertainty import bootstrap_interval, error_interval, student_interval
+from ralr_viz.results.uncertainty import (
+    bootstrap_interval,
+    error_interval,
+    paired_proportions_interval,
+    student_interval,
+)
 
 
 def _measure(values, draws):
@@ -86,6 +91,25 @@ def test_few_images_have_a_value_but_no_interval_and_a_reason(n):
 def test_interval_of_equal_draws_is_the_value():
     exact = Measure("loss", "loss", "", np.full(2, 0.1), np.full((2, 50), 0.1), "images", 100)
     assert exact.interval(0) == pytest.approx((0.1, 0.1, 0.1)) and exact.difference(0, 1) == (0, 0, 0)
+
+
+def test_interval_of_a_share_is_no_point_where_no_image_counts_or_changes():
+    """Resamples of none are all alike: they would say that there never is one."""
+    none = Measure("churn", "churn", "%", np.zeros(2), np.zeros((2, 50)), "images", 100, share=100.0)
+    assert none.interval(0) == pytest.approx((0, 0, 100 * 1.96**2 / (100 + 1.96**2)), abs=1e-3)
+    _, low, high = none.difference(0, 1)
+    assert low == -high == pytest.approx(100 * -1.96 * np.sqrt(2 / 102 / 102), abs=1e-3)
+
+
+def test_difference_of_shares_is_bonett_and_prices_by_the_spread_of_the_draws():
+    rng = np.random.default_rng(0)
+    changed = np.repeat([1.0, -1.0, 0.0], [20, 8, 172])
+    draws = rng.multinomial(200, np.full(200, 1 / 200), 4000) @ changed / 2
+    measure = Measure(
+        "accuracy", "", "%", np.array([50, 56.0]), np.stack([0 * draws, draws]), "images", 200, share=100.0
+    )
+    expected = 100 * np.array(paired_proportions_interval(20, 8, 200))
+    assert measure.difference(0, 1) == pytest.approx((6, *expected), abs=0.2)
 
 
 def test_interval_that_does_not_hold_its_value_is_none():

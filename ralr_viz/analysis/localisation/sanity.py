@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.network_maps import explain
@@ -16,6 +16,7 @@ from ralr_viz.analysis.map_layer import find_gradient_layer
 from ralr_viz.analysis.network import classifying
 from ralr_viz.analysis.pictures import Pictures, check_images, check_targets
 from ralr_viz.comparison import Comparison, Progress
+from ralr_viz.results.uncertainty import student_interval
 from ralr_viz.runtime.device import Runtime
 
 _FEWEST_STAGES = 3
@@ -35,15 +36,11 @@ class Cascade:
     spearman: np.ndarray
 
     def summarise(self) -> np.ndarray:
-        """Mean over images and its 95 % normal interval after each stage, (K, 3)."""
-        n = self.spearman.shape[1]
+        """Mean over images and its 95 % t interval after each stage, (K, 3)."""
         mean = self.spearman.mean(axis=1)
-        half = (
-            norm.ppf(0.975) * self.spearman.std(axis=1, ddof=1) / np.sqrt(n)
-            if n > 1
-            else np.full_like(mean, np.nan)
-        )
-        return np.stack([mean, mean - half, mean + half], axis=1)
+        if self.spearman.shape[1] < 2:
+            return np.stack([mean, *np.full((2, len(mean)), np.nan)], axis=1)
+        return np.stack([mean, *student_interval(self.spearman)], axis=1)
 
 
 @torch.no_grad()
