@@ -1,70 +1,77 @@
-"""Maps of features side by side, as the paper's Figure 4 shows them, with the numbers that they stand for."""
+"""Maps of features side by side, as the paper's Figure 4 shows them, with three of the numbers that they stand for."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
-from matplotlib.lines import Line2D
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.markers import MarkerStyle
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
 
 from ralr_viz.plots.embedding_layout import (
-    GAP,
-    LABEL,
-    LINE,
-    MARGIN,
-    MOST_CLASSES,
-    SMALL,
-    TITLE,
-    Plan,
+    METRIC_NAMES,
+    MOST_NAMED,
+    NAME,
     embedding_note,
-    legend_labels,
-    number_lines,
+    find_limits,
+    named_classes,
     panel_letter,
-    plan_figure,
+    place_names,
+    short_class,
 )
-from ralr_viz.plots.fit_text import fit_text, write_beside
+from ralr_viz.plots.fit_text import fit_text
 from ralr_viz.plots.foot import add_foot
-from ralr_viz.plots.letters import LiteralFigure
-from ralr_viz.plots.style import legend_name
-from ralr_viz.results.embedding import EmbeddingResult
+from ralr_viz.plots.measure_panels import is_wide, model_marks
+from ralr_viz.plots.style import GREY, legend_name, new_figure
+from ralr_viz.results.embedding import EmbeddingResult, holds_value
 
+_TITLE = 8.0  # points
 _MARKERS = "os^DvPX<>p"
-_write = partial(write_beside, linespacing=None)  # None: as the font has it
+_UNNAMED = "#cfcfcf"
+_SHOWN = ("compactness", "separability", "silhouette")
+_FLATNESS = (0.6, 1.0)  # height of a map over its width
+_GAP, _DOT_ROW, _DOT_REST, _ABOVE = 0.16, 0.16, 0.45, 0.27  # inches
 
 
 def draw_embedding(result: EmbeddingResult) -> Figure:
-    """Draw the map of each network in a panel of its own, with the numbers of `EmbeddingResult` below.
+    """Draw the map of each network in a panel of its own, the classes named on their clusters, and three numbers as dots.
 
-    All panels have the same limits and the same order of drawing, at random, so that no class hides another.
-    Up to 20 classes differ in colour and mark and stand in a legend beside or above the panels.
+    Points are drawn in the same order in all panels, at random, so that no class hides another. Of more than ten classes, the
+    ten tightest (mean silhouette of the features) have colours and names, the others are grey. A dot is full where the
+    paired interval of the difference from the first network excludes 0.
 
     Args:
         result: Of any number of networks and classes.
 
     Returns:
-        A figure of at most the current style's width.
+        A figure of the current style's width.
     """
-    plan = plan_figure(result, mpl.rcParams["figure.figsize"][0])
-    # every place is given here; without an engine of its own, saving would bring back the style's
-    engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
-    figure = LiteralFigure(figsize=(plan.width, plan.height), layout=engine)
-    limits = _limits(result.coordinates, plan.flatness)
-    order = np.random.default_rng(result.seed).permutation(len(result.labels))
-    for i in range(len(result.models)):
-        axes = figure.add_axes(plan.panel(i))
-        _draw_points(axes, result, i, order, plan.side)
-        axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[], aspect="equal")
-        axes.grid(False)
-        axes.spines[:].set(visible=True, color="#bbbbbb")
-        _draw_title(axes, result, i, plan)
-        _draw_numbers(axes, result, i, plan)
-    _draw_legend(figure, result, plan)
+    page, count = mpl.rcParams["figure.figsize"][0], len(result.models)
+    beside = is_wide() and count <= 2
+    columns = min(count, 3 if is_wide() else 2)
+    columns = -(-count // -(-count // columns))
+    rows = -(-count // columns)
+    wide = page / (columns + 0.9 * beside) - _GAP
+    flatness = _flatness(result.coordinates)
+    high = wide * flatness
+    dots = _DOT_REST + _DOT_ROW * count
+    above = rows * (high + _ABOVE)
+    figure = new_figure(max(above, 3 * dots) if beside else above + dots)
+    if beside:
+        outer = figure.add_gridspec(1, 2, width_ratios=(columns, 0.9))
+        maps, numbers = outer[0, 0], outer[0, 1].subgridspec(3, 1)
+    else:
+        outer = figure.add_gridspec(2, 1, height_ratios=(rows * (high + _ABOVE), dots))
+        maps, numbers = outer[0, 0], outer[1, 0].subgridspec(1, 3)
+    _draw_maps(figure, maps, result, (rows, columns), (wide, high))
+    for k, name in enumerate(_SHOWN):
+        panel = figure.add_subplot(numbers[k, 0] if beside else numbers[0, k])
+        _draw_numbers(panel, result, name, named=beside or k == 0)
     add_foot(figure, result, embedding_note(result))
     return figure
 
@@ -93,90 +100,85 @@ def embedding_table(result: EmbeddingResult) -> list[dict[str, Any]]:
     return rows
 
 
-def _limits(coordinates: np.ndarray, flatness: float) -> np.ndarray:
-    """Limits (2, 2) of a rectangle of that shape around all points."""
-    low, high = coordinates.min(axis=(0, 1)), coordinates.max(axis=(0, 1))
-    width = 1.06 * max(high[0] - low[0], (high[1] - low[1]) / flatness)
-    half = np.array([width, width * flatness]) / 2
-    centre = (low + high) / 2
-    return np.stack([centre - half, centre + half], axis=1)
+def _draw_maps(
+    figure: Figure,
+    place: SubplotSpec,
+    result: EmbeddingResult,
+    shape: tuple[int, int],
+    size: tuple[float, float],
+) -> None:
+    """All maps, each in a frame of that many inches."""
+    grid = place.subgridspec(*shape)
+    order = np.random.default_rng(result.seed).permutation(len(result.labels))
+    named = named_classes(result)
+    for i, model in enumerate(result.models):
+        axes = figure.add_subplot(grid[divmod(i, shape[1])])
+        limits = find_limits(result.coordinates[i], size)
+        _draw_points(axes, result, i, order, named, size[0])
+        axes.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[])
+        axes.set_aspect("equal")
+        axes.grid(False)
+        axes.spines[:].set(visible=True, color="#bbbbbb")
+        title = fit_text(f"({panel_letter(i)}) {legend_name(model)}", _TITLE, size[0], bold=True)
+        axes.set_title(title, size=_TITLE, weight="bold")
+        for label, (x, y) in place_names(result, i, named, limits, size).items():
+            text = axes.text(
+                x, y, short_class(result, label), size=NAME, ha="center", va="center", gid=f"class:{label}"
+            )
+            text.set_path_effects([Stroke(linewidth=1.8, foreground="white"), Normal()])
 
 
-def _draw_points(axes: Axes, result: EmbeddingResult, model: int, order: np.ndarray, side: float) -> None:
-    classes = result.classes
-    codes = np.searchsorted(classes, result.labels[order])
-    colors = np.array(_palette(len(classes)))
+def _flatness(coordinates: np.ndarray) -> float:
+    """Height of a panel over its width: that of the maps, within reason."""
+    width, height = np.ptp(coordinates, axis=1).max(axis=0)
+    return float(np.clip(height / width, *_FLATNESS)) if width else _FLATNESS[1]
+
+
+def _draw_points(
+    axes: Axes, result: EmbeddingResult, model: int, order: np.ndarray, named: list[int], side: float
+) -> None:
+    labels = result.labels[order]
+    if len(result.classes) > len(named):  # the grey ones behind
+        order = order[np.argsort(np.isin(labels, named), kind="stable")]
+        labels = result.labels[order]
+    palette = _palette(len(named))
+    colors = np.full((len(labels), 3), mpl.colors.to_rgb(_UNNAMED))
+    for color, label in zip(palette, named, strict=True):
+        colors[labels == label] = color
     size = float(np.clip(0.1 * (72 * side) ** 2 / len(order), 0.6, 14))
+    sizes = np.where(np.isin(labels, named), size * (3 if len(result.classes) > len(named) else 1), size)
     x, y = result.coordinates[model, order].T
-    points = axes.scatter(
-        x, y, s=size, c=colors[codes], linewidths=0, alpha=0.85, rasterized=True, gid="points"
-    )
-    if len(classes) <= MOST_CLASSES:
-        markers = _markers(len(classes))
-        paths = [MarkerStyle(m).get_path().transformed(MarkerStyle(m).get_transform()) for m in markers]
-        points.set_paths([paths[code] for code in codes])
+    points = axes.scatter(x, y, s=sizes, c=colors, linewidths=0, alpha=0.85, rasterized=True, gid="points")
+    looks = [MarkerStyle(m).get_path().transformed(MarkerStyle(m).get_transform()) for m in _MARKERS]
+    marker = {label: looks[k % len(looks)] for k, label in enumerate(named)}
+    points.set_paths([marker.get(label, looks[0]) for label in labels.tolist()])
 
 
 def _palette(count: int) -> list[tuple[float, float, float]]:
     from seaborn import color_palette  # it imports pyplot
 
-    return list(color_palette("colorblind", count) if count <= 10 else color_palette("husl", count))
+    return list(color_palette("colorblind", MOST_NAMED))[:count]
 
 
-def _markers(count: int) -> list[str]:
-    # the first and the last hue are neighbours: they must not share a mark
-    period = len(_MARKERS) - (count == len(_MARKERS) + 1)
-    return [_MARKERS[i % period] for i in range(count)]
-
-
-def _draw_title(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> None:
-    name, _, rest = result.models[model].partition(", ")
-    title = fit_text(f"({panel_letter(model)}) {legend_name(name)}", TITLE, plan.side, bold=True)
-    above = 3.0
-    if rest:
-        line = fit_text(rest, SMALL, plan.side)
-        _write(axes, line, (0, 1), (0, above), SMALL, ha="left", va="baseline")
-    if plan.title_lines > 1:
-        above += SMALL * LINE
-    _write(axes, title, (0, 1), (0, above), TITLE, ha="left", va="baseline").set(weight="bold")
-
-
-def _draw_numbers(axes: Axes, result: EmbeddingResult, model: int, plan: Plan) -> None:
-    below = -4.0
-    for label, value in number_lines(result, model):
-        _write(axes, label, (0, 0), (0, below), SMALL, ha="left", va="top")
-        if plan.two_lines:
-            below -= SMALL * LINE
-        _write(axes, value, (1, 0), (0, below), SMALL, ha="right", va="top")
-        below -= SMALL * LINE
-
-
-def _draw_legend(figure: Figure, result: EmbeddingResult, plan: Plan) -> None:
-    labels = legend_labels(result)
-    if not labels:
-        return
-    look: dict[str, Any] = {"ls": "", "ms": 4.5, "mew": 0}
-    handles = [
-        Line2D([], [], color=color, marker=marker, label=label, **look)
-        for label, color, marker in zip(labels, _palette(len(labels)), _markers(len(labels)), strict=True)
-    ]
-    if plan.beside:
-        left = MARGIN + plan.columns * (plan.side + GAP)
-        at = plan.fractions(left, plan.title_height, 0, 0)[:2]
-    else:
-        at = plan.fractions(MARGIN, 0.02, 0, 0)[:2]
-        # matplotlib fills columns first, readers read rows
-        handles = [h for column in range(plan.legend_columns) for h in handles[column :: plan.legend_columns]]
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=at,
-        ncols=plan.legend_columns,
-        fontsize=LABEL,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=0.9,
-        handletextpad=0.4,
-        columnspacing=0.8,
-        labelspacing=0.2,
-    )
+def _draw_numbers(panel: Axes, result: EmbeddingResult, name: str, *, named: bool) -> None:
+    marks = model_marks(result.models) if len(set(result.models)) == len(result.models) else {}
+    for i, model in enumerate(result.models):
+        value, low, high = result.metric(name)[i]
+        color, marker = marks.get(model, (GREY, "o"))
+        _, start, end = difference = result.difference(name)[i]
+        full = not i or (holds_value(difference) and (start > 0 or end < 0))
+        if holds_value(result.metric(name)[i]):
+            panel.plot([low, high], [i, i], color=color, lw=1.0, gid=f"interval:{name}:{model}")
+        look: dict[str, Any] = {"mec": color, "mfc": color if full else "white", "mew": 0.9}
+        panel.plot([value], [i], ls="", marker=marker, ms=4, gid=f"value:{name}:{model}", **look)
+    room = (0.2 if is_wide() else 0.17) * mpl.rcParams["figure.figsize"][0]
+    size = mpl.rcParams["ytick.labelsize"]
+    names = [fit_text(legend_name(model), size, room) for model in result.models]
+    panel.set_yticks(range(len(names)), names if named else [""] * len(names))
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(False, axis="y")
+    panel.margins(x=0.15)
+    panel.xaxis.set_major_locator(MaxNLocator(3 if is_wide() else 2, steps=[1, 2, 5, 10], min_n_ticks=1))
+    panel.ticklabel_format(axis="x", useOffset=False)
+    panel.set_title(METRIC_NAMES[name], size=7.0)

@@ -1,17 +1,16 @@
-"""Where the parts of an embedding's figure stand, and what its text says."""
+"""Where the classes' names stand in an embedding's figure, and what its caption says."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from ralr_viz.plots.fit_text import fit_text, measure_text
-from ralr_viz.results.embedding import EmbeddingResult, holds_value, interval_text
+from ralr_viz.results.embedding import EmbeddingResult, interval_text
 
-MOST_CLASSES = 20
-"""In a legend; of more, the colours only follow the order of the labels."""
+MOST_NAMED = 10
+"""Classes that have a colour and a name: more colours are not told apart."""
+NAME = 6.5
+"""Points."""
 METHOD_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
 METRIC_NAMES = {
     "compactness": "compactness ↑",
@@ -21,134 +20,71 @@ METRIC_NAMES = {
     "knn_accuracy": "kNN accuracy (%) ↑",
     "map_recall": "map recall",
 }
-
-# points
-TITLE, LABEL, SMALL = 8.0, 7.0, 6.5
-LINE = 1.25  # height of a line of text over its size
-
-# inches
-MARGIN, GAP, _SPACE = 0.04, 0.14, 0.06
-_SMALLEST, _LARGEST = 1.25, 2.75  # side of a panel
-_FLATNESS = (0.6, 1.0)
-_NARROWEST = 3.25
-_KEY = 0.17  # a legend's mark
-_LONGEST_NAME = 1.1
-_LEGEND_LINE = 1.22 * LABEL / 72
-_NUMBER_LINE = SMALL * LINE / 72
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where everything stands; inches from the left and the top."""
-
-    width: float
-    side: float
-    flatness: float
-    columns: int
-    rows: int
-    title_lines: int
-    text_lines: int
-    two_lines: bool
-    beside: bool
-    legend_columns: int
-    head: float
-
-    @property
-    def title_height(self) -> float:
-        return (TITLE * LINE + (self.title_lines - 1) * SMALL * LINE + 3) / 72
-
-    @property
-    def panel_height(self) -> float:
-        return self.side * self.flatness
-
-    @property
-    def row_height(self) -> float:
-        return self.title_height + self.panel_height + self.text_lines * _NUMBER_LINE + 2 * _SPACE
-
-    @property
-    def height(self) -> float:
-        return self.head + self.rows * self.row_height
-
-    def panel(self, index: int) -> tuple[float, float, float, float]:
-        row, column = divmod(index, self.columns)
-        left = MARGIN + column * (self.side + GAP)
-        top = self.head + row * self.row_height + self.title_height
-        return self.fractions(left, top, self.side, self.panel_height)
-
-    def fractions(
-        self, left: float, top: float, width: float, height: float
-    ) -> tuple[float, float, float, float]:
-        return left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height
+_LINE = NAME * 1.25 / 72  # inches
+_LONGEST_NAME = 0.9  # inches
+# where a name may stand, in its own widths and heights from the middle of its class
+_OFFSETS = (
+    (0, 0),
+    (0, 1),
+    (0, -1),
+    (0.6, 0),
+    (-0.6, 0),
+    (0.6, 1),
+    (-0.6, 1),
+    (0.6, -1),
+    (-0.6, -1),
+    (0, 2),
+    (0, -2),
+)
 
 
-def plan_figure(result: EmbeddingResult, page: float) -> Plan:
-    """Place everything on at most ``page`` inches of width."""
-    count, labels, flatness = len(result.models), legend_labels(result), _flatness(result.coordinates)
-    entry = max((measure_text(text, LABEL) for text in labels), default=0) + _KEY
-    one_line = max(
-        measure_text(label, SMALL) + measure_text(value, SMALL) + 0.1
-        for i in range(count)
-        for label, value in number_lines(result, i)
-    )
-    # beside the panels if these stay wide enough for their numbers, else above
-    beside_side = _side(page - entry - GAP, count)
-    beside = bool(labels) and beside_side >= one_line and len(labels) * _LEGEND_LINE <= beside_side * flatness
-    room = page - (entry + GAP if beside else 0)
-    columns = max(1, min(count, int((room - 2 * MARGIN + GAP) / (_SMALLEST + GAP))))
-    columns = math.ceil(count / math.ceil(count / columns))
-    side = _side(room, columns)
-    content = 2 * MARGIN + columns * (side + GAP) - GAP + (entry + GAP if beside else 0)
-    width = min(page, max(_NARROWEST, content))
-    legend_columns = 1 if beside else max(1, min(len(labels), int((width - 2 * MARGIN) / (entry + 0.1))))
-    legend_rows = 0 if beside else math.ceil(len(labels) / legend_columns)
-    two_lines = one_line > side
-    return Plan(
-        width=width,
-        side=side,
-        flatness=flatness,
-        columns=columns,
-        rows=math.ceil(count / columns),
-        title_lines=1 + any(", " in model for model in result.models),
-        text_lines=max(len(number_lines(result, i)) for i in range(count)) * (2 if two_lines else 1),
-        two_lines=two_lines,
-        beside=beside,
-        legend_columns=legend_columns,
-        head=legend_rows * _LEGEND_LINE + (_SPACE if legend_rows else 0),
-    )
+def named_classes(result: EmbeddingResult) -> list[int]:
+    """Labels of the classes that are named: all, or of many the tightest by the mean silhouette of all networks."""
+    classes = result.classes.tolist()
+    if len(classes) <= MOST_NAMED:
+        return classes
+    silhouette = np.nan_to_num(result.silhouette.mean(axis=0), nan=-1.0)
+    tightness = [float(silhouette[result.labels == label].mean()) for label in classes]
+    chosen = np.argsort(-np.array(tightness), kind="stable")[:MOST_NAMED]
+    return [classes[k] for k in sorted(chosen.tolist())]
 
 
-def _side(room: float, columns: int) -> float:
-    return min((room - 2 * MARGIN + GAP) / columns - GAP, _LARGEST)
+def find_limits(points: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """Limits (2, 2) around points (n, 2) of the shape of a frame, width and height, that these fill."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = 1.08 * max((high - low) / np.array(size)) or 1.0
+    half = scale * np.array(size) / 2
+    centre = (low + high) / 2
+    return np.stack([centre - half, centre + half], axis=1)
 
 
-def _flatness(coordinates: np.ndarray) -> float:
-    """Height of a panel over its width: that of the maps, within reason."""
-    width, height = np.ptp(coordinates, axis=(0, 1))
-    return float(np.clip(height / width, *_FLATNESS)) if width else _FLATNESS[1]
+def place_names(
+    result: EmbeddingResult, model: int, named: list[int], limits: np.ndarray, size: tuple[float, float]
+) -> dict[int, tuple[float, float]]:
+    """Where each name stands, near the median of its class; one that has no room without touching another is left out.
 
-
-def number_lines(result: EmbeddingResult, model: int) -> list[tuple[str, str]]:
-    """Label and value of each line below a panel; a star where the value differs from the first panel's."""
-    lines = []
-    for name, label in METRIC_NAMES.items():
-        difference = result.difference(name)[model]
-        value = interval_text(name, result.metric(name)[model])
-        if holds_value(difference) and (difference[1] > 0 or difference[2] < 0):
-            value = value.replace(" ", "* ", 1) if " [" in value else f"{value}*"
-        lines.append((f"{label}@{result.k}" if name == "map_recall" else label, value))
-    if len(result.models) > 1:
-        lines.append(
-            ("neighbours kept", interval_text("neighbours_kept", result.mean_kept[model]) if model else "–")
-        )
-    return lines
-
-
-def legend_labels(result: EmbeddingResult) -> list[str]:
-    """Names of the classes, cut to size; none where a legend would be too long."""
-    classes = result.classes
-    if len(classes) > MOST_CLASSES:
-        return []
-    return [fit_text(_short(result.class_name(c)), LABEL, _LONGEST_NAME) for c in classes.tolist()]
+    Args:
+        result: Of any networks.
+        model: Whose map.
+        named: Labels, of which larger classes come first.
+        limits: Of the axes, (2, 2).
+        size: Of the axes, inches.
+    """
+    scale = (limits[:, 1] - limits[:, 0]) / np.array(size)
+    placed: dict[int, tuple[float, float]] = {}
+    boxes: list[np.ndarray] = []
+    for label in sorted(named, key=lambda c: -int((result.labels == c).sum())):
+        middle = np.median(result.coordinates[model, result.labels == label], axis=0)
+        extent = np.array([1.1 * measure_text(short_class(result, label), NAME) + 0.04, _LINE]) * scale
+        for offset in _OFFSETS:
+            at = middle + np.array(offset) * extent
+            at = np.clip(at, limits[:, 0] + extent / 2, limits[:, 1] - extent / 2)
+            box = np.stack([at - extent / 2, at + extent / 2])
+            if all((box[0] >= other[1]).any() or (box[1] <= other[0]).any() for other in boxes):
+                boxes.append(box)
+                placed[label] = (float(at[0]), float(at[1]))
+                break
+    return placed
 
 
 def embedding_note(result: EmbeddingResult) -> str:
@@ -165,16 +101,20 @@ def embedding_note(result: EmbeddingResult) -> str:
         f"{where + ' ' if where else ''}{result.samples_name}, seed {result.seed}.",
         _alignment(result, names),
     ]
-    classes = result.classes.tolist()
-    if len(classes) > MOST_CLASSES:
-        first, last = (_short(result.class_name(c)) for c in (classes[0], classes[-1]))
-        sentences.append(f"{len(classes)} classes, hue in the order of the labels from {first} to {last}.")
+    classes, named = result.classes, named_classes(result)
+    if len(classes) > len(named):
+        sentences.append(
+            f"Colours and names: the {len(named)} tightest of {len(classes)} classes by the mean silhouette of their features; the "
+            "others are grey."
+        )
     sentences.append(
-        f"Numbers but map recall: of the features at unit length, not of the map; k = {result.k}; 95 % intervals over the "
-        f"{result.samples_name}, not over training seeds."
+        f"Dots: of the features at unit length, not of the map; 95 % intervals over the {result.samples_name}, not over "
+        "training seeds."
     )
     if len(names) > 1:
-        sentences.append("*: the paired interval of the difference from (a) excludes 0.")
+        sentences.append("Full: the paired interval of the difference from (a) excludes 0, and (a) itself.")
+    sentences.append(f"{'; '.join(_describe_rest(result, i) for i in range(len(names)))} (k = {result.k}).")
+    sentences.append("Sizes of clusters and gaps between them mean little in such a map.")
     return " ".join(s for s in sentences if s)
 
 
@@ -195,11 +135,20 @@ def _alignment(result: EmbeddingResult, names: list[str]) -> str:
     )
 
 
+def _describe_rest(result: EmbeddingResult, model: int) -> str:
+    """The numbers that are not drawn."""
+    rest = {"scatter_ratio": "scatter ratio", "knn_accuracy": "kNN accuracy (%)", "map_recall": "map recall"}
+    said = ", ".join(
+        f"{label} {interval_text(name, result.metric(name)[model])}" for name, label in rest.items()
+    )
+    return f"({panel_letter(model)}) {said}"
+
+
 def panel_letter(index: int) -> str:
     """``a``, ``b``, …, and numbers after ``z``."""
     return "abcdefghijklmnopqrstuvwxyz"[index] if index < 26 else str(index + 1)
 
 
-def _short(name: str) -> str:
-    """The first of several synonyms: WordNet separates them by commas."""
-    return name.split(",")[0].replace("_", " ").strip()
+def short_class(result: EmbeddingResult, label: int) -> str:
+    """Its name on the map: the first of several synonyms, which WordNet separates by commas, cut to size."""
+    return fit_text(result.class_name(label).split(",")[0].replace("_", " ").strip(), NAME, _LONGEST_NAME)
