@@ -11,6 +11,7 @@ closed and nothing that the caller has open is touched.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import json
 import math
@@ -65,6 +66,7 @@ _STYLES = ("icml", "neurips", "iclr", "cvpr", "ieee")
 _IEEE_WIDTHS = {"full": 7.16, "half": 3.5}  # inches: two columns, one column
 _LONGEST_NAME = 48  # characters
 _SMALLEST_TEXT = 7  # points; STIX has a small x-height
+_CHOSEN = contextvars.ContextVar("chosen", default=False)
 _LOCK = threading.RLock()  # rcParams are global to the process, so one thread at a time may change them
 
 
@@ -99,7 +101,16 @@ def style(name: str = "icml", *, column: Literal["full", "half"] = "full") -> It
         settings[key] = max(settings[key], _SMALLEST_TEXT)
     # "default" first: the caller's own matplotlibrc must not change a figure
     with _LOCK, mpl.style.context(["default", settings]):
-        yield
+        before = _CHOSEN.set(True)
+        try:
+            yield
+        finally:
+            _CHOSEN.reset(before)
+
+
+def in_style() -> bool:
+    """Whether a block of `style` is open."""
+    return _CHOSEN.get()
 
 
 def new_figure(height: float, *, width: float | None = None) -> Figure:
