@@ -146,5 +146,10 @@ __all__ = sorted(["__version__", *_HOME])
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        found = getattr(importlib.import_module(_HOME[name]), name)
+        if not name.startswith("draw_"):
+            return found
+        from ralr_viz.plots.notebook import draw_styled
+
+        return draw_styled(found)
     raise AttributeError(f"module `ralr_viz` has no attribute `{name}`")

@@ -16,6 +16,7 @@ from ralr_viz.comparison.augmentation import augment_samples
 from ralr_viz.comparison.files import read_files
 from ralr_viz.comparison.network import PLAIN, Network, Triple, check_scale, name_checkpoints, plain_network
 from ralr_viz.comparison.of_task import task_of
+from ralr_viz.comparison.own_images import OwnImages, read_images
 from ralr_viz.comparison.samples import Samples, open_dataset, own_samples, select_samples
 from ralr_viz.comparison.view import choose_view
 from ralr_viz.data import data_root, load_dataset
@@ -171,7 +172,7 @@ def compare(
     root: Path | None = None,
     split: str = "test",
     limit: int | None = None,
-    images: np.ndarray | None = None,
+    images: OwnImages | None = None,
     files: Sequence[str | os.PathLike[str]] = (),
     task: OwnTask | Task | None = None,
     labels: np.ndarray | None = None,
@@ -199,7 +200,8 @@ def compare(
         root: Folder of the ingested data sets; left out, ``$RALR_VIZ_DATA``, else the user's cache folder.
         split: ``test``, ``train`` or ``val``, the part that was held out in training.
         limit: At most so many images of the split, evenly spread.
-        images: Instead of a data set: (n, H, W, 3) uint8.
+        images: Instead of a data set, of your own: an array, a tensor, pictures of PIL, a data set or a loader, see
+            `OwnImages`.
         files: Instead of either: pictures of any size, in files.
         task: Instead of images: of your own, see `ralr_viz.task`; ``limit`` is then of its batches. Left out, that of
             the checkpoints' recipe, whose ``limit`` is of samples.
@@ -251,6 +253,7 @@ def compare(
             mode=view,
         )
     elif images is not None:
+        images, labels = read_images(images, labels, limit if boxes is None and masks is None else None)
         samples = own_samples(images, labels, boxes, class_names, masks)
     else:
         if not checkpoints and data is None:

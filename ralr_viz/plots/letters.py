@@ -16,12 +16,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
-from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, LogFormatter, NullFormatter, ScalarFormatter
 
 from ralr_viz.foreign import one_line
+from ralr_viz.plots.notebook import ShownFigure
 
 FORMULA = "formula"
 """The gid of a text in which matplotlib shall read formulas; numbers of an axis are such without it."""
@@ -40,7 +40,7 @@ class Lettering(NamedTuple):
     missing: frozenset[str]
 
 
-class LiteralFigure(Figure):
+class LiteralFigure(ShownFigure):
     """A figure that draws its texts literally, except those whose gid is `FORMULA` and the numbers of axes.
 
     Attributes:

@@ -69,6 +69,7 @@ _LONGEST_NAME = 48  # characters
 _SMALLEST_TEXT = 7  # points; STIX has a small x-height
 _CAPTIONS: ContextVar[bool] = ContextVar("captions", default=False)
 CAPTION_SUFFIXES = (".caption.txt", ".caption.tex")
+_CHOSEN: ContextVar[bool] = ContextVar("chosen", default=False)
 _LOCK = threading.RLock()  # rcParams are global to the process, so one thread at a time may change them
 
 
@@ -108,7 +109,16 @@ def style(
     # "default" first: the caller's own matplotlibrc must not change a figure
     shown = shows_captions() if caption is None else caption
     with captions(shown), _LOCK, mpl.style.context(["default", settings]):
-        yield
+        before = _CHOSEN.set(True)
+        try:
+            yield
+        finally:
+            _CHOSEN.reset(before)
+
+
+def in_style() -> bool:
+    """Whether a block of `style` is open."""
+    return _CHOSEN.get()
 
 
 @contextlib.contextmanager

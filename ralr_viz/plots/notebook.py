@@ -1,0 +1,48 @@
+"""Figures that a notebook shows by themselves, in the style that they were drawn in."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+_DPI = 192
+_SHRUNK = 1.5  # pixels of the picture for one of the page, or small letters could not be read on it
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows as a picture, without ``%matplotlib inline`` and without pyplot.
+
+    Fonts and formulas are looked up when a figure is drawn, so it keeps the settings that it was made in.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._settings = {name: mpl.rcParams[name] for name in mpl.rcParams if not name.startswith("backend")}
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """The picture and the size at which it is shown, for IPython."""
+        buffer = io.BytesIO()
+        with mpl.rc_context(self._settings):
+            self.savefig(buffer, format="png", dpi=_DPI)
+        width, height = (round(side * _DPI / _SHRUNK) for side in self.get_size_inches())
+        return buffer.getvalue(), {"width": width, "height": height}
+
+
+def draw_styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """A ``draw_`` function that draws in the default style where it makes the figure and no style was chosen."""
+    from ralr_viz.plots.style import in_style, style
+
+    @functools.wraps(draw)
+    def draw_in_style(result: Any, axes: Any = None, *arguments: Any, **options: Any) -> Figure:
+        given = () if axes is None and not arguments else (axes, *arguments)
+        if in_style() or axes is not None:
+            return draw(result, *given, **options)
+        with style():
+            return draw(result, *given, **options)
+
+    return draw_in_style
