@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from ralr_viz.nouns import check
 from ralr_viz.nouns import sharpness as options
 from ralr_viz.nouns.option import BATCHNORM, RESAMPLES, SEED
 from ralr_viz.results.sharpness import SharpnessResult
-from ralr_viz.tasks.classification.loss import NormalisedLogits
+from ralr_viz.tasks.classification.loss import BothScales
 
 
 class _Found(NamedTuple):
@@ -101,12 +102,7 @@ def compute_sharpness(
     _check_radii(radii, worst_radii)
     size = even_batch(len(comparison.samples), comparison.batch_size(as_trained=True))
     of_logits = comparison.task is None
-    each = (
-        (1 + 2 * directions) * of_logits
-        + 1
-        + 2 * len(radii) * directions
-        + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
-    )
+    each = 1 + 2 * len(radii) * directions + len(worst_radii) * (worst_starts * (worst_steps + 1) + 1)
     done, found, shapes, kinds = 0, [], set(), set()
 
     def advance() -> None:
@@ -120,19 +116,18 @@ def compute_sharpness(
         shapes.add(tuple(p.shape for p in objective.parameters))
         kinds.add(batchnorm if objective.has_statistics else "none")
         given = objective.evaluate()[0]
+        if of_logits:
+            objective.task = BothScales(comparison.labelled().labels)
         points = _Points(objective, batchnorm, seed, advance)
         centre = points.evaluate(objective.start)
         average = [points.average(radius, directions) for radius in radii]
         worst = [points.worst(radius, worst_starts, worst_steps) for radius in worst_radii]
-        middle = radii[(len(radii) - 1) // 2]
-        normalised = (
-            points.normalised(middle, directions, comparison.labelled().labels) if of_logits else None
-        )
+        normalised = (centre[2], average[(len(radii) - 1) // 2][2]) if of_logits else None
         found.append(
             _Found(
                 np.array([a[0] for a in average]),
                 np.array([a[1] for a in average]),
-                centre,
+                centre[:2],
                 given,
                 np.array([w[0] for w in worst]).reshape(len(worst_radii), worst_starts),
                 np.array([w[1] for w in worst]),
@@ -184,14 +179,18 @@ class _Points:
         self.objective, self.batchnorm, self.seed, self.advance = objective, batchnorm, seed, advance
         self.norms = filter_norms(objective.start)
 
-    def evaluate(self, weights: Weights) -> tuple[float, float]:
-        """Loss and accuracy there."""
+    def evaluate(self, weights: Weights) -> tuple[float, float, float]:
+        """Loss and accuracy there, and the loss of normalised logits, NaN where it is not watched."""
         self.advance()
         self.objective.move_to(weights)
-        if self.batchnorm == "frozen":
-            return self.objective.evaluate()
-        with self.objective.batch_statistics():
-            return self.objective.evaluate()
+        task, frozen = self.objective.task, self.batchnorm == "frozen"
+        if isinstance(task, BothScales):
+            task.normalised = 0.0
+        with nullcontext() if frozen else self.objective.batch_statistics():
+            loss, score = self.objective.evaluate()
+        if isinstance(task, BothScales):
+            return loss, score, float(task.normalised) / self.objective.total_weight
+        return loss, score, math.nan
 
     def gradient(self, weights: Weights) -> tuple[float, list[Tensor]]:
         """Loss and gradient there."""
@@ -202,22 +201,13 @@ class _Points:
         with self.objective.batch_statistics():
             return self.objective.gradient()
 
-    def average(self, radius: float, directions: int) -> tuple[np.ndarray, np.ndarray]:
-        """Losses and accuracies (K, 2) at a radius along the common directions and their opposites."""
+    def average(self, radius: float, directions: int) -> np.ndarray:
+        """What `evaluate` returns (3, K, 2) at a radius along the common directions and their opposites."""
         start, points = self.objective.start, []
         for k in range(directions):
             direction = random_direction(start, self.seed, k)
             points += [self.evaluate(step(start, direction, sign * radius)) for sign in (1, -1)]
-        found = np.array(points).reshape(directions, 2, 2)
-        return found[..., 0], found[..., 1]
-
-    def normalised(self, radius: float, directions: int, labels: np.ndarray) -> tuple[float, np.ndarray]:
-        """Loss of normalised logits at the centre, and (K, 2) at a radius, as `average` goes there."""
-        task, self.objective.task = self.objective.task, NormalisedLogits(labels)
-        try:
-            return self.evaluate(self.objective.start)[0], self.average(radius, directions)[0]
-        finally:
-            self.objective.task = task
+        return np.moveaxis(np.array(points).reshape(directions, 2, 3), -1, 0)
 
     def worst(self, radius: float, starts: int, steps: int) -> tuple[np.ndarray, float]:
         """Highest loss (S,) that each start has met, and the accuracy at the highest of all."""
@@ -232,7 +222,7 @@ class _Points:
                 if i < steps:
                     loss, gradient = self.gradient(point)
                 else:
-                    loss, _ = self.evaluate(point)
+                    loss = self.evaluate(point)[0]
                 if loss > highest.max():
                     best = point
                 highest[s] = max(highest[s], loss)

@@ -30,7 +30,7 @@ from ralr_viz.workflows.subjects import Ears, run_noun
 from ralr_viz.workflows.why_trainings import ANNEAL, ANNEALING, REPEATS, AnnealedEnds, plan_fork
 
 COSTS = {noun.name: noun.cost for noun in NOUNS.values() if noun.cost}
-"""Relative times, for the time that is left, and what there is to run."""
+"""Relative times of one network each, for the time that is left, and what there is to run."""
 INDEX = "jobs.json"
 AT_MATCHED_LOSS = ("sharpness", "collapse")
 """What falls with the training loss itself, and says something else than it only where the losses are equal."""
@@ -336,8 +336,8 @@ class JobRunner:
                 except InputError as error:
                     notes.append(f"{job.name} was not measured: {error}")
                 spent += time.monotonic() - begin
-                worked += _cost(job)
-                left = sum(_cost(other) for other in jobs[number:] if not self._is_done(other))
+                worked += estimate_cost(job)
+                left = sum(estimate_cost(other) for other in jobs[number:] if not self._is_done(other))
                 self.say(
                     f"{self.speaker}: {number} of {len(jobs)} done ({job.name}); {_time_left(left * spent / worked)}"
                 )
@@ -388,8 +388,12 @@ class JobRunner:
         write_json(self.out / INDEX, self._index)
 
 
-def _cost(job: Job) -> int:
-    return COSTS.get(job.command, 1)
+def estimate_cost(job: Job) -> float:
+    """Relative time of a job: its noun's for each network that it looks at, in proportion to the images asked for."""
+    given, usual = job.arguments, NOUNS[job.command].spec.inputs.limit
+    networks = sum(len(given.get(name) or ()) for name in ("ckpt", "run", "null"))
+    share = given["limit"] / usual if given.get("limit") and usual else 1.0
+    return COSTS[job.command] * networks * share
 
 
 def _time_left(seconds: float) -> str:

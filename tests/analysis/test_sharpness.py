@@ -16,7 +16,7 @@ from ralr_viz.comparison import compare
 from ralr_viz.data.augment import augment_once, normalise_batch
 from ralr_viz.errors import InputError, UnknownNameError
 from ralr_viz.runtime.device import resolve_runtime
-from ralr_viz.tasks.classification.loss import NormalisedLogits
+from ralr_viz.tasks.classification.loss import BothScales, Classification, NormalisedLogits
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 N = 24
@@ -183,7 +183,7 @@ def test_sharpness_leaves_the_network_alone(fails):
 def test_sharpness_counts_its_progress():
     seen: list[tuple[int, int, str]] = []
     compute(network(), network(), progress=lambda *at: seen.append(at))
-    total = 2 * (1 + 3 * 6 * 2 + 2 * 4 + 1 + (1 + 6 * 2))  # normalised logits at the centre and at one radius
+    total = 2 * (1 + 3 * 6 * 2 + 2 * 4 + 1)  # normalised logits are of the same passes
     assert seen == [(i, total, "losses at moved weights") for i in range(1, total + 1)]
 
 
@@ -300,3 +300,14 @@ def test_normalised_logits_have_one_scale_and_equal_ones_are_zero():
         logits / scale, y, reduction="sum"
     )  # a shift of all logits is no matter
     torch.testing.assert_close(task.evaluate(network(), (x, y)).loss, expected)
+
+
+def test_both_scales_are_of_one_forward_pass_and_those_of_each_alone():
+    passes, y = [], torch.randint(4, (6,))
+    network = torch.nn.Linear(3, 4)
+    network.register_forward_hook(lambda *_: passes.append(1))
+    both, batch = BothScales(y.numpy()), (torch.randn(6, 3), y)
+    found = [both.evaluate(network, batch) for _ in range(2)]
+    assert len(passes) == 2
+    plain, scaled = (kind(y.numpy()).evaluate(network, batch) for kind in (Classification, NormalisedLogits))
+    assert found == [plain, plain] and both.normalised == 2 * scaled.loss

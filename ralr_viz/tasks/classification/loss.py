@@ -82,3 +82,34 @@ class NormalisedLogits(Classification):
         found = exact(super().logits(outputs))
         spread = found.std(dim=1, correction=0, keepdim=True)
         return (found - found.mean(dim=1, keepdim=True)) / spread.clamp(min=self._LEAST)
+
+
+class BothScales(Classification):
+    """The plain loss, noting that of `NormalisedLogits` of the same forward passes.
+
+    Attributes:
+        normalised: Σ of it in nats, of all that was evaluated since it was set to 0; on the device.
+    """
+
+    def __init__(self, labels: np.ndarray) -> None:
+        super().__init__(labels)
+        self._other = NormalisedLogits(labels)
+        self.normalised: Tensor | float = 0.0
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module, batch: Batch) -> Sums:
+        """As of `Classification`."""
+        done = _Done(model(batch[0]))
+        self.normalised = self.normalised + self._other.evaluate(done, batch).loss
+        return super().evaluate(done, batch)
+
+
+class _Done(nn.Module):
+    """A network that has run: what it returned."""
+
+    def __init__(self, outputs: Any) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, _: Tensor) -> Any:
+        return self.outputs
