@@ -313,27 +313,27 @@ def _write_ends(panel: Axes, result: CurvesResult, looks: Mapping[str, Look], na
 def _draw_inset(panel: Axes, result: CurvesResult) -> None:
     """The last third of the epochs larger, in a corner that no line runs through; none where there is no such corner."""
     first = result.epoch[-1] - (result.epoch[-1] - result.epoch[0]) / 3
-    lines = [line for line in panel.lines if len(line.get_xydata()) > 1 and line.get_gid()]
-    late = [line.get_xydata()[line.get_xdata() >= first] for line in lines]
+    drawn = [(line, np.asarray(line.get_xydata())) for line in panel.lines if line.get_gid()]
+    drawn = [(line, points) for line, points in drawn if len(points) > 1]
+    late = [points[points[:, 0] >= first] for _, points in drawn]
     late = [points for points in late if len(points) > 1]
     if len(result.epoch) < _FEWEST_EPOCHS or not late:
         return
     (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
-    places = [
-        (line.get_xydata() - np.array([left, low])) / np.array([right - left, high - low]) for line in lines
-    ]
+    span = np.array([right - left, high - low])
+    places = [(points - np.array([left, low])) / span for _, points in drawn]
     place = next((corner for corner in _CORNERS if not any(_runs_through(p, corner) for p in places)), None)
     if place is None:
         return
     x, y, wide, high_ = place
     inset = panel.inset_axes((x + 0.1 * wide, y + 0.16 * high_, 0.88 * wide, 0.8 * high_), gid="inset")
-    for line in lines:
+    for line, points in drawn:
         look: dict[str, Any] = {
             "color": line.get_color(),
             "ls": line.get_linestyle(),
             "lw": line.get_linewidth(),
         }
-        inset.plot(*line.get_xydata().T, alpha=line.get_alpha(), drawstyle=line.get_drawstyle(), **look)
+        inset.plot(*points.T, alpha=line.get_alpha(), drawstyle=line.get_drawstyle(), **look)
     inset.set_xlim(first, result.epoch[-1])
     every = np.concatenate([points[:, 1] for points in late])
     margin = 0.06 * float(np.ptp(every)) or 0.01

@@ -179,8 +179,10 @@ def _method_in(name: str) -> str:
 def _shade(color: str, k: int) -> str:
     """The colour itself, then darker and lighter ones in turn."""
     towards, share = ("black", "white")[(k + 1) % 2], min(0.4 * ((k + 1) // 2), 0.8)
-    mixed = (1 - share) * np.array(to_rgb(color)) + share * np.array(to_rgb(towards))
-    return to_hex(mixed) if k else color
+    red, green, blue = (
+        (1 - share) * a + share * b for a, b in zip(to_rgb(color), to_rgb(towards), strict=True)
+    )
+    return to_hex((red, green, blue)) if k else color
 
 
 def legend_name(method: str) -> str:
