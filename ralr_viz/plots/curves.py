@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import break_axis_name, fit_text, measure_text
+from ralr_viz.plots.fit_text import break_axis_name, measure_text
 from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.letters import escape_labels
 from ralr_viz.plots.style import (
@@ -33,6 +33,11 @@ _TRAINING = 0.7
 _MANY_EPOCHS = 100  # from here on the wide lines are narrower, or neighbouring epochs would run together
 _NARROW = 5.0  # inches: below this width the panels stand one above another
 _TALL = 1.45  # inches: longer names of scores, beside a panel, would run into its letter
+_END, _PANEL = 6.5, 1.3  # points of the last values, and inches of a panel
+_ENDS = ("loss", "score", "gap")
+_FEWEST_EPOCHS = 9  # whose last third is worth an inset
+_CORNERS = ((0.42, 0.44, 0.57, 0.54), (0.42, 0.02, 0.57, 0.54), (0.42, 0.02, 0.57, 0.44))
+"""Of an inset with its ticks, in fractions of a panel."""
 _SPLIT_NAMES = {"validation": "validation", "test": "test", "": "evaluation"}
 _BEST_NAMES = {name: BY_NAME[name].title.removesuffix(" loss") for name in SELECTING}
 _BEST: dict[str, Any] = {"marker": "*", "ms": 6.5, "mec": "white", "mew": 0.5, "ls": ""}
@@ -43,10 +48,10 @@ _SCHEDULED: dict[str, Any] = {"color": "#bbbbbb", "lw": 2.2}
 def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Figure:
     """Draw loss, accuracy, learning rate and overfitting gap over the epochs.
 
-    (a) running training loss (fine, pale) and loss on `CurvesResult.split` (wide); (b) accuracy on that
-    split, a star at each run's best epoch; (c) scheduled LR (grey) and LR in use, a dot at each amplified
-    epoch; (d) `CurvesResult.gap`, where it was measured, and the training loss that it ends at, since a run that
-    underfits has less of a gap. Methods differ in colour and line style. Of several
+    Of these, what was recorded: (a) running training loss (fine, pale) and loss on `CurvesResult.split` (wide); (b) accuracy on that
+    split, a star at the best epoch of each method; (c) scheduled LR (grey) and LR in use, a dot at each amplified
+    epoch; (d) `CurvesResult.gap`. The last values stand at the right, and the last third is drawn larger where there is
+    room. Methods differ in colour and line style. Of several
     seeds each run is a fine line, their mean, as far as all of them measured, a wide one, and their standard
     deviation (n − 1) a band. A run that diverged ends in a cross.
 
@@ -63,19 +68,20 @@ def draw_curves(result: CurvesResult, axes: Sequence[Axes] | None = None) -> Fig
         Figure 1.
     """
     looks = method_looks(result.group)
-    panels = _new_panels(result, looks) if axes is None else list(axes)
-    _draw_loss(panels[0], result, looks)
-    _draw_accuracy(panels[1], result, looks)
-    _draw_rate(panels[2], result, looks)
-    for panel in panels[3:]:
-        _draw_gap(panel, result, looks)
-    for letter, panel in zip("abcd", panels, strict=False):
+    draw = {"loss": _draw_loss, "score": _draw_accuracy, "rate": _draw_rate, "gap": _draw_gap}
+    if axes is None:
+        shown = dict(zip(_with_data(result), _new_panels(result, looks), strict=True))
+    else:
+        shown = dict(zip(draw, axes, strict=False))
+    for letter, (name, panel) in zip("abcd", shown.items(), strict=False):
+        draw[name](panel, result, looks)
         _finish_panel(panel, letter, result.epoch)
-        if letter == "d":
-            panel.set_xlabel(_name_training_losses(result, looks))
         if axes is not None:
             escape_labels(panel)
-    figure = panels[0].figure.figure
+        elif name in _ENDS:
+            _write_ends(panel, result, looks, name)
+            _draw_inset(panel, result)
+    figure = next(iter(shown.values())).figure.figure
     if axes is None:
         add_foot(figure, result, curves_note(result))
     return figure
@@ -103,13 +109,20 @@ def curves_table(result: CurvesResult) -> list[dict[str, Any]]:
 def curves_note(result: CurvesResult) -> str:
     """What the marks mean, and what the numbers are of."""
     several = len(result.run) > len(set(result.group))
+    split = _SPLIT_NAMES[result.split]
+    said = {
+        "loss": f"running training loss, with augmentation (fine, pale), and loss on the {split} images (wide).",
+        "score": f"{result.score_label} on these, a star at the best epoch of each.",
+        "rate": "scheduled learning rate (grey) and the one in use, a dot at each amplified epoch.",
+        "gap": f"overfitting gap, loss on the {split} images minus training loss in eval mode."
+        + _describe_training_losses(result),
+    }
     sentences = [
-        f"(a) Running training loss, with augmentation (fine, pale), and loss on the {_SPLIT_NAMES[result.split]} images (wide).",
-        f"(b) {result.score_label} on these; a star at each run's best epoch.",
-        "(c) Scheduled learning rate (grey) and the one in use, a dot at each amplified epoch.",
-        f"(d) Overfitting gap: loss on the {_SPLIT_NAMES[result.split]} images minus training loss in eval mode."
-        if np.isfinite(result.gap).any()
-        else "",
+        *(
+            f"({letter}) {said[name][:1].upper()}{said[name][1:]}"
+            for letter, name in zip("abcd", _with_data(result), strict=False)
+        ),
+        "At the right: values of the last epoch; insets: the last third of the epochs.",
         "Fine lines: each run; wide: their mean; bands: ± one standard deviation (n − 1) over seeds."
         if several
         else "One run of each: no spread between trainings is shown.",
@@ -119,11 +132,35 @@ def curves_note(result: CurvesResult) -> str:
     return " ".join(filter(None, sentences))
 
 
+def _describe_training_losses(result: CurvesResult) -> str:
+    """What the gap must be read with: a run that underfits has less of it."""
+    rows = result.summary()
+    ends = []
+    for group in dict.fromkeys(result.group):
+        losses = [r["gap_train_loss"] for r, g in zip(rows, result.group, strict=True) if g == group]
+        known = [loss for loss in losses if np.isfinite(loss)]
+        ends += [f"{legend_name(group)} {np.mean(known):.2f}"] if known else []
+    return f" It ends at a training loss of {', '.join(ends)}." if ends else ""
+
+
+def _with_data(result: CurvesResult) -> list[str]:
+    """Panels that there are numbers for; of nothing at all, the loss."""
+    measured = {
+        "loss": (result.loss, result.train_loss, result.train_loss_eval),
+        "score": (result.acc,),
+        "rate": (result.lr, result.base_lr),
+        "gap": (result.gap,),
+    }
+    return [name for name, arrays in measured.items() if any(np.isfinite(a).any() for a in arrays)] or [
+        "loss"
+    ]
+
+
 def _new_panels(result: CurvesResult, looks: Mapping[str, Look]) -> list[Axes]:
-    """Three or four panels in a figure of their own, the methods' legend above them."""
-    beside, has_gap = mpl.rcParams["figure.figsize"][0] >= _NARROW, np.isfinite(result.gap).any()
-    rows, columns = {(True, True): (2, 2), (True, False): (1, 3)}.get((beside, has_gap), (3 + has_gap, 1))
-    figure = new_figure(0.4 + 1.9 * rows)
+    """As many panels as there is data for in a figure of their own, the methods' legend above them."""
+    count, beside = len(_with_data(result)), mpl.rcParams["figure.figsize"][0] >= _NARROW
+    rows, columns = ((2, 2) if count == 4 else (1, count)) if beside else (count, 1)
+    figure = new_figure(0.4 + (1.9 if beside else 1.55) * rows)
     handles = []
     for group, (color, linestyle) in looks.items():
         count = result.group.count(group)
@@ -183,12 +220,21 @@ def _draw_accuracy(panel: Axes, result: CurvesResult, looks: Mapping[str, Look])
     name = f"{_SPLIT_NAMES[result.split]} {result.score_label}"
     panel.set_ylabel(break_axis_name(name, _TALL))
     marked = []
-    for i, group in enumerate(result.group):
-        at = (result.epoch == result.best_epoch[i]) & np.isfinite(result.acc[i])
-        if at.any() and result.best_by[i]:
-            x, y = result.epoch[at], result.acc[i, at]
-            panel.plot(x, y, color=looks[group].color, gid=f"best:{result.run[i]}", zorder=4, **_BEST)
-            marked.append(_BEST_NAMES[result.best_by[i]])
+    for group in looks:
+        rows = [i for i, other in enumerate(result.group) if other == group and result.best_by[i]]
+        mean = result.acc[rows].mean(axis=0) if rows else np.zeros(0)
+        at = _best_place(result, rows) if rows else -1
+        if at >= 0 and np.isfinite(mean[at]):
+            name = result.run[rows[0]] if len(rows) == 1 else f"mean of {group}"
+            panel.plot(
+                [result.epoch[at]],
+                [mean[at]],
+                color=looks[group].color,
+                gid=f"best:{name}",
+                zorder=4,
+                **_BEST,
+            )
+            marked += [_BEST_NAMES[result.best_by[i]] for i in rows]
     if marked:
         rule = f"lowest {marked[0]} loss" if len(set(marked)) == 1 else "best epoch"
         _add_kind(panel, rule, **_BEST)
@@ -225,20 +271,86 @@ def _draw_gap(panel: Axes, result: CurvesResult, looks: Mapping[str, Look]) -> N
         _mark_diverged(panel, result, result.gap, looks)
 
 
-def _name_training_losses(result: CurvesResult, looks: Mapping[str, Look]) -> str:
-    """The axis, and below it each group's training loss where its gap ends."""
-    rows = result.summary()
-    ends = {
-        group: np.array([r["gap_train_loss"] for r, g in zip(rows, result.group, strict=True) if g == group])
-        for group in looks
-    }
-    means = [float(v[np.isfinite(v)].mean()) for v in ends.values() if np.isfinite(v).any()]
-    if not means:
-        return "epoch"
-    order = ", in the legend's order" if len(means) > 1 else ""
-    text = f"training loss at the end{order}: {', '.join(f'{value:.2f}' for value in means)}"
-    width, size = mpl.rcParams["figure.figsize"][0], mpl.rcParams["axes.labelsize"]
-    return "epoch\n" + fit_text(text, size, (0.42 if width >= _NARROW else 0.85) * width)
+def _best_place(result: CurvesResult, rows: list[int]) -> int:
+    """Where in the epochs a run is best, or the mean of several by what selected them; −1 where nothing did."""
+    if len(rows) == 1:
+        found = np.flatnonzero(result.epoch == result.best_epoch[rows[0]])
+        return int(found[0]) if found.size else -1
+    selecting = getattr(result, result.best_by[rows[0]])[rows].mean(axis=0)
+    if not np.isfinite(selecting).any():
+        return -1
+    return int(
+        np.nanargmin(selecting) if result.best_by[rows[0]].endswith("loss") else np.nanargmax(selecting)
+    )
+
+
+def _write_ends(panel: Axes, result: CurvesResult, looks: Mapping[str, Look], name: str) -> None:
+    """The last value of each method, right of the axis at its height, moved where two would touch."""
+    values, digits = {"loss": (result.loss, 3), "score": (result.acc, 1), "gap": (result.gap, 3)}[name]
+    ends = {}
+    for group in looks:
+        rows = [i for i, other in enumerate(result.group) if other == group and np.isfinite(values[i]).any()]
+        mean = values[rows].mean(axis=0) if rows else np.zeros(0)
+        known = np.flatnonzero(np.isfinite(mean))
+        if known.size:
+            ends[group] = float(mean[known[-1]])
+    low, high = panel.get_ylim()
+    order = sorted(ends, key=lambda group: ends[group])
+    places = np.array([np.clip((ends[group] - low) / (high - low), 0, 1) for group in order])
+    step = 1.15 * _END / 72 / _PANEL
+    for k in range(1, len(places)):  # upwards, then all down to the middle of what they are of
+        places[k] = max(places[k], places[k - 1] + step)
+    if len(places):
+        places -= max(0.0, float(places[-1]) - 1.0)
+    for group, place in zip(order, places, strict=True):
+        panel.annotate(
+            f"{ends[group]:.{digits}f}".replace("-", "−"), (1, place), (3, 0), xycoords="axes fraction",
+            textcoords="offset points", va="center", size=_END, color=looks[group].color, annotation_clip=False,
+            gid=f"end:{name}:{group}",
+        )  # fmt: skip
+
+
+def _draw_inset(panel: Axes, result: CurvesResult) -> None:
+    """The last third of the epochs larger, in a corner that no line runs through; none where there is no such corner."""
+    first = result.epoch[-1] - (result.epoch[-1] - result.epoch[0]) / 3
+    drawn = [(line, np.asarray(line.get_xydata())) for line in panel.lines if line.get_gid()]
+    drawn = [(line, points) for line, points in drawn if len(points) > 1]
+    late = [points[points[:, 0] >= first] for _, points in drawn]
+    late = [points for points in late if len(points) > 1]
+    if len(result.epoch) < _FEWEST_EPOCHS or not late:
+        return
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    span = np.array([right - left, high - low])
+    places = [(points - np.array([left, low])) / span for _, points in drawn]
+    place = next((corner for corner in _CORNERS if not any(_runs_through(p, corner) for p in places)), None)
+    if place is None:
+        return
+    x, y, wide, high_ = place
+    inset = panel.inset_axes((x + 0.1 * wide, y + 0.16 * high_, 0.88 * wide, 0.8 * high_), gid="inset")
+    for line, points in drawn:
+        look: dict[str, Any] = {
+            "color": line.get_color(),
+            "ls": line.get_linestyle(),
+            "lw": line.get_linewidth(),
+        }
+        inset.plot(*points.T, alpha=line.get_alpha(), drawstyle=line.get_drawstyle(), **look)
+    inset.set_xlim(first, result.epoch[-1])
+    every = np.concatenate([points[:, 1] for points in late])
+    margin = 0.06 * float(np.ptp(every)) or 0.01
+    inset.set_ylim(float(every.min()) - margin, float(every.max()) + margin)
+    inset.tick_params(labelsize=_END, length=1.5, pad=1)
+    inset.xaxis.set_major_locator(MaxNLocator(2, integer=True, steps=[1, 2, 5, 10]))
+    inset.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+    inset.spines[:].set(visible=True, color="#999999", linewidth=0.5)
+
+
+def _runs_through(line: np.ndarray, corner: tuple[float, float, float, float]) -> bool:
+    """Whether a line (n, 2) has a point in a rectangle, between its points, too."""
+    x, y, wide, high = corner
+    dense = np.linspace(0, len(line) - 1, 20 * len(line))
+    points = np.stack([np.interp(dense, np.arange(len(line)), line[:, axis]) for axis in (0, 1)], axis=1)
+    inside = (points[:, 0] > x) & (points[:, 0] < x + wide) & (points[:, 1] > y) & (points[:, 1] < y + high)
+    return bool(inside.any())
 
 
 def _draw_runs(

@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import math
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 from cycler import cycler
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from tueplots import bundles
@@ -58,6 +60,7 @@ LINE_STYLES: dict[str, Any] = {
 }
 EXTRA_LINE_STYLES = ((0, (2, 0.8)), (0, (8, 1, 1, 1, 1, 1)), (0, (1, 0.7)), (0, (10, 1.5)))
 GREY = "#666666"
+_METHOD = re.compile(rf"(?<![^ ])({'|'.join(COLORS)})(?![^ ,])")
 PNG_DPI = 300
 _MOST_PIXELS = 100e6  # of all canvases of a file together, at four bytes each
 _LONGEST_SIDE = 60_000  # pixels; matplotlib's canvas ends at 2¹⁶
@@ -149,20 +152,47 @@ def new_figure(height: float, *, width: float | None = None) -> Figure:
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
     """Colour and line style of each method.
 
-    ``baseline``, ``ralr``, ``scaled``, ``matched`` and ``noise`` look the same in all figures; others take what is free, in
-    order.
+    ``baseline``, ``ralr``, ``scaled``, ``matched`` and ``noise`` look the same in all figures; a name with one of them in it,
+    such as ``cifar10-resnet20 ralr, batch = 64``, has its hue, in another shade and line where that method is there
+    already. Others take what is free, in order, and then shades of it.
     """
     names = list(dict.fromkeys(methods))
-    taken = {method for method in names if method in COLORS}
-    others = [method for method in names if method not in COLORS]
-    looks = {method: Look(COLORS[method], LINE_STYLES[method]) for method in taken}
+    looks = {name: Look(COLORS[name], LINE_STYLES[name]) for name in names if name in COLORS}
+    rest = [name for name in names if name not in looks]
+    for name in [name for name in rest if _method_in(name)]:
+        base = _method_in(name)
+        if Look(COLORS[base], LINE_STYLES[base]) not in looks.values():
+            looks[name] = Look(COLORS[base], LINE_STYLES[base])
     used = {look.color for look in looks.values()} | {look.linestyle for look in looks.values()}
     colors = [color for color in EXTRA_COLORS if color not in used]
     every = dict.fromkeys([*LINE_STYLES.values(), *EXTRA_LINE_STYLES])
     lines = [line for line in every if line not in used]
-    for i, method in enumerate(others):
-        looks[method] = Look(colors[i % len(colors)], lines[i % len(lines)])
-    return {method: looks[method] for method in names}
+    others = 0
+    for i, name in enumerate(name for name in rest if name not in looks):
+        base = _method_in(name)
+        if base:
+            k = sum(_method_in(other) == base or other == base for other in looks)
+            color = _shade(COLORS[base], k)
+        else:
+            color = _shade(colors[others % len(colors)], others // len(colors))
+            others += 1
+        looks[name] = Look(color, lines[i % len(lines)])
+    return {name: looks[name] for name in names}
+
+
+def _method_in(name: str) -> str:
+    """The one method whose name is a word of this one; empty where there is none, or several."""
+    found = set(_METHOD.findall(name.lower()))
+    return found.pop() if len(found) == 1 else ""
+
+
+def _shade(color: str, k: int) -> str:
+    """The colour itself, then darker and lighter ones in turn."""
+    towards, share = ("black", "white")[(k + 1) % 2], min(0.4 * ((k + 1) // 2), 0.8)
+    red, green, blue = (
+        (1 - share) * a + share * b for a, b in zip(to_rgb(color), to_rgb(towards), strict=True)
+    )
+    return to_hex((red, green, blue)) if k else color
 
 
 def legend_name(method: str) -> str:

@@ -1,4 +1,4 @@
-"""Claims and what was measured: values of each arm and paired differences, every seed as a dot."""
+"""Claims and what was measured: one forest plot, a block a claim, in standardised units."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ralr_viz.plots.fit_text import fit_text
+from ralr_viz.plots.fit_text import fit_text, wrap_text
 from ralr_viz.plots.foot import add_foot
-from ralr_viz.plots.style import GREY, legend_name, legend_text_size, method_looks, new_figure
+from ralr_viz.plots.measure_panels import is_wide, model_marks
+from ralr_viz.plots.style import GREY, legend_name, legend_text_size, new_figure
 from ralr_viz.results.why import CLAIMS, WhyResult
 
-_ROW = 0.98  # inches of a measure with its titles and ticks
-_LEGEND = 0.3  # inches
+_ROW = 0.165  # inches of a difference
+_TITLE = 1.7  # rows of a claim's name
 _MOST_ROWS = 8
+_FURTHEST = 8.0  # of the axis, in its units: what lies beyond is an arrow
+_NAMES, _VERDICT = (1.55, 1.15), 1.35  # inches of the names, wide and narrow, and of the verdict beside
+_CLAIMED = "#eeeeee"
+_BEHIND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+"""Of a text that zero's line runs through."""
 
 
 def draw_why(result: WhyResult) -> Figure:
-    """Draw a row for each primary claim that was measured, else for the first measures.
+    """Draw a block for each primary claim that was measured, else for the first measures.
 
-    On the left are the values of the arms, a dot and a fine line for each seed and the mean as a bar; on the
-    right the paired differences with a 95 % interval, over seeds where there are two or more, else over
-    images or directions of this pair of checkpoints.
+    A row of a block is a difference of two arms with its 95 % interval, over seeds where there are two or more (a dot for
+    each), else over images or directions of this pair of checkpoints, in units of the spread between seeds or of the
+    standard error, so that all blocks share an axis; a difference without an interval is written. The side of zero
+    that is claimed is shaded and has an arrow; the verdict stands beside the block, on narrow pages below it.
 
     Args:
         result: Of any number of measures and seeds.
@@ -36,29 +43,34 @@ def draw_why(result: WhyResult) -> Figure:
     """
     claimed = [m for k in range(len(CLAIMS)) for m in result.measures_of(k)]
     shown = claimed or list(range(len(result.names)))[:_MOST_ROWS]
-    page = mpl.rcParams["figure.figsize"][0]
-    figure = new_figure(_ROW * len(shown) + _LEGEND, width=page)
-    add_foot(figure, result, _note(result, claimed))
-    rows = figure.subplots(len(shown), 2, squeeze=False, width_ratios=(1, 1))
-    for (left, right), m in zip(rows, shown, strict=True):
-        _draw_values(left, result, m)
-        _draw_differences(right, result, m)
-        claim, size = result.claim_of(m), min(mpl.rcParams["axes.labelsize"], legend_text_size())
-        title = result.diagnostics[m] if claim is None else CLAIMS[claim].text
-        verdict = "exploratory"
-        if claim is not None:  # that one seed tests nothing stands in the note
-            verdict = f"verdict: {result.verdicts[claim]}".split("; ", 1)[-1]
-        room = 0.39 * page  # of a panel without its ticks
-        if fit_text(verdict, size, room) != verdict:  # of which checkpoints stands in the note too
-            verdict = verdict.removeprefix("these checkpoints: ")
-        for panel, text in ((left, title), (right, verdict)):
-            panel.set_title(fit_text(text, size, room), size=size)
-    handles = [
-        Line2D([], [], color=GREY, marker="o", ms=3, lw=0.5, label="a seed"),
-        Line2D([], [], color=GREY, marker="|", ms=9, mew=1.5, lw=0, label="mean"),
-        Line2D([], [], color=GREY, lw=1.5, label="95 % interval of the difference"),
-    ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    below = 0.3 if is_wide() else 0.3 + max(_lines_below(result, m).count("\n") + 1 for m in shown)
+    rows = _TITLE + len(result.comparisons) + below
+    figure = new_figure(_ROW * rows * len(shown) + 0.75)
+    panel = figure.subplots()
+    limit = _limit(result, shown)
+    names: list[tuple[float, str, bool]] = []
+    for block, m in enumerate(shown):
+        names += _draw_block(panel, result, m, block * rows, limit)
+        if block:
+            panel.axhline(block * rows - 0.75, color="#bbbbbb", lw=0.5)
+    panel.set_yticks([y for y, _, _ in names], [name for _, name, _ in names])
+    for label, (_, _, bold) in zip(panel.get_yticklabels(), names, strict=True):
+        label.set_fontweight("bold" if bold else "normal")
+        label.set_linespacing(0.95)
+    panel.tick_params(axis="y", length=0)
+    panel.grid(False, axis="y")
+    panel.axvline(0, color=GREY, lw=0.6, zorder=1.5)
+    panel.set_ylim(rows * len(shown) - 0.7, -0.8)
+    panel.set_xlim(-limit, limit)
+    panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    unit = "standard deviations between seeds" if len(result.seeds) > 1 else "standard errors"
+    panel.set_xlabel(f"difference ({unit})")
+    handles = [Line2D([], [], color=GREY, marker="o", ms=3.5, lw=1.2, label="mean, 95 % interval")]
+    if len(result.seeds) > 1:
+        handles.append(Line2D([], [], color=GREY, marker="o", ms=2, alpha=0.6, lw=0, label="a seed"))
+    handles.append(Line2D([], [], color=_CLAIMED, lw=5, label="as claimed"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    add_foot(figure, result, why_note(result, claimed, shown))
     return figure
 
 
@@ -95,41 +107,98 @@ def _row(result: WhyResult, m: int) -> dict[str, Any]:
     return row
 
 
-def _draw_values(panel: Axes, result: WhyResult, m: int) -> None:
-    looks = method_looks(result.arms)
-    places = np.arange(len(result.arms))
-    for values in result.values[m].T:
-        panel.plot(values, places, color=GREY, lw=0.5, alpha=0.7, zorder=1.5)
-    for place, arm in zip(places, result.arms, strict=True):
-        values, look = result.values[m, place], looks[arm]
-        panel.plot(values, np.full(len(values), place), "o", ms=3, color=look.color, gid=f"values:{arm}")
-        panel.plot(values.mean(), place, "|", ms=9, mew=1.5, color=look.color, gid=f"mean:{arm}")
-    panel.set_yticks(places, [_short(arm) for arm in result.arms])
-    panel.set_ylim(len(places) - 0.5, -0.5)
-    unit = f" ({result.units[m]})" if result.units[m] else ""
-    width = 0.46 * mpl.rcParams["figure.figsize"][0]
-    panel.set_xlabel(fit_text(result.labels[m] + unit, _label_size(), width))
-    panel.xaxis.set_major_locator(MaxNLocator(4))
-
-
-def _draw_differences(panel: Axes, result: WhyResult, m: int) -> None:
-    looks = method_looks(result.arms)
-    names = [_comparison_name(result, c) for c in range(len(result.comparisons))]
-    for c, (later, earlier) in enumerate(_arms_of(result)):
-        color = looks[result.arms[later]].color
-        each = result.values[m, later] - result.values[m, earlier]
-        mean, low, high, _ = result.interval(m, c)
-        panel.plot(
-            each, np.full(len(each), c + 0.16), "o", ms=2.5, color=color, alpha=0.6, gid=f"differences:{c}"
+def _draw_block(
+    panel: Axes, result: WhyResult, m: int, top: float, limit: float
+) -> list[tuple[float, str, bool]]:
+    """One measure; where its names stand, and which of them is bold."""
+    size = legend_text_size()
+    room = _NAMES[0 if is_wide() else 1]
+    count, scale, claim = len(result.comparisons), result.scale(m), result.claim_of(m)
+    names = [(top + 0.15, wrap_text(_title(result, m), size, room, lines=2, bold=True), True)]
+    rows = top + _TITLE + np.arange(count)
+    if claim is not None:
+        sign = CLAIMS[claim].sign
+        panel.fill_between(
+            [0, sign * limit], top - 0.6, rows[-1] + 0.5, color=_CLAIMED, lw=0, zorder=0.5, gid=f"claimed:{m}"
         )
-        panel.plot([low, high], [c - 0.16] * 2, color=color, lw=1.5, gid=f"interval:{c}")
-        panel.plot(mean, c - 0.16, "|", ms=9, mew=1.5, color=color, gid=f"difference:{c}")
-    panel.axvline(0, color=GREY, lw=0.6, zorder=1.5)
-    panel.set_yticks(range(len(names)), names)
-    panel.set_ylim(len(names) - 0.5, -0.5)
-    unit = f" ({result.units[m]})" if result.units[m] else ""
-    panel.set_xlabel(f"difference{unit}")
-    panel.xaxis.set_major_locator(MaxNLocator(4))
+        arrow = {"arrowstyle": "-|>", "color": GREY, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+        panel.annotate("", (sign * 0.3 * limit, top), (0, top), arrowprops=arrow, gid=f"arrow:{m}")
+    for c, y in enumerate(rows):
+        names.append((float(y), _comparison_name(result, c), False))
+        _draw_difference(panel, result, m, c, float(y), scale, limit)
+    verdict = _verdict(result, m)
+    if is_wide():
+        lines = wrap_text(verdict, size, _VERDICT, lines=4)
+        panel.annotate(
+            lines, (1, (top + rows[-1]) / 2), (6, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            va="center", size=size, annotation_clip=False, gid=f"verdict:{m}",
+        )  # fmt: skip
+    else:
+        panel.text(
+            0, rows[-1] + 0.5, _lines_below(result, m), ha="center", va="top", size=size, bbox=_BEHIND, gid=f"verdict:{m}"
+        )  # fmt: skip
+    return names
+
+
+def _draw_difference(
+    panel: Axes, result: WhyResult, m: int, c: int, y: float, scale: float, limit: float
+) -> None:
+    later, earlier = _arms_of(result)[c]
+    color, marker = model_marks([legend_name(arm) for arm in result.arms])[legend_name(result.arms[later])]
+    mean, low, high, _ = result.interval(m, c)
+    if not np.isfinite(scale) or not np.isfinite(low):
+        unit = f" {result.units[m]}" if result.units[m] else ""
+        text = f"{mean:+.3g}{unit}, no interval".replace("-", "−")
+        panel.text(
+            0, y, text, ha="center", va="center", size=6.5, color=GREY, bbox=_BEHIND, gid=f"written:{m}:{c}"
+        )
+        return
+    each = (result.values[m, later] - result.values[m, earlier]) / scale
+    if len(each) > 1:
+        near = each[np.abs(each) < limit]
+        panel.plot(
+            near, np.full(len(near), y + 0.28), "o", ms=2, mew=0, color=color, alpha=0.6, gid=f"seeds:{m}:{c}"
+        )
+    ends = np.clip([low / scale, high / scale], -limit, limit)
+    panel.plot(ends, [y, y], color=color, lw=1.2, solid_capstyle="butt", gid=f"interval:{m}:{c}")
+    for end, whole, arrow in zip(ends, (low, high), "<>", strict=True):
+        if end != whole / scale:
+            panel.plot([end], [y], arrow, ms=3.5, mew=0, color=color, clip_on=False, gid=f"cut:{m}:{c}")
+    if abs(mean / scale) < limit:
+        panel.plot([mean / scale], [y], marker, ms=4, mew=0, color=color, gid=f"difference:{m}:{c}")
+
+
+def _limit(result: WhyResult, shown: list[int]) -> float:
+    """Of the axis, in both directions: around all intervals within `_FURTHEST`."""
+    ends = [0.0]
+    for m in shown:
+        for c in range(len(result.comparisons)):
+            _, low, high, _ = result.interval(m, c)
+            ends += [abs(low / result.scale(m)), abs(high / result.scale(m))]
+    known = np.array(ends)[np.isfinite(ends)]
+    return float(min(1.06 * known.max(), _FURTHEST)) or 1.0
+
+
+def _title(result: WhyResult, m: int) -> str:
+    claim = result.claim_of(m)
+    if claim is None:
+        return result.labels[m]
+    several = len(result.measures_of(claim)) > 1
+    return f"{CLAIMS[claim].text}: {result.labels[m]}" if several else CLAIMS[claim].text
+
+
+def _verdict(result: WhyResult, m: int) -> str:
+    """In few words: of which checkpoints, and that one seed tests nothing, stands in the caption."""
+    claim = result.claim_of(m)
+    if claim is None:
+        return "exploratory"
+    return result.verdicts[claim].split("; ", 1)[-1].removeprefix("these checkpoints: ")
+
+
+def _lines_below(result: WhyResult, m: int) -> str:
+    """The verdict on a narrow page, where it stands below its block."""
+    width = mpl.rcParams["figure.figsize"][0] - _NAMES[1] - 0.25
+    return wrap_text(_verdict(result, m), legend_text_size(), width, lines=2)
 
 
 def _arms_of(result: WhyResult) -> tuple[tuple[int, int], ...]:
@@ -143,14 +212,11 @@ def _comparison_name(result: WhyResult, c: int) -> str:
 
 
 def _short(arm: str) -> str:
-    return fit_text(legend_name(arm), legend_text_size(), 0.7)
+    return fit_text(legend_name(arm), legend_text_size(), 0.68 if is_wide() else 0.5)
 
 
-def _label_size() -> float:
-    return float(mpl.rcParams["axes.labelsize"])
-
-
-def _note(result: WhyResult, claimed: list[int]) -> str:
+def why_note(result: WhyResult, claimed: list[int], shown: list[int]) -> str:
+    """What is drawn, in its own units, too, and what may be said of it."""
     n = len(result.seeds)
     seeds = (
         f"{n} training seeds ({', '.join(map(str, result.seeds))}), paired" if n > 1 else "One training seed"
@@ -158,7 +224,20 @@ def _note(result: WhyResult, claimed: list[int]) -> str:
     over = (
         "over seeds (t)" if n > 1 else "over resampled images or directions of this one pair of checkpoints"
     )
-    parts = [f"{seeds}. Intervals: 95 %, {over}."]
+    unit = (
+        "the standard deviation between seeds of an arm"
+        if n > 1
+        else "the standard error of the first difference"
+    )
+    parts = [
+        f"{seeds}. Differences over {unit}, so that all share an axis. Intervals: 95 %, {over}; an arrow where one goes on."
+    ]
+    parts.append(
+        "Shaded, with an arrow: the direction of the claim. Dots: each seed."
+        if n > 1
+        else "Shaded, with an arrow: the direction of the claim."
+    )
+    parts += [_describe(result, m) for m in shown]
     if n < 3:
         parts.append(
             "They hold for these checkpoints only: one training of each says nothing of the method, and no "
@@ -171,3 +250,16 @@ def _note(result: WhyResult, claimed: list[int]) -> str:
     if claimed and missing:
         parts.append(f"Not measured: {'; '.join(missing)}.")
     return " ".join([*parts, *(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in result.notes)])
+
+
+def _describe(result: WhyResult, m: int) -> str:
+    """The differences of a measure in its own unit."""
+    unit = f" ({result.units[m]})" if result.units[m] else ""
+    said = []
+    for c in range(len(result.comparisons)):
+        mean, low, high, _ = result.interval(m, c)
+        ends = f" [{low:+.3g}, {high:+.3g}]" if np.isfinite(low) else ""
+        said.append(f"{_comparison_name(result, c)} {mean:+.3g}{ends}".replace("-", "−"))
+    claim = result.claim_of(m)
+    verdict = "exploratory" if claim is None else result.verdicts[claim]
+    return f"{_title(result, m)}: {result.labels[m]}{unit}, {', '.join(said)}; {verdict}."

@@ -141,6 +141,19 @@ class WhyResult(Result):
         low, high = self.within[measure, comparison, 0].tolist()
         return mean, low, high, self.resampled[measure]
 
+    def scale(self, measure: int) -> float:
+        """What a measure's differences are divided by to be compared with others'; NaN where it has none.
+
+        The standard deviation between seeds (ddof = 1), pooled over the arms; of one seed the standard error of b − a,
+        from its interval.
+        """
+        if len(self.seeds) > 1:
+            scale = float(np.sqrt(self.values[measure].var(axis=1, ddof=1).mean()))
+        else:
+            low, high = self.within[measure, 0, 0].tolist()
+            scale = (high - low) / (2 * 1.96)
+        return scale if scale > 0 else float("nan")
+
     def describe(self) -> list[str]:
         """The table as Markdown: the four claims first, then what explores."""
         header = ["claim", "measure", *self.arms, *_arrows(self), "p, Holm", "verdict"]

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from ralr_viz.analysis.curves import compute_curves
-from ralr_viz.plots.curves import curves_table, draw_curves
+from ralr_viz.plots.curves import curves_note, curves_table, draw_curves
 from ralr_viz.plots.style import COLORS, PNG_DPI, save_figure, style
 from ralr_viz.results.curves import CurvesResult
 from ralr_viz.results.run import RunRecord
@@ -86,7 +86,7 @@ def test_draw_curves_draws_one_run() -> None:
     assert validation.get_linewidth() > training.get_linewidth()
     assert validation.get_color() == COLORS["ralr"]
     assert rate.get_yscale() == "log"
-    assert gap.get_xlabel() == f"epoch\ntraining loss at the end: {result.train_loss_eval[0, -1]:.2f}"
+    assert f"It ends at a training loss of RALR {result.train_loss_eval[0, -1]:.2f}." in curves_note(result)
     expected = {"RALR", "training", "validation", "lowest validation loss", "scheduled", "amplified"}
     assert texts(figure) == expected | {"validation − training loss"}
 
@@ -136,6 +136,19 @@ def test_draw_curves_draws_every_seed_and_the_mean() -> None:
     assert {"baseline (mean ± SD of 3 runs)", "RALR (mean ± SD of 3 runs)", "each run"} <= texts(figure)
 
 
+def test_draw_curves_writes_the_ends_and_enlarges_the_last_third(find) -> None:
+    runs = [run(method, seed, 12) for method in ("baseline", "ralr") for seed in range(3)]
+    result = compute_curves(runs)
+    figure = draw_curves(result)
+    for name, values, digits in (("loss", result.loss, 3), ("score", result.acc, 1), ("gap", result.gap, 3)):
+        for group, rows in (("baseline", slice(0, 3)), ("ralr", slice(3, 6))):
+            (end,) = find(figure, f"end:{name}:{group}")
+            assert end.get_text() == f"{values[rows, -1].mean():.{digits}f}".replace("-", "−")
+    (inset,) = [child for child in figure.axes[1].child_axes if child.get_gid() == "inset"]
+    assert inset.get_xlim() == (pytest.approx(12 - 11 / 3), 12)
+    assert len(lines(figure.axes[1], "best:")) == 2  # one star a method
+
+
 def test_draw_curves_never_averages_over_a_changing_number_of_runs() -> None:
     result = compute_curves([run("ralr", 0, 8), run("ralr", 1, 5)])
     (mean,) = lines(draw_curves(result).axes[1], "acc:mean")
@@ -150,15 +163,18 @@ def test_draw_curves_says_test_where_there_is_no_validation() -> None:
     assert not any("validation" in text for text in texts(figure))
 
 
-def test_draw_curves_says_what_was_not_recorded() -> None:
+def test_draw_curves_leaves_out_what_was_not_recorded() -> None:
     without = compute_curves([run("mine", None, split="", lr=[], base_lr=[], factor=[])])
     figure = draw_curves(without)
-    assert [[t.get_text() for t in panel.texts] for panel in figure.axes] == [
+    assert [panel.get_ylabel() for panel in figure.axes] == ["loss"]
+    assert texts(figure) == {"mine", "training"}
+    mine = Figure()
+    draw_curves(without, mine.subplots(1, 3))  # whoever gives axes gets them all
+    assert [[t.get_text() for t in panel.texts] for panel in mine.axes] == [
         [],
         ["not recorded"],
         ["not recorded"],
     ]
-    assert texts(figure) == {"mine", "training"}
 
 
 def test_draw_curves_does_not_call_noise_an_amplification() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -115,6 +116,16 @@ def test_method_looks_of_noise_are_its_own_beside_others() -> None:
     assert len({look.linestyle for look in looks.values()}) == 6
     # where there is no noise, others look as they did before it had a look
     assert method_looks(["mine"])["mine"].color == looks["noise"].color
+
+
+def test_method_looks_keep_a_methods_hue_between_recipes() -> None:
+    looks = method_looks(["a baseline", "a ralr", "b baseline", "b ralr", "b ralr, batch = 64", "mine"])
+    assert looks["a ralr"] == method_looks(["ralr"])["ralr"]
+    assert len({look.color for look in looks.values()}) == 6
+    for name in ("b ralr", "b ralr, batch = 64"):
+        hues = [rgb_to_hsv(to_rgb(looks[n].color))[0] for n in (name, "a ralr")]
+        assert hues[0] == pytest.approx(hues[1], abs=0.02)
+    assert method_looks(["baseline → ralr"])["baseline → ralr"].color == EXTRA_COLORS[0]
 
 
 def test_method_looks_of_many_methods_stay_different() -> None:
