@@ -1,8 +1,8 @@
-"""Which images a figure shows: chosen by a rule that is printed, never by hand."""
+"""Which images a figure shows: chosen by a rule that is printed, or by hand, which is printed, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ def select_pictures(
     rule: str = options.ROWS.default,
     count: int = options.COUNT.default,
     seed: int = options.SEED.default,
+    indices: Sequence[int] | None = options.INDICES.default,
     progress: Progress | None = None,
 ) -> Comparison:
     """The same networks on a few of the images, as a figure shows them.
@@ -36,6 +37,7 @@ def select_pictures(
             which take the predictions of the first two networks on all images.
         count: Images to choose; all of them where there are fewer.
         seed: Of a random choice.
+        indices: Instead of all that: numbers of images in their split, in the order in which they are shown.
         progress: Of the predictions.
 
     Raises:
@@ -45,7 +47,9 @@ def select_pictures(
     check_rule(rule, len(comparison))
     samples = comparison.labelled()
     shown = f"{samples.dataset} {samples.split}" if samples.dataset else "given"
-    if rule in OUTCOME_RULES:
+    if indices:
+        picked, words = select_by_hand(samples.indices, indices, split=shown)
+    elif rule in OUTCOME_RULES:
         pair = comparison if len(comparison) == 2 else replace(comparison, networks=comparison.networks[:2])
         first, second = (found.true_probability for found in predictions_of(pair, progress))
         names = distinct_parts(*pair.names)
@@ -55,6 +59,26 @@ def select_pictures(
         picked, words = select_images(len(samples), count, seed, labels, rule=rule, split=shown)
     seen = "" if samples.view is None else f", {samples.view.describe()}"
     return replace(comparison, samples=samples.take(picked, words + seen))
+
+
+def select_by_hand(there: np.ndarray, indices: Sequence[int], *, split: str) -> tuple[np.ndarray, str]:
+    """Rows of the images with these numbers, and the choice in words.
+
+    Raises:
+        InputError: No image of that number, or one twice.
+    """
+    rows = {index: row for row, index in enumerate(there.tolist())}
+    for index in indices:
+        if index not in rows:
+            raise InputError(
+                f"`--indices {index}` is no image of the {len(there):,} {split} ones: raise --limit if it is set"
+            )
+    if len(set(indices)) < len(indices):
+        raise InputError(
+            f"`--indices` has an image twice among {', '.join(map(str, indices))}: give each once"
+        )
+    words = f"{len(indices)} of {len(there):,} {split} images, chosen by hand"
+    return np.array([rows[index] for index in indices], np.int64), words
 
 
 def check_rule(rule: str, networks: int, *, from_files: bool = False) -> None:

@@ -10,18 +10,18 @@ import typer
 
 from ralr_viz.cli import options
 from ralr_viz.cli.lines import print_line, print_note
-from ralr_viz.cli.output import describe_command, print_nothing
+from ralr_viz.cli.output import describe_command, open_command, print_nothing
 from ralr_viz.cli.progress import show_progress
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for runs and figures.")] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for runs, figures and the report.")
+    ] = Path("demo"),
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train baseline and RALR on scikit-learn's digits and draw the figures; offline, about two minutes on two cores.
+    """Train baseline and RALR on scikit-learn's digits and draw the figures and a report; offline, about two minutes on two cores.
 
     What it shows is how the tool works: a network of this size learns the digits either way.
     """
@@ -33,7 +33,7 @@ def demo(
     show = functools.partial(show_training, quiet=quiet)
     train_demo(out, force=force, provenance=described, show=show, tell=print_line, say=say, warn=print_note)
     with show_progress(quiet) as progress:
-        pictures = draw_demo(
+        page = draw_demo(
             out,
             force=force,
             provenance=described,
@@ -43,6 +43,6 @@ def demo(
             warn=print_note,
         )
     say(
-        f"done: look at the PNG files in {pictures}; the same with your data: ralr-viz data import, "
-        "ralr-viz pair, ralr-viz cam"
+        f"done: open {page} in a browser ({open_command(page)}); the same with your data: ralr-viz data import, "
+        "ralr-viz pair, ralr-viz report"
     )

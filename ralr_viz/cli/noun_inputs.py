@@ -42,6 +42,7 @@ def parameter(option: Option) -> inspect.Parameter:
     return keyword(option.name, Annotated[kind, declared], default)
 
 
+_LABELS = keyword("label", options.Labels, None)
 _AUGMENT = Annotated[
     bool,
     typer.Option(
@@ -132,12 +133,12 @@ def _network_parameters(noun: Noun, ckpt: Any = options.Checkpoints) -> Paramete
     left_out |= {"batch"} if not inputs.batch else set()
     left_out |= {"split"} if not inputs.split else set()
     left_out |= _OF_IMAGES if not noun.of_any_task and "classification" not in noun.tasks else set()
-    return [keyword("ckpt", ckpt)], [p for p in after if p.name not in left_out]
+    return [keyword("ckpt", ckpt), _LABELS], [p for p in after if p.name not in left_out]
 
 
 def _path_parameters(noun: Noun) -> Parameters:
     _, after = _network_parameters(noun)
-    return [keyword("ckpt", _SOME, None), keyword("run", _PATH, None)], after
+    return [keyword("ckpt", _SOME, None), keyword("run", _PATH, None), _LABELS], after
 
 
 def _pair_parameters(noun: Noun) -> Parameters:
@@ -174,7 +175,7 @@ def _run_parameters(noun: Noun) -> Parameters:
         keyword("device", options.Device, "auto"),
         keyword("precision", options.Precision, inputs.precision),
     ]
-    return [keyword("run", _RUNS)], after if inputs.churn or inputs.kept else []
+    return [keyword("run", _RUNS), _LABELS], after if inputs.churn or inputs.kept else []
 
 
 def _null_parameters(noun: Noun) -> Parameters:
@@ -218,7 +219,7 @@ _COLUMN = Annotated[
 
 
 def _log_parameters(noun: Noun) -> Parameters:
-    return [keyword("run", _LOGS)], [keyword("column", _COLUMN, None)]
+    return [keyword("run", _LOGS), _LABELS], [keyword("column", _COLUMN, None)]
 
 
 def _picture_parameters(noun: Noun) -> Parameters:

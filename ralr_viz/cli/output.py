@@ -57,6 +57,12 @@ def describe_command() -> dict[str, str]:
     return {"command": shlex.join(["ralr-viz", *sys.argv[1:]]), "ralr_viz": __version__}
 
 
+def open_command(page: Path) -> str:
+    """What opens a page in the browser of this system."""
+    program = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    return f"{program} {shlex.quote(str(page))}"
+
+
 def describe_pasteable() -> dict[str, str]:
     """The same, of a command that runs when it is pasted in the folder where it ran, and replaces what it made then.
 

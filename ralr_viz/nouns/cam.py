@@ -41,7 +41,15 @@ ROWS = Option(
 )
 COUNT = Option("count", 8, "Images to choose from the split.", least=1, most=64)
 SEED = Option("seed", 0, "Of a random choice.", least=0)
-CHOICE = (ROWS, COUNT, SEED)
+INDICES = Option(
+    "indices",
+    None,
+    "Images by their numbers in the split, as a report and the CSV have them, in the place of a rule.",
+    metavar="N",
+    many="repeated",
+    kind=int,
+)
+CHOICE = (ROWS, COUNT, SEED, INDICES)
 """Of `select_pictures`, which chooses what the maps are of."""
 
 SPEC = Spec(

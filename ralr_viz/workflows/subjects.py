@@ -18,6 +18,7 @@ from ralr_viz.nouns.cam import COUNT, ROWS, SEED
 from ralr_viz.results.bundle import Result
 from ralr_viz.results.examples import Examples
 from ralr_viz.runtime.device import resolve_runtime
+from ralr_viz.workflows.labels import check_labels, relabel_runs
 from ralr_viz.workflows.output import Say
 
 Given = Mapping[str, Any]
@@ -64,6 +65,8 @@ def run_noun(
     """
     subject, more = open_subject(noun, given, own, ears)
     found: Result = noun.load("compute")(subject, **own, **more, progress=ears.progress)
+    if given.get("label") and "run" in given and "ckpt" not in given:
+        found = relabel_runs(found, given["label"])
     for note in found.remarks():
         ears.say(note)
     return found.asked_by(provenance)
@@ -76,8 +79,11 @@ def _open_networks(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
         if inputs.limit_on_gpu and resolve_runtime(_device(given), "fp32").device.type != "cpu":
             limit = inputs.limit_on_gpu
     precision = given.get("precision", inputs.precision)
+    specs: Any = list(given["ckpt"])
+    if given.get("label"):
+        specs = dict(zip(check_labels(given["label"], len(specs)), specs, strict=True))
     found = compare(
-        list(given["ckpt"]),
+        specs,
         data=given.get("dataset"),
         root=given.get("data"),
         split=given.get("split", inputs.split or "test"),
@@ -113,11 +119,16 @@ def _open_pictures(inputs: Inputs, given: Given, own: Given, ears: Ears) -> tupl
     files, rule, count = [*images, *more], given.get("rows", ROWS.default), given.get("count", COUNT.default)
     check_rule(rule, networks, from_files=bool(files))
     difference = own.get("difference", False) and networks > 1
-    check_pictures(len(files) or count, networks, difference=difference)
+    indices = tuple(given.get("indices") or ())
+    if indices and (files or rule != ROWS.default):
+        raise InputError(f"`--indices {indices[0]}` names images of a split: leave out --rows and --images")
+    check_pictures(len(files) or len(indices) or count, networks, difference=difference)
     found, _ = _open_networks(inputs, {**given, "files": files}, own, ears)
     if not files:
         seed = given.get("seed", SEED.default)
-        found = select_pictures(found, rule=rule, count=count, seed=seed, progress=ears.progress)
+        found = select_pictures(
+            found, rule=rule, count=count, seed=seed, indices=indices, progress=ears.progress
+        )
     ears.say(f"images: {found.samples.selection}")
     return found, {}
 

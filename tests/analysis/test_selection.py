@@ -184,3 +184,14 @@ def test_check_rule_refuses_what_does_not_go_together() -> None:
         select_pictures(replace(pair, networks=pair.networks[:1]), rule="gain")
     with pytest.raises(InputError, match="`--rows classes` chooses images of a split"):
         check_rule("classes", 1, from_files=True)
+
+
+def test_select_pictures_by_hand_shows_these_in_this_order_and_says_so() -> None:
+    pair = pair_of_constants(np.zeros(9), np.zeros(9)).take(np.array([1, 4, 6, 8]))
+    found = select_pictures(pair, indices=(8, 4)).samples
+    assert found.indices.tolist() == [8, 4] and found.images[:, 0, 0, 0].tolist() == [8, 4]
+    assert found.selection == "2 of 4 given images, chosen by hand"
+    with pytest.raises(InputError, match="`--indices 5` is no image of the 4 given ones"):
+        select_pictures(pair, indices=(5,))
+    with pytest.raises(InputError, match="twice among 4, 4"):
+        select_pictures(pair, indices=(4, 4))

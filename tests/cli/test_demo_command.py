@@ -31,7 +31,9 @@ def test_demo_trains_the_digits_and_draws_all_figures_once(cli, trained_in_advan
     } | set(stems)
     assert {path.name for path in (out / "figures").iterdir()} == names
     assert set(outcome.lines) >= {str(out / "figures" / name) for name in names}
-    assert outcome.err.splitlines()[-1].startswith("done: look at the PNG files in ")
+    page = out / "report.html"
+    assert str(page) in outcome.lines and "<h1>RALR against baseline</h1>" in page.read_text()
+    assert outcome.err.splitlines()[-1].startswith(f"done: open {page} in a browser (")
 
     before = read_files(out)
     cli("demo", "--out", out).failed(2, "exists: pass --force")
