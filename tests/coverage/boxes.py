@@ -144,5 +144,5 @@ def _sanity(n: int) -> Case:
 CASES = (
     *(_precision(n) for n in (50, 150)),
     *(_localisation(n) for n in (150, 400)),
-    *(_sanity(n) for n in (5, 200)),
+    *(_sanity(n) for n in (20, 200)),
 )

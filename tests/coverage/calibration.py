@@ -17,6 +17,7 @@ from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
 from ralr_viz.results.uncertainty import paired_proportions_interval, wilson_interval
 from tests.coverage.case import REPLICATES, Case, Row, holds
+from tests.coverage.images import FEW_CHANGES, few_changes_text
 
 _CLASSES = 5
 
@@ -164,8 +165,8 @@ CASES = (
     _bins(150, 15),
     _bins(1000, 15),
     _floor(200),
-    _classes(20, 0.1, 0.05),
+    _classes(20, 0.1, 0.05, low=0.97, high=1.0, says=FEW_CHANGES, text=few_changes_text),
     _classes(100, 0.1, 0.05),
     _classes(1000, 0.06, 0.04),
-    _classes(100, 0.02, 0.01),
+    _classes(100, 0.02, 0.01, low=0.97, high=1.0, says=FEW_CHANGES, text=few_changes_text),
 )

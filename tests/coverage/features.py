@@ -174,6 +174,11 @@ def _similarity(batches: int, *rows: Row) -> Case:
 
 
 _STEP = 0.125
+_FIVE = "of five images those of the last two hold the truth in about 92 %"
+
+
+def _activations_text() -> str:
+    return " ".join((ActivationsResult.measure.__doc__ or "").split())
 
 
 def _activations(rng: np.random.Generator, n: int, rows: int = 2, units: int = 32) -> ActivationsResult:
@@ -242,6 +247,8 @@ CASES = (
     _separation(50),
     _collapse(15),
     *(_similarity(batches) for batches in (2, 5, 20)),
-    _activation_case(5),
+    _activation_case(
+        5, *(Row(name, 0.9, 0.95, _FIVE, _activations_text) for name in ("correlation", "relative_change"))
+    ),
     _activation_case(50),
 )

@@ -11,7 +11,22 @@ from ralr_viz.results.distance import DistanceResult
 from ralr_viz.results.learning import LearningResult
 from ralr_viz.results.measure import Measure
 from ralr_viz.results.movement import MovementResult
+from ralr_viz.results.uncertainty import paired_proportions_interval, wilson_interval
 from tests.coverage.case import REPLICATES, Case, Row, cover_measures, expected_values, holds
+
+FEW_CHANGES = "at three changes expected about 99 %"
+FEW_COUNT = "one image or two count it covers 92 to 98 %"
+
+
+def few_changes_text() -> str:
+    """What Bonett and Price's interval says of few changes."""
+    return " ".join((paired_proportions_interval.__doc__ or "").split())
+
+
+def few_count_text() -> str:
+    """What Wilson's interval says of small shares."""
+    return " ".join((wilson_interval.__doc__ or "").split())
+
 
 ACCURACY, LOSS = "accuracy (share of images)", "loss (mean over images)"
 
@@ -70,14 +85,15 @@ def _losses(
     return np.maximum(np.where(hard < right, small, level + scale + rng.exponential(1.0, n)), 1e-6)
 
 
-def _verdict(n: int, right: float, rows: tuple[Row, ...] = ()) -> Case:
+def _verdict(n: int, right: float, *rows: Row) -> Case:
     names = (ACCURACY, f"{ACCURACY}, difference", LOSS, f"{LOSS}, difference")
+    given = {row.interval: row for row in rows}
     return Case(
         f"verdict-{n}-{100 * right:g}",
         "`report`, `calibration`",
         f"{100 * right:g} % right, skewed losses",
         f"{n:,} images",
-        rows or tuple(Row(name) for name in names),
+        tuple(given.get(name, Row(name)) for name in names),
         partial(_simulate_verdict, n, right),
     )
 
@@ -164,19 +180,30 @@ def _simulate_distance(n: int) -> dict[str, np.ndarray]:
     return cover_measures(partial(_make_distance, n), truth, differences=dict.fromkeys(_DISTANCE, 0.0))
 
 
-def _distance(n: int) -> Case:
+def _distance_text() -> str:
+    return " ".join((DistanceResult.__doc__ or "").split())
+
+
+def _distance(n: int, *rows: Row) -> Case:
+    given = {row.interval: row for row in rows}
     names = [*_DISTANCE, *(f"{name} difference" for name in _DISTANCE)]
     law = "80 % right, three quarters of the errors shared"
-    rows = tuple(Row(name) for name in names)
-    return Case(f"distance-{n}", "`distance`", law, f"{n:,} images", rows, partial(_simulate_distance, n))
+    shown = tuple(given.get(name, Row(name)) for name in names)
+    return Case(f"distance-{n}", "`distance`", law, f"{n:,} images", shown, partial(_simulate_distance, n))
 
+
+_FEW = (
+    Row(ACCURACY, 0.9, 0.985, FEW_COUNT, few_count_text),
+    Row(f"{ACCURACY}, difference", 0.95, 1.0, FEW_CHANGES, few_changes_text),
+)
 
 CASES = (
     _verdict(50, 0.8),
     _verdict(300, 0.93),
-    _verdict(50, 0.98),
-    _verdict(300, 0.995),
+    _verdict(50, 0.98, *_FEW),
+    _verdict(300, 0.995, *_FEW),
     *(_learning(n) for n in (50, 300)),
     *(_movement(n) for n in (50, 300)),
-    *(_distance(n) for n in (50, 300)),
+    _distance(50, Row("kappa", 0.95, 0.985, "of 50 images its interval covers 97 to 98 %", _distance_text)),
+    _distance(300),
 )

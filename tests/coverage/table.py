@@ -1,6 +1,6 @@
 """The table of `docs/coverage.md`, made anew: ``python -m tests.coverage.table [CASE ...]``.
 
-With names, only these cases are simulated and the rows of the others stay.
+With names, only the cases that begin so are simulated and the rows of the others keep their numbers; ``-`` is none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ def last_cell(row: Row) -> str:
 def _write(rows: dict[tuple[str, str], list[str]]) -> None:
     page = PAGE.read_text()
     before = page.split("| " + " | ".join(HEAD))[0]
-    wanted = [rows[key] for case in CASES for row in case.rows if (key := (case.name, row.interval)) in rows]
+    wanted = [
+        [*first_cells(case, row), rows[key][-2], last_cell(row)]
+        for case in CASES
+        for row in case.rows
+        if (key := (case.name, row.interval)) in rows
+    ]
     lines = ["| " + " | ".join(cells) + " |" for cells in (list(HEAD), *wanted)]
     lines.insert(1, _BEGIN)
     PAGE.write_text(before + "\n".join(lines) + "\n")
@@ -52,8 +57,7 @@ def _write(rows: dict[tuple[str, str], list[str]]) -> None:
 def main(names: list[str]) -> None:
     """Simulate, print and write."""
     rows = read_rows(PAGE.read_text())
-    chosen = [case for name in names for case in CASES if case.name.startswith(name)] or CASES
-    for case in chosen:
+    for case in [case for name in names or [""] for case in CASES if case.name.startswith(name)]:
         start, found = time.perf_counter(), case.simulate()
         for row in case.rows:
             measured = measure_coverage(found[row.interval])
@@ -65,6 +69,7 @@ def main(names: list[str]) -> None:
             print(f"{case.name}: {row.interval}: {shown}{mark}", flush=True)
         print(f"  {time.perf_counter() - start:.1f} s", flush=True)
         _write(rows)
+    _write(rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from ralr_viz.results.barrier import BarrierResult
 from ralr_viz.results.measure import Measure
-from ralr_viz.results.noise_scale import NoiseScaleResult
+from ralr_viz.results.noise_scale import NoiseScaleMeasure, NoiseScaleResult
 from ralr_viz.results.sharpness import SharpnessResult
 from ralr_viz.results.spectrum import SpectrumResult
 from tests.coverage.case import REPLICATES, Case, Row, cover_measures, holds
@@ -187,6 +187,10 @@ def _simulate_noise_scale(k: int, square: float) -> dict[str, np.ndarray]:
     return {name: np.array(parts) for name, parts in held.items()}
 
 
+def _selection_text() -> str:
+    return " ".join((NoiseScaleMeasure.__doc__ or "").split())
+
+
 def _noise_scale(k: int, square: float, *rows: Row) -> Case:
     parts = ("gradient_square", "gradient_trace", "gradient_signal")
     names = [
@@ -202,6 +206,11 @@ def _noise_scale(k: int, square: float, *rows: Row) -> Case:
         partial(_simulate_noise_scale, k, square),
     )
 
+
+_SELECTED = tuple(
+    Row(name, 0.7, 1.0, "are a selection and cover 80 to 99 %", _selection_text)
+    for name in ("noise_scale difference", "noise_scale over another")
+)
 
 CASES = (
     _barrier(50, 0.5),
@@ -222,6 +231,6 @@ CASES = (
     *(_spectrum(t) for t in (2, 6)),
     _noise_scale(10, _SQUARE),
     _noise_scale(4, _SQUARE),
-    _noise_scale(2, _SQUARE),
-    _noise_scale(10, 0.03),
+    _noise_scale(2, _SQUARE, *_SELECTED),
+    _noise_scale(10, 0.03, *_SELECTED),
 )
