@@ -62,7 +62,8 @@ def test_readme_python_runs(tmp_path, monkeypatch, capsys):
             seen["scheduler"].optimizer.step()
         exec(compile(block, "README.md", "exec"), seen)
     assert load_result(tmp_path / "out/activations").kind == "activations"
-    assert len(seen["figure"].axes) == 2  # a panel for each network
+    titles = [panel.get_title(loc="left") for panel in seen["figure"].axes]
+    assert titles[:2] == ["(a) before", "(b) after"]  # a panel for each network
     assert load_run(tmp_path / "runs/mine/ralr/seed0").values("val_acc").tolist() == [60, 60, 60]
     assert "ralr, seed 0, epoch 20" in capsys.readouterr().out
 

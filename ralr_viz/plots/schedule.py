@@ -43,7 +43,7 @@ def draw_schedule(result: ScheduleResult, axes: Axes | None = None) -> Figure:
     size = legend_text_size()
     width = figure.get_figwidth() - LEGEND_LINE * size / 72
     labels = [wrap_text(label, size, width, lines=3) for label in labels]
-    figure.set_figheight(2.1 + 0.14 * sum(label.count("\n") + 1 for label in labels))
+    figure.set_figheight(2.3 + 0.14 * sum(label.count("\n") + 1 for label in labels))
     _draw_stairs(figure.subplots(), result, labels)
     figure.legend(loc="outside upper left", ncols=1)
     add_foot(

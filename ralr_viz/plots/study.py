@@ -93,7 +93,7 @@ def study_table(result: StudyResult) -> list[dict[str, Any]]:
 
 def _legend_height(lines: float) -> float:
     """Inches of the legend above all panels."""
-    return (math.ceil(lines) + 0.7) * legend_text_size() * 1.4 / 72
+    return (math.ceil(lines) + 1.7) * legend_text_size() * 1.4 / 72
 
 
 def _draw_values(axes: Axes, result: StudyResult, panel: list[Row], m: int) -> None:
