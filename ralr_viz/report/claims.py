@@ -32,23 +32,28 @@ class ClaimLine(NamedTuple):
         text: What is claimed.
         verdict: In words.
         claimed: Which direction, ``lower`` or ``higher``; empty where not measured.
+        unit: Of the differences; empty for pure numbers.
         differences: B − A, then B − control where there is one.
     """
 
     text: str
     verdict: str
     claimed: str = ""
+    unit: str = ""
     differences: tuple[Difference, ...] = ()
 
 
 def claim_lines(inputs: ReportInputs, why: WhyResult) -> list[ClaimLine]:
-    """A line a claim; of several measures that must all say so, the one whose test says so least."""
+    """A line a claim; of several measures that must all say so, the one whose test says so least.
+
+    That one seed tests nothing stands above them once, see `claims_table`.
+    """
     comparisons = name_comparisons(inputs, why)
     lines = []
     for k, claim in enumerate(CLAIMS):
-        places = why.measures_of(k)
+        places, verdict = why.measures_of(k), why.verdicts[k].rpartition("these checkpoints: ")[2]
         if not places:
-            lines.append(ClaimLine(claim.text, why.verdicts[k]))
+            lines.append(ClaimLine(claim.text, verdict))
             continue
         m = max(places, key=lambda place: (math.isnan(p := float(why.p[place, 0])), p))
         found = [why.interval(m, c)[:3] for c in range(min(2, len(comparisons)))]
@@ -57,10 +62,11 @@ def claim_lines(inputs: ReportInputs, why: WhyResult) -> list[ClaimLine]:
         lines.append(
             ClaimLine(
                 claim.text,
-                why.verdicts[k],
+                verdict,
                 "higher" if claim.sign > 0 else "lower",
+                why.units[m],
                 tuple(
-                    Difference(name, f"{_show(*ends)} {why.units[m]}".rstrip(), place_interval(ends, reach))
+                    Difference(name, _show(*ends, digits=2), place_interval(ends, reach))
                     for name, ends in zip(comparisons, found, strict=False)
                 ),
             )
@@ -103,8 +109,8 @@ def _label(why: WhyResult, m: int) -> str:
     return f"{why.labels[m]} ({why.units[m]})" if why.units[m] else why.labels[m]
 
 
-def _show(mean: float, low: float, high: float) -> str:
-    return "–" if math.isnan(mean) else format_interval(mean, low, high, 3, signed=True)
+def _show(mean: float, low: float, high: float, digits: int = 3) -> str:
+    return "–" if math.isnan(mean) else format_interval(mean, low, high, digits, signed=True)
 
 
 def _cells(why: WhyResult, m: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -287,4 +288,5 @@ def test_the_report_has_translations_fixed_and_broken(numbers_pair, cli, tmp_pat
         and "sentences broken by RALR" in page
     )
     assert "40 test sentences of numbers" in page
-    assert "have no images with one class each" in done.err and "Traceback" not in done.err
+    assert re.findall(r'<li><a href="#(\w+)"', page) == ["verdict", "sentences", "curves", "provenance"]
+    assert 'class="first-sentence"' in page and "Traceback" not in done.err

@@ -415,7 +415,7 @@ def test_gallery_shows_the_fixed_and_the_broken_in_the_order_of_the_change(
         expected = [int(inputs.indices[i]) for i in rank][:8]  # type: ignore[index]
         assert expected and shown_images(opened, f"[data-group='{key}'] li") == expected
         count = opened.page.locator(f"[data-group='{key}'] .count").inner_text()
-        assert count == f"{len(expected)} shown of {belongs.sum()} among the 40 sampled."
+        assert count == f"{len(expected)} shown of {belongs.sum()} among the 40 on this page."
     random = shown_images(opened, "[data-group='random'] li")
     assert len(random) == 8 and random != sorted(random)
     opened.page.locator("[data-group='random'] .more").click()

@@ -246,3 +246,10 @@ def test_sections_of_checkpoints_say_whose_they_are(make_inputs):
     assert whose_checkpoints((a, other)) == "Of the checkpoints of baseline, seed 0 (1 of 4); RALR, seed 2."
     assert whose_checkpoints((a, dataclasses.replace(b, runs=(), checkpoint={}))) == ""
     assert whose_checkpoints((other,)) == "Of seed 2's checkpoint."
+
+
+def test_sections_that_the_task_does_not_have_are_neither_there_nor_in_the_navigation(make_inputs):
+    page = build_report(make_inputs(n=20, absent=frozenset({"embeddings", "classes", "activations"})))
+    sections = [attrs.get("id") for tag, attrs in Reader(page).elements if tag == "section"]
+    assert [key for key in sections if key in SECTIONS] == ["verdict", "curves", "gallery", "provenance"]
+    assert 'href="#classes"' not in page and 'href="#gallery"' in page

@@ -273,7 +273,7 @@
     function saveSheet() {
       const shown = listed.slice(0, SHEET.most), lines = 1 + samples.sides.length;
       const columns = Math.min(shown.length, Math.max(3, Math.ceil(Math.sqrt(shown.length))));
-      const across = SHEET.side + 4 * SHEET.pad, down = SHEET.side + lines * SHEET.line + 2 * SHEET.pad;
+      const across = SHEET.side + 9 * SHEET.pad, down = SHEET.side + lines * SHEET.line + 2 * SHEET.pad;
       const sheet = element("canvas"), picture = element("canvas"), ink = sheet.getContext("2d");
       const scale = 2; // for paper
       sheet.width = scale * columns * across;
