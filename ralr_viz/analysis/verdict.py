@@ -137,9 +137,10 @@ def _image_score(name: str, unit: str, values: np.ndarray, draws: np.ndarray, p:
     if len(values) == 2:
         change, changes = means[1] - means[0], draws[1] - draws[0]
         if unit == "%":
-            ends = 100 * np.array(paired_shares_interval(change / 100, changes.std(ddof=1) / 100, n))
+            spread = changes.std(ddof=1)
+            ends = [100 * end for end in paired_shares_interval(change / 100, spread / 100, n)]
         else:
-            ends = error_interval(change, changes, n)
+            ends = [float(end) for end in error_interval(change, changes, n)]
         difference[:] = change, *ends
     if describe_refusal(n):
         table[:, 1:] = difference[1:] = np.nan
