@@ -377,7 +377,9 @@ def epochs_logged(directory):
         if line.startswith("epoch ")
     ]
     assert len(set(said)) >= EPOCHS - 1  # a kill may have come between saving and saying
-    ended = len(read_attempts(directory)) - 1  # each while the state of its last epoch was written beside the next
+    ended = (
+        len(read_attempts(directory)) - 1
+    )  # each while the state of its last epoch was written beside the next
     assert len(said) - len(set(said)) <= max(ended, 0)
     return epochs
 
