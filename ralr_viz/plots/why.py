@@ -41,8 +41,9 @@ def draw_why(result: WhyResult) -> Figure:
     Returns:
         A figure of the current style's width.
     """
-    claimed = [m for k in range(len(CLAIMS)) for m in result.measures_of(k)]
-    shown = claimed or list(range(len(result.names)))[:_MOST_ROWS]
+    measured = [m for m in range(len(result.names)) if np.isfinite(result.differences[m, :, 0]).any()]
+    claimed = [m for k in range(len(CLAIMS)) for m in result.measures_of(k) if m in measured]
+    shown = claimed or measured[:_MOST_ROWS] or [0]
     below = 0.3 if is_wide() else 0.3 + max(_lines_below(result, m).count("\n") + 1 for m in shown)
     rows = _TITLE + len(result.comparisons) + below
     figure = new_figure(_ROW * rows * len(shown) + 0.75)
@@ -148,7 +149,7 @@ def _draw_difference(
     mean, low, high, _ = result.interval(m, c)
     if not np.isfinite(scale) or not np.isfinite(low):
         unit = f" {result.units[m]}" if result.units[m] else ""
-        text = f"{mean:+.3g}{unit}, no interval".replace("-", "−")
+        text = f"{mean:+.3g}{unit}, no interval".replace("-", "−") if np.isfinite(mean) else "not measured"
         panel.text(
             0, y, text, ha="center", va="center", size=6.5, color=GREY, bbox=_BEHIND, gid=f"written:{m}:{c}"
         )

@@ -76,6 +76,16 @@ def test_figure_writes_a_difference_that_has_no_interval(find):
     assert not find(figure, "difference:*") and find(figure, "verdict:0")[0].get_text() == "exploratory"
 
 
+def test_figure_has_no_block_of_a_claim_without_a_number(find):
+    nothing = [[Measure(CLAIMS[1].measures[0], "late", "degrees", np.full(2, np.nan))]]
+    some = [[Measure("loss", "loss", "nats", np.arange(2.0))]]
+    figure = draw_why(compute_why({CLAIMS[1].diagnostic: nothing, "other": some}, arms=ARMS[:2], seeds=[0]))
+    assert find(figure, "written:1:0")[0].get_text() == "+1 nats, no interval"
+    assert CLAIMS[1].text not in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    figure = draw_why(compute_why({CLAIMS[1].diagnostic: nothing}, arms=ARMS[:2], seeds=[0]))
+    assert find(figure, "written:0:0")[0].get_text() == "not measured"
+
+
 @pytest.mark.parametrize("column", ["full", "half"])
 def test_figure_keeps_to_the_page(column, check_layout, find):
     values = np.array([1.0, 0.5, 0.5])
