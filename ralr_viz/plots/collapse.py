@@ -1,55 +1,89 @@
-"""Neural collapse drawn: a panel for each quantity, a row for each split, a mark for each network."""
+"""Neural collapse drawn: a column for each unit, a panel for each split, a row for each quantity."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
+from ralr_viz.plots.fit_text import fit_text, measure_text
 from ralr_viz.plots.foot import add_foot
 from ralr_viz.plots.measure_panels import (
     add_model_legend,
+    draw_differences,
     draw_measures,
     is_wide,
     measure_rows,
+    split_name,
 )
-from ralr_viz.plots.style import new_figure
+from ralr_viz.plots.style import legend_name, new_figure
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult, describe_unequal
+from ralr_viz.results.measure import Measure
 
+_NAME = 6.5  # points
 _UNBIASED = 0.98  # of a resample's NC1 over the sample's
 _TITLES = {
     "nc1": "NC1 ↓",
     "nc2_norms": "NC2, lengths ↓",
     "nc2_angles": "NC2, angles ↓",
     "nc3": "NC3 ↓",
-    "nc4": "NC4 (%) ↓",
     "silhouette": "silhouette ↑",
     "davies_bouldin": "Davies–Bouldin ↓",
-    "knn_accuracy": "kNN accuracy (%) ↑",
+    "nc4": "NC4 ↓",
+    "knn_accuracy": "kNN accuracy ↑",
 }
+_UNITS = {"": list(_TITLES)[:6], "%": list(_TITLES)[6:]}
+"""What shares an axis."""
 
 
 def draw_collapse(result: CollapseResult) -> Figure:
-    """Draw the quantities of `CollapseResult` with their intervals, test above training images.
+    """Draw the quantities of `CollapseResult` with their intervals, test above training images, a column a unit.
+
+    Of several networks, the differences from the first one, whose value stands beside the name; of one, its values.
 
     Returns:
         A figure of the current style's width.
     """
-    columns = 4 if is_wide() else 2
-    rows = -(-len(METRICS) // columns)
-    height = 0.45 + 0.22 * len(result.models)
-    figure = new_figure(0.9 + rows * (height + 0.45))
-    axes = figure.subplots(rows, columns, sharey=True)
-    for panel, name in zip(axes.flat, METRICS, strict=True):
-        measures = [(split, result.measure(name, split)) for split in SPLITS]
-        draw_measures(panel, measures, result.models)
-        panel.set_title(_TITLES[name], fontsize=7.5)
-        if not panel.lines or all(not m.values[m.values == m.values].size for _, m in measures):
-            reason = "no linear classifier" if name == "nc3" else "not defined"
-            panel.text(0.5, 0.5, reason, transform=panel.transAxes, ha="center")
+    several = len(result.models) > 1
+    row = 0.13 + 0.075 * max(len(result.models) - several, 1)
+    if is_wide():
+        figure = new_figure(0.75 + 2 * (6 * row + 0.35))
+        panels = figure.subplots(2, 2, width_ratios=(1.25, 1), sharex="col")
+    else:  # one above another: beside each other the names would leave no room
+        figure = new_figure(1.2 + 2 * (8 * row + 0.85))
+        panels = figure.subplots(4, 1, height_ratios=(6, 2, 6, 2)).reshape(2, 2)
+    draw = draw_differences if several else draw_measures
+    for split, beside in zip(SPLITS, panels, strict=True):
+        for axes, (unit, names) in zip(beside, _UNITS.items(), strict=True):
+            measures = [result.measure(name, split) for name in names]
+            draw(axes, [(_name(n, m), m) for n, m in zip(names, measures, strict=True)], result.models)
+            if is_wide():
+                axes.set_ylim(5.5, -0.5)  # rows of one height in both columns
+            axes.tick_params(axis="y", labelsize=_NAME)
+            if split == SPLITS[-1] or not is_wide():
+                axes.set_xlabel(_axis(result, unit, several))
+        beside[0].set_title(f"{split_name(split)} images", fontsize=7.5, fontweight="bold")
     add_model_legend(figure, result.models)
     add_foot(figure, result, _note(result))
     return figure
+
+
+def _name(name: str, measure: Measure) -> str:
+    """A quantity and its value in the first network."""
+    value = measure.values[0]
+    missing = "no linear classifier" if name == "nc3" else "not defined"
+    return f"{_TITLES[name]} ({value:.3g})" if np.isfinite(value) else f"{_TITLES[name]} ({missing})"
+
+
+def _axis(result: CollapseResult, unit: str, several: bool) -> str:
+    room = (0.26 if is_wide() else 0.5) * mpl.rcParams["figure.figsize"][0]
+    of = ("points" if several else "%") if unit else ""
+    name = f"minus {legend_name(result.models[0])}" if several else "value"
+    size = float(FontProperties(size=mpl.rcParams["axes.labelsize"]).get_size_in_points())
+    return fit_text(name, size, room - measure_text(f" ({of})", size)) + (f" ({of})" if of else "")
 
 
 def collapse_table(result: CollapseResult) -> list[dict[str, Any]]:

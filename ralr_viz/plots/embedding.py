@@ -179,6 +179,8 @@ def _draw_numbers(panel: Axes, result: EmbeddingResult, name: str, *, named: boo
     panel.tick_params(axis="y", length=0)
     panel.grid(False, axis="y")
     panel.margins(x=0.15)
-    panel.xaxis.set_major_locator(MaxNLocator(3 if is_wide() else 2, steps=[1, 2, 5, 10], min_n_ticks=1))
+    panel.xaxis.set_major_locator(
+        MaxNLocator(3 if is_wide() else 2, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1 + is_wide())
+    )
     panel.ticklabel_format(axis="x", useOffset=False)
     panel.set_title(METRIC_NAMES[name], size=7.0)

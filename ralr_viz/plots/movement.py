@@ -30,11 +30,9 @@ _MOST_NAMED = 45  # layers whose names have room at the axis
 
 
 def draw_movement(result: MovementResult) -> Figure:
-    """Draw each epoch's step, raw and per learning rate, what the late phase adds up to, and each layer.
+    """Draw each epoch's step, what the late phase adds up to, and each layer; the CSV has more.
 
-    (a) length of each epoch's step, (b) over the learning rate, (c) angle between successive steps, where
-    states were kept, else distance from the start; then, of the late phase, what no rescaling moves, angular path and
-    function change, beside the path per Σ LR. Where one of these is not known stands the raw path, where both are not,
+    (a) length of each epoch's step; then, of the late phase, what no rescaling moves, angular path and function change, beside the path per Σ LR. Where one of these is not known stands the raw path, where both are not,
     the churn, too (net distance or path over net distance where there is none). Last, how far each layer
     went. Several runs of a method are fine lines or dots, their mean a wide line or a bar.
 
@@ -47,7 +45,7 @@ def draw_movement(result: MovementResult) -> Figure:
     looks = method_looks(result.methods)
     painters = _painters(result)
     width = mpl.rcParams["figure.figsize"][0]
-    columns = 3 if width >= _NARROW else 2
+    columns = 4 if width >= _NARROW else 2
     with_layers = bool(result.layers)
     rows = -(-len(painters) // columns)
     figure = new_figure(0.3 + 1.55 * rows + (1.9 if with_layers else 0))
@@ -149,14 +147,7 @@ Painter = Callable[[Axes, MovementResult, Mapping[str, Look]], None]
 def _painters(result: MovementResult) -> list[Painter]:
     """The panels that there are numbers for."""
     measures = {measure.name: measure for measure in result.measures()}
-    painters: list[Painter] = [
-        _curve("step_length", "epoch step ‖Δw‖", log=True),
-        _curve("step_per_lr", "‖Δw‖ / LR"),
-    ]
-    if np.isfinite(result.angle).any():
-        painters.append(_curve("angle", "angle to last step (°)"))
-    elif np.isfinite(result.distance).any():
-        painters.append(_curve("distance", "distance from start"))
+    painters: list[Painter] = [_curve("step_length", "epoch step ‖Δw‖", log=True)]
     last = next(
         (n for n in ("churn", "late_net", "path_net_ratio") if n in measures and _known(measures[n])), None
     )
@@ -241,7 +232,7 @@ def _dots(measure: Measure, label: str) -> Painter:
         names = [legend_name(method) for method in looks]
         if sum(map(len, names)) > _LONGEST_TICKS:
             names = [str(i) for i in range(1, len(names) + 1)]
-            panel.set_xlabel("in the legend's order")
+            panel.set_xlabel("legend's order")
         panel.set_xticks(range(len(names)), names)
         panel.set_xlim(-0.6, len(names) - 0.4)
         panel.set_ylabel(label)

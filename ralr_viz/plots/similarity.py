@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ralr_viz.plots.fit_text import fit_text
 from ralr_viz.plots.foot import add_foot
@@ -24,7 +25,7 @@ _MAP = "viridis"
 
 
 def draw_similarity(result: SimilarityResult) -> Figure:
-    """Draw CKA of every two layers of each pair, 0 to 1 in all panels, and that of same layers over depth.
+    """Draw CKA of every two layers of each pair, 0 to 1 in all panels, and how far same layers are from 1, over depth.
 
     Args:
         result: What `compute_similarity` returned.
@@ -38,8 +39,8 @@ def draw_similarity(result: SimilarityResult) -> Figure:
     width = mpl.rcParams["figure.figsize"][0]
     side = min((width - _LABELS - _BAR) / columns - 0.2, _LARGEST)
     beside = count == 1 and is_wide()  # one map alone would leave half of the page empty
-    height = rows * (side + 0.25) + 0.75 + 0.75 + 0.1 * count
-    figure = new_figure(height if beside else height + 1.75)
+    height = rows * (side + 0.25) + 1.3 + 0.1 * count
+    figure = new_figure(height if beside else height + 1.5)
     if beside:
         grid = figure.add_gridspec(1, 2)
         rest = grid[0, 1]
@@ -56,7 +57,7 @@ def draw_similarity(result: SimilarityResult) -> Figure:
     figure.colorbar(scale, ax=maps, label="CKA", fraction=0.05, pad=0.02, aspect=25)
     lines = figure.add_subplot(rest)
     _draw_diagonals(lines, result)
-    lines.set_title(f"({_letter(count)}) same layers", fontsize=_TITLE)
+    lines.set_title(f"({_letter(count)}) same layers: how unlike", fontsize=_TITLE)
     add_model_legend(figure, result.models, hollow=False)
     add_foot(figure, result, similarity_note(result))
     return figure
@@ -100,8 +101,9 @@ def similarity_note(result: SimilarityResult) -> str:
     )
     return (
         f"{ends}. Linear CKA, unbiased, in minibatches of {result.minibatch} of {result.num_images:,} {where} {result.samples_name}, "
-        f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated. Bands: 95 % t "
-        f"intervals over the {result.num_batches} minibatches, the same for all pairs, by the jackknife; of these networks, "
+        f"eval mode{', ' + run if run else ''}; 1: alike up to rotation and scale, 0: unrelated; ({_letter(len(result.models))}) is 1 − CKA on a "
+        f"logarithmic axis, where it is above 0. Bands: 95 % t intervals over the {result.num_batches} minibatches, the same for all "
+        f"pairs, by the jackknife; of these networks, "
         f"not over trainings. {null}."
     )
 
@@ -129,18 +131,32 @@ def _draw_map(
 
 
 def _draw_diagonals(panel: Axes, result: SimilarityResult) -> None:
-    low, high = result.diagonal_interval()
+    low, high = (1 - end for end in result.diagonal_interval()[::-1])
+    unlike = 1 - result.diagonal
     x = np.arange(len(result.layers))
+    # unbiased CKA of layers that are alike may exceed 1, of which a logarithm shows nothing
+    floor = float(np.nanmin(np.where(unlike > 0, unlike, np.nan), initial=1.0)) / 3
+    log = bool((unlike > 0).any())
     for i, (name, (color, marker)) in enumerate(model_marks(result.models).items()):
         band: dict[str, Any] = {"color": color, "alpha": 0.18, "lw": 0, "gid": f"band:{name}"}
-        panel.fill_between(x, low[i], high[i], **band)
+        panel.fill_between(x, np.maximum(low[i], floor) if log else low[i], high[i], **band)
         look: dict[str, Any] = {"color": color, "marker": marker, "ms": 3, "mew": 0, "lw": 1.0}
         # a null is dashed: what differs anyway
         line = (0, (3, 1.5)) if result.null[i] else "-"
-        panel.plot(x, result.diagonal[i], ls=line, gid=f"diagonal:{name}", **look)
+        panel.plot(
+            x,
+            np.where(unlike[i] > 0, unlike[i], np.nan) if log else unlike[i],
+            ls=line,
+            gid=f"diagonal:{name}",
+            **look,
+        )
     name_layers(panel, result.layers, mpl.rcParams["figure.figsize"][0] - _LABELS)
-    panel.set_ylim(min(0.0, float(np.nanmin(low, initial=0))), 1.02)
-    panel.set_ylabel("CKA")
+    if log:
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.set_ylabel("1 − CKA")
 
 
 def _fit(text: str, room: float) -> str:

@@ -24,7 +24,7 @@ _GRID = 1000
 def draw_spectrum(result: SpectrumResult) -> Figure:
     """Draw density, eigenvalues and overlaps of all networks on common axes.
 
-    (a) density of the eigenvalues, logarithmic; (b) smallest, largest and filter-scaled largest eigenvalue and
+    (a) density of the eigenvalues, logarithmic; (b) smallest, largest and relative largest eigenvalue and
     the trace with its standard error, on an axis that is linear within ±1 and logarithmic beyond, hollow where
     the residual exceeds a tenth; (c) |cosine| of the negative gradient with the eigenvectors of λ_min and λ_max,
     and what chance gives.
@@ -104,7 +104,7 @@ def _range(result: SpectrumResult) -> tuple[float, float, float]:
 
 
 def _draw_values(axes: Axes, result: SpectrumResult, marks: Mapping[str, Mark]) -> None:
-    names = ("λ_min", "λ_max", "scaled\nλ_max", "trace")
+    names = ("λ_min", "λ_max", "relative\nλ_max", "trace")
     values = np.stack([result.lambda_min, result.lambda_max, result.scaled_max, result.trace])
     order = (1, 0, 2)  # of `converged`
     for row in range(4):
@@ -183,7 +183,7 @@ def _note(result: SpectrumResult) -> str:
         f"(a) Lanczos quadrature, {steps} steps from {density_probes} probes, broadened by 2 % of the range. "
         f"(b) The trace: mean ± standard error of {probes} Rademacher probes, the same for all networks. "
         "Eigenvalues are Rayleigh quotients: bounds even where hollow, whose residual exceeds a tenth. Raw values "
-        "change when filters before BatchNorm are rescaled, although the function does not; the scaled one, "
+        "change when filters before BatchNorm are rescaled, although the function does not; the relative one, "
         "per relative change of each filter, does not.",
         f"(c) The negative gradient of these {result.samples_name} stands for the next update; dashed: chance.",
         f"Loss: {losses}, on which curvature depends. These checkpoints only: no statement about other trainings.",

@@ -23,7 +23,7 @@ from ralr_viz.plots.study_layout import (
     set_rows,
     value_limits,
 )
-from ralr_viz.plots.style import GREY, LEGEND_LINE, legend_name, legend_text_size, method_looks, new_figure
+from ralr_viz.plots.style import GREY, LEGEND_LINE, legend_text_size, method_looks, new_figure
 from ralr_viz.results.study import StudyResult, metric_index
 from ralr_viz.results.study_caption import (
     describe_faults,
@@ -97,13 +97,13 @@ def _legend_height(lines: float) -> float:
 
 
 def _draw_values(axes: Axes, result: StudyResult, panel: list[Row], m: int) -> None:
-    looks, cells = method_looks(result.methods), cells_of([panel])
+    colors, cells = row_colors(result), cells_of([panel])
     low, high = value_limits(result, m, cells)
     fan = np.linspace(-0.5, 0.5, len(result.seeds)) * _FAN if len(result.seeds) > 1 else np.zeros(1)
     for y, (_, cell) in enumerate(panel):
         if cell is None:
             continue
-        color, values = looks[result.methods[cell]].color, result.values[cell, :, m]
+        color, values = colors[cell], result.values[cell, :, m]
         axes.plot(values, y + _DOTS + fan, "o", ms=2.6, mew=0, color=color, gid=f"values:{cell}")
         _, mean, _, start, end = result.summaries[cell, m].tolist()
         _draw_interval(axes, start, end, y + _MEAN, (low, high), color, f"interval:{cell}")
@@ -128,11 +128,11 @@ def _draw_values(axes: Axes, result: StudyResult, panel: list[Row], m: int) -> N
 def _draw_differences(
     axes: Axes, result: StudyResult, panel: list[Row], metric: str, limits: tuple[float, float]
 ) -> None:
-    looks = method_looks(result.methods)
+    colors = row_colors(result)
     for y, (_, cell) in enumerate(panel):
         if cell is None or result.references[cell] < 0:
             continue
-        found, color = result.comparison(cell, metric), looks[result.methods[cell]].color
+        found, color = result.comparison(cell, metric), colors[cell]
         _draw_interval(axes, found["low"], found["high"], y, limits, color, f"welch:{cell}")
         fill = color if result.excludes_zero(cell, metric) else "white"
         look: dict[str, Any] = {"marker": "o", "ms": 3.6, "mec": color, "mfc": fill, "mew": 0.9}
@@ -142,6 +142,32 @@ def _draw_differences(
     axes.axvline(0, color=GREY, lw=0.6, zorder=1.5)
     axes.set_xlim(limits)
     set_rows(axes, panel)
+
+
+def row_colors(result: StudyResult) -> list[str]:
+    """Colour of each cell: that of its row's name, whatever it was trained from.
+
+    The first name of a method has the method's colour. Further names of one that amplifies, such as other ranges, are
+    shades of it; other schedules than the baseline's are methods of their own.
+    """
+    columns = result.columns or result.rows
+    several = len({result.label(cell, columns) for cell in range(len(result.labels))}) > 1
+    texts = [
+        ", ".join(result.label(cell, columns if several else result.rows))
+        for cell in range(len(result.labels))
+    ]
+    names: dict[str, str] = {}
+    for text, method in zip(texts, result.methods, strict=True):
+        if text not in names:
+            names[text] = (
+                method
+                if method not in names.values()
+                else text
+                if method == "baseline"
+                else f"{text} {method}"
+            )
+    looks = method_looks(list(names.values()))
+    return [looks[names[text]].color for text in texts]
 
 
 def _draw_interval(
@@ -164,14 +190,7 @@ def _draw_interval(
 
 
 def _handles(result: StudyResult, m: int, panels: list[list[Row]], compared: bool) -> list[Line2D]:
-    methods = list(dict.fromkeys(result.methods[cell] for cell in cells_of(panels)))
-    looks = method_looks(result.methods)
     handles = [
-        Line2D([], [], ls="", marker="s", ms=4, color=looks[method].color, label=legend_name(method))
-        for method in methods
-        if len(methods) > 1
-    ]
-    handles += [
         Line2D([], [], ls="", marker="o", ms=2.6, mew=0, color=GREY, label="a seed"),
         Line2D([], [], marker="|", ms=6, mew=1.4, lw=1.0, color=GREY, label="mean, 95 % interval"),
     ]

@@ -14,7 +14,7 @@ from ralr_viz.cli.app import main
 from ralr_viz.results.bundle import save_result
 from ralr_viz.results.predictions import PredictionsResult
 
-SUFFIXES = ("pdf", "png", "csv")
+SUFFIXES = ("pdf", "png", "csv", "caption.txt", "caption.tex")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,21 @@ def test_draw_takes_style_and_column(cli, curves, tmp_path) -> None:
     cli("draw", curves, "--style", "nature").failed(2, "unknown style `nature`")
 
 
+def test_draw_puts_the_caption_back_into_the_picture(cli, curves, tmp_path) -> None:
+    heights = []
+    for option in ([], ["--caption"]):
+        out = tmp_path / f"caption{len(option)}"
+        cli("draw", curves, "--out", out, *option).succeeded()
+        with Image.open(out / "curves.png") as image:
+            heights.append(image.height)
+            assert image.info["Description"] == (out / "curves.caption.txt").read_text().strip()
+    assert heights[1] > heights[0]
+
+
 def test_draw_beside_the_result_needs_force(cli, curves) -> None:
     cli("draw", curves, "--style", "ieee").failed(2, "exists: pass --force")
     done = cli("draw", curves, "--style", "ieee", "--force").succeeded()
-    assert done.lines == [str(curves.with_suffix(f".{suffix}")) for suffix in SUFFIXES]
+    assert done.lines == [f"{curves}.{suffix}" for suffix in SUFFIXES]
     assert width(curves.with_suffix(".png")) == pytest.approx(7.16, abs=0.01)
 
 

@@ -30,17 +30,18 @@ def result(names=("baseline", "RALR", "scaled"), n=50) -> BarrierResult:
     )
 
 
-def test_draw_barrier_shows_loss_gap_and_accuracy_on_shared_axes(find, read_note):
+def test_draw_barrier_shows_the_loss_above_the_line_of_all_pairs_in_one_panel(find, read_note):
     shown = result()
     figure = draw_barrier(shown)
-    for name, values in (("loss", shown.loss), ("gap", shown.gap), ("accuracy", shown.accuracy)):
-        drawn = find(figure, f"{name}:*", Line2D)
-        np.testing.assert_allclose([line.get_ydata() for line in drawn], values)
-        assert len({line.axes for line in drawn}) == 1
-        assert len({line.get_marker() for line in drawn}) == 3
+    drawn = find(figure, "gap:*", Line2D)
+    np.testing.assert_allclose([line.get_ydata() for line in drawn], shown.gap)
+    (panel,) = figure.axes
+    assert len({line.get_marker() for line in drawn}) == 3
+    ends = [label.get_text() for label in panel.get_xticklabels()]
+    assert (ends[0], ends[-1]) == shown.states[0]
     barrier = next(m for m in shown.measures() if m.name == "barrier")
-    assert find(figure, "value:RALR*", Line2D)[0].get_xdata()[0] == barrier.values[1]
     note = read_note(figure)
+    assert f"RALR {barrier.values[1]:.3g} [" in note
     assert "50 cifar10 train images" in note and "recomputed" in note and "cpu, fp32" in note
 
 

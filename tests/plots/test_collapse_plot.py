@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 
-from ralr_viz.plots.collapse import collapse_table, draw_collapse
-from ralr_viz.plots.style import COLORS, style
+from ralr_viz.plots.collapse import _UNITS, collapse_table, draw_collapse
+from ralr_viz.plots.style import style
 from ralr_viz.results.collapse import METRICS, SPLITS, CollapseResult
 
 
@@ -32,34 +32,23 @@ def make(models: tuple[str, ...] = ("baseline", "RALR"), **changes: object) -> C
     return CollapseResult(**(arguments | changes))
 
 
-def test_collapse_marks_are_the_values_and_lines_their_intervals(find):
+def test_collapse_draws_differences_by_unit_and_the_first_values_by_name(find):
     result = make()
     with style():
         figure = draw_collapse(result)
-    assert len(figure.axes) == len(METRICS)
-    for q, axes in enumerate(figure.axes):
-        for i, model in enumerate(result.models):
-            marks = find(axes, f"value:{model}", Line2D)
-            assert [mark.get_xdata()[0] for mark in marks] == list(result.values[i, :, q])
-            ends = [list(line.get_xdata()) for line in find(axes, f"interval:{model}", Line2D)]
-            name = list(METRICS)[q]
-            np.testing.assert_allclose(
-                ends, [result.measure(name, split).interval(i)[1:] for split in SPLITS]
-            )
-    assert figure.axes[0].get_title(loc="left") == "NC1 ↓"
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["test", "train"]
-    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the first row is above
-
-
-def test_collapse_marks_are_hollow_where_the_difference_may_be_none(find):
-    values = np.ones((2, len(SPLITS), len(METRICS)))
-    values[1, 0] = 2
-    noise = 0.01 * np.random.default_rng(0).standard_normal((1, len(SPLITS), len(METRICS), 60))
-    draws = values[..., None] + noise * np.array([1, 2])[:, None, None, None]
+    assert len(figure.axes) == 4
+    names = [name for unit in _UNITS.values() for name in unit]
+    for s, split in enumerate(SPLITS):
+        row = [
+            mark for axes in figure.axes[2 * s : 2 * s + 2] for mark in find(axes, "difference:RALR", Line2D)
+        ]
+        expected = [result.measure(name, split).difference(0, 1)[0] for name in names]
+        assert [mark.get_xdata()[0] for mark in row] == pytest.approx(expected)
+        assert figure.axes[2 * s].get_yticklabels()[0].get_text() == f"NC1 ↓ ({result.values[0, s, 0]:.3g})"
+    assert not find(figure, "difference:baseline")
     with style():
-        axes = draw_collapse(make(values=values, draws=draws)).axes[0]
-    for model, faces in (("RALR", [COLORS["ralr"], "white"]), ("baseline", [COLORS["baseline"]] * 2)):
-        assert [line.get_markerfacecolor() for line in find(axes, f"value:{model}", Line2D)] == faces
+        alone = draw_collapse(make(("baseline",)))
+    assert find(alone.axes[0], "value:baseline")[0].get_xdata()[0] == make(("baseline",)).values[0, 0, 0]
 
 
 @pytest.mark.parametrize("venue", ["icml", "neurips", "ieee"])
@@ -103,8 +92,8 @@ def test_collapse_without_classifier_says_so_in_its_panel():
     values, draws = result.values.copy(), result.draws.copy()
     values[:, :, 3], draws[:, :, 3] = np.nan, np.nan
     with style():
-        axes = draw_collapse(make(values=values, draws=draws)).axes[3]
-    assert [t.get_text() for t in axes.texts] == ["no linear classifier"]
+        axes = draw_collapse(make(values=values, draws=draws)).axes[0]
+    assert "NC3 ↓ (no linear classifier)" in [t.get_text() for t in axes.get_yticklabels()]
 
 
 def test_collapse_table_has_values_and_differences():

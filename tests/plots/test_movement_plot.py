@@ -81,12 +81,8 @@ def test_draw_movement_shows_what_no_rescaling_moves_and_says_what_path_per_lr_c
 def test_draw_movement_leaves_out_what_is_not_known(find):
     bare = result(layers=0, n=0, late_net=np.full(3, np.nan))
     figure = draw_movement(bare)
-    assert len(figure.axes) == 6 and all(panel.lines for panel in figure.axes)
+    assert len(figure.axes) == 4 and all(panel.lines for panel in figure.axes)
     assert find(figure, "path_net_ratio:*", Line2D) and not find(figure, "layer:*", Line2D)
-    angles = np.full((3, 20), np.nan)
-    angles[:, 4:] = 80
-    with_angles = draw_movement(result(angle=angles))
-    assert len(find(with_angles, "angle:*", Line2D)) == 3 and not find(with_angles, "distance:*", Line2D)
 
 
 def test_draw_movement_joins_seeds_of_a_method_by_their_mean(find):

@@ -37,7 +37,7 @@ def test_draw_similarity_has_one_scale_for_all_maps():
         assert image.get_clim() == (0, 1)
         assert image.get_cmap().name == "viridis"
     lines = {str(line.get_gid()): line for panel in figure.axes for line in panel.lines}
-    np.testing.assert_array_equal(lines["diagonal:null: baseline"].get_ydata(), shown.diagonal[1])
+    np.testing.assert_array_equal(lines["diagonal:null: baseline"].get_ydata(), 1 - shown.diagonal[1])
     assert lines["diagonal:null: baseline"].get_linestyle() == "--"
     assert lines["diagonal:baseline → RALR"].get_linestyle() == "-"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ralr_viz.errors import UnknownNameError
-from ralr_viz.plots.study import draw_study, study_table
-from ralr_viz.plots.style import COLORS, style
+from ralr_viz.plots.study import draw_study, row_colors, study_table
+from ralr_viz.plots.style import COLORS, EXTRA_COLORS, style
 from ralr_viz.results.study import StudyResult
 from ralr_viz.study.grid_file import build_study
 from ralr_viz.study.table import tabulate
@@ -218,3 +219,12 @@ def test_study_table_has_a_row_for_each_cell_and_metric():
     result = _result()
     rows = study_table(result)
     assert len(rows) == 12 and rows[0]["seed0"] == result.values[0, 0, 0]
+
+
+def test_colour_means_the_row_and_not_the_method_that_it_was_trained_by():
+    result = _result()
+    methods = ("baseline", "baseline", "ralr", "ralr")
+    labels = tuple(("net 0", name) for name in ("Baseline", "SGDR", "[1, 3]", "[1, 7]"))
+    colors = row_colors(replace(result, methods=methods, labels=labels))
+    assert colors[0] == COLORS["baseline"] and colors[2] == COLORS["ralr"]
+    assert len(set(colors)) == 4 and colors[1] == EXTRA_COLORS[0]
