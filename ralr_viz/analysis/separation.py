@@ -267,7 +267,7 @@ def _intervals(value: np.ndarray, draws: np.ndarray, count: int, *, paired: bool
         by_rank = known & ~by_error
         ends[by_error] = np.stack(error_interval(value[by_error], draws[by_error], count), axis=-1)
         ends[by_rank] = np.stack(bootstrap_interval(draws[by_rank], count), axis=-1)
-        for i in np.flatnonzero(known[:, _KNN]):
+        for i in np.flatnonzero(known[:, _KNN])[int(paired) :]:  # the first network minus itself is 0
             share, error = value[i, _KNN] / 100, draws[i, _KNN].std(ddof=1) / 100
             found = paired_shares_interval(share, error, count) if paired else wilson_interval(share, count)
             ends[i, _KNN] = 100 * np.array(found)
