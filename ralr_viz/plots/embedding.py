@@ -36,6 +36,7 @@ _UNNAMED = "#cfcfcf"
 _SHOWN = ("compactness", "separability", "silhouette")
 _FLATNESS = (0.6, 1.0)  # height of a map over its width
 _GAP, _DOT_ROW, _DOT_REST, _ABOVE = 0.16, 0.16, 0.45, 0.27  # inches
+_SHORT = 12  # letters of a name beside which its dots have most of the width
 
 
 def draw_embedding(result: EmbeddingResult) -> Figure:
@@ -179,8 +180,10 @@ def _draw_numbers(panel: Axes, result: EmbeddingResult, name: str, *, named: boo
     panel.tick_params(axis="y", length=0)
     panel.grid(False, axis="y")
     panel.margins(x=0.15)
-    panel.xaxis.set_major_locator(
-        MaxNLocator(3 if is_wide() else 2, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1 + is_wide())
-    )
+    roomy = (
+        is_wide() and max(map(len, names)) <= _SHORT
+    )  # for two ticks at least, without which there is no scale
+    locator = MaxNLocator(3 if is_wide() else 2, steps=[1, 2, 5, 10], min_n_ticks=1 + roomy)
+    panel.xaxis.set_major_locator(locator)
     panel.ticklabel_format(axis="x", useOffset=False)
     panel.set_title(METRIC_NAMES[name], size=7.0)
