@@ -29,6 +29,7 @@ from cycler import cycler
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from tueplots import bundles
 
 from ralr_viz._version import __version__
@@ -139,6 +140,17 @@ def shows_captions() -> bool:
     return _CAPTIONS.get()
 
 
+class _SteadyLayout(ConstrainedLayoutEngine):
+    """Constrained layout to the same bits each time: its solver goes by addresses in memory, so last digits vary."""
+
+    def execute(self, fig: Any) -> Any:
+        done = super().execute(fig)
+        for axes in fig.axes:
+            bounds = np.round(axes.get_position(original=True).bounds, 7)
+            axes._set_position(bounds)  # the public one would take the axes out of the layout
+        return done
+
+
 def new_figure(height: float, *, width: float | None = None) -> Figure:
     """An empty figure with constrained layout.
 
@@ -146,7 +158,8 @@ def new_figure(height: float, *, width: float | None = None) -> Figure:
         height: Inches.
         width: Inches; the style's width when left out.
     """
-    return LiteralFigure(figsize=(width or mpl.rcParams["figure.figsize"][0], height), layout="constrained")
+    size = (width or mpl.rcParams["figure.figsize"][0], height)
+    return LiteralFigure(figsize=size, layout=_SteadyLayout())
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, Look]:
