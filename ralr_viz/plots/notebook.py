@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import io
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -31,18 +29,3 @@ class ShownFigure(Figure):
             self.savefig(buffer, format="png", dpi=_DPI)
         width, height = (round(side * _DPI / _SHRUNK) for side in self.get_size_inches())
         return buffer.getvalue(), {"width": width, "height": height}
-
-
-def draw_styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """A ``draw_`` function that draws in the default style where it makes the figure and no style was chosen."""
-    from ralr_viz.plots.style import in_style, style
-
-    @functools.wraps(draw)
-    def draw_in_style(result: Any, axes: Any = None, *arguments: Any, **options: Any) -> Figure:
-        given = () if axes is None and not arguments else (axes, *arguments)
-        if in_style() or axes is not None:
-            return draw(result, *given, **options)
-        with style():
-            return draw(result, *given, **options)
-
-    return draw_in_style
