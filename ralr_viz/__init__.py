@@ -150,6 +150,7 @@ def __getattr__(name: str) -> Any:
         if not name.startswith("draw_"):
             return found
         from ralr_viz.plots.styled import draw_styled
+        from ralr_viz.plots.default_style import draw_styled
 
         return draw_styled(found)
     raise AttributeError(f"module `ralr_viz` has no attribute `{name}`")
