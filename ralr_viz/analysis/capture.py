@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.models.outputs import tensors_in
+from ralr_viz.runtime.eager import uncompiled
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def capture(
     try:
         for name, module in named.items():
             handles.append(module.register_forward_hook(recorder(name), with_kwargs=True))
-        with torch.compiler.set_stance("force_eager"):  # compiled parts do not see these hooks
+        with uncompiled():  # compiled parts do not see these hooks
             yield calls
     finally:
         for handle in handles:

@@ -70,6 +70,7 @@ def report(
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
     from ralr_viz.runtime.device import resolve_runtime
+    from ralr_viz.runtime.memory import return_large_arrays
     from ralr_viz.workflows.report import gather_inputs
     from ralr_viz.workflows.report.gathering import Options
     from ralr_viz.workflows.report.sides import find_sources
@@ -78,6 +79,7 @@ def report(
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     resolve_runtime(device, precision)  # refuse early what is not there
+    return_large_arrays()
     sources = find_sources(a, b)
     theirs = {
         "arch": arch,
