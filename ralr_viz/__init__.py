@@ -149,7 +149,6 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(_HOME[name]), name)
         if not name.startswith("draw_"):
             return found
-        from ralr_viz.plots.styled import draw_styled
         from ralr_viz.plots.default_style import draw_styled
 
         return draw_styled(found)

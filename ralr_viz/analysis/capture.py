@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ralr_viz.errors import UnknownNameError
 from ralr_viz.models.outputs import tensors_in
+from ralr_viz.runtime.eager import uncompiled
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,6 @@ class Call:
 def copy_detached(tensor: Tensor) -> Tensor:
     """A copy without graph, which later in-place operations (an in-place ReLU, say) cannot reach."""
     return tensor.detach().clone()
-
-
-def run_eagerly() -> AbstractContextManager[None]:
-    """Compiled parts of networks, which see no hooks, run as they are written while the block runs."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and loading it takes seconds
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
@@ -93,7 +85,7 @@ def capture(
     try:
         for name, module in named.items():
             handles.append(module.register_forward_hook(recorder(name), with_kwargs=True))
-        with run_eagerly():
+        with uncompiled():  # compiled parts do not see these hooks
             yield calls
     finally:
         for handle in handles:

@@ -81,6 +81,7 @@ def report(
     from ralr_viz.report.page import build_report
     from ralr_viz.results.storage import write_bytes
     from ralr_viz.runtime.device import resolve_runtime
+    from ralr_viz.runtime.memory import return_large_arrays
     from ralr_viz.workflows.labels import check_labels
     from ralr_viz.workflows.report import gather_inputs
     from ralr_viz.workflows.report.gathering import Options
@@ -90,6 +91,7 @@ def report(
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     resolve_runtime(device, precision)  # refuse early what is not there
+    return_large_arrays()
     sources = find_sources(a, b, control)
     if label:
         check_labels(label, len(sources))

@@ -79,7 +79,8 @@ class Noun:
     Attributes:
         name: ``compute_name``, ``draw_name``, ``analysis/name``, ``results/name``, ``plots/name`` follow from it.
         takes: What its command opens.
-        cost: Relative time in ``why`` of CIFAR-10's ResNet-20 on two cores; 0 where ``why`` does not run it.
+        cost: Relative time in ``why`` of one network of CIFAR-10's, a ResNet-20, at its defaults: about the thousands of images that
+            pass forward; 0 where ``why`` does not run it.
         command: Where it is not the name.
         trains: Whether it trains: ``why`` then runs it only where it is asked for by name.
         tasks: For which it is; `ANY` where it looks at weights or records alone, so that any will do.

@@ -13,6 +13,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 _TAIL = 0.025
 _Z = float(ndtri(1 - _TAIL))
+_PIECE = 1 << 17
+"""Draws of a resample that are counted at a time: 1 MB."""
 _STEEPEST = 0.1
 """Of the correction for skewness: beyond, as where half of the draws are 0, it is not one of a mean."""
 
@@ -60,12 +62,17 @@ def bootstrap_weights(
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, size):
         rows = min(size, resamples - start)
-        parts = []
+        weights = np.empty((rows, sum(last - first for first, last in bounds)))
+        place = 0
         for first, last in bounds:
             n = last - first
-            drawn = rng.integers(n, size=(rows, max(n - 1, 1)))
-            parts.append(_count(drawn, n) * (n / max(n - 1, 1)))
-        yield np.concatenate(parts, axis=1)
+            each = max(1, _PIECE // n)  # as drawn at once, to the bit
+            for row in range(0, rows, each):
+                some = weights[row : row + each, place : place + n]
+                drawn = rng.integers(n, size=(len(some), max(n - 1, 1)))
+                np.multiply(_count(drawn, n), n / max(n - 1, 1), out=some)
+            place += n
+        yield weights
 
 
 def t_quantile(df: float, level: float = 0.95) -> float:

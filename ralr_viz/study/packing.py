@@ -10,7 +10,7 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -98,7 +98,8 @@ def pack_slots(
     if gpus_per_run is not None and slots[0].gpu is None:
         raise InputError(f"`--gpus-per-run {gpus_per_run:g}`: torch sees no CUDA device here; leave it out")
     left = [entry.cell.recipe for entry in plan.entries if not entry.done]
-    gpus, cores, found = [slot.gpu for slot in slots if slot.gpu is not None], count_cores(), None
+    gpus, cores = [slot.gpu for slot in slots if slot.gpu is not None], count_cores()
+    found: Packing | None = None
     if jobs is None and gpus_per_run is None and left and gpus:
         path, machine = packing_path(plan), {"gpus": len(gpus), "cores": cores}
         found = _read(path, machine) or choose_sharing(
@@ -118,7 +119,7 @@ def pack_slots(
         say(_describe(found))
         _keep(path, found, machine)
     each = threads or own_threads() or found.threads
-    on: list[str | None] = [*gpus] or [None]
+    on: Sequence[str | None] = gpus or [None]
     places = [Slot(slots[0].device, each, gpu) for _ in range(found.jobs) for gpu in on]
     return places[: len(left)]
 

@@ -1,11 +1,8 @@
-"""How a network is compiled: what replays its kernels where starting them is what takes the time, and what is left alone."""
+"""How a network is compiled: its kernels are replayed where starting them is what takes the time."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-
-import torch
 
 from ralr_viz.runtime.device import Runtime
 from ralr_viz.runtime.ranks import Ranks
@@ -31,9 +28,3 @@ def compile_options(runtime: Runtime, ranks: Ranks, image_size: int | None) -> d
     if runtime.device.type == "cuda" and ranks.size == 1 and small:
         options["mode"] = "reduce-overhead"
     return options
-
-
-def uncompiled(runtime: Runtime) -> AbstractContextManager[Any]:
-    """For the block, what was compiled runs as it was written: an evaluation's batches have sizes of their own, each of
-    which would be compiled for itself, up to a limit."""
-    return torch.compiler.set_stance("force_eager") if runtime.compile else nullcontext()

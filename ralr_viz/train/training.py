@@ -18,12 +18,13 @@ from ralr_viz.models.average import average_weights
 from ralr_viz.recipe import Recipe
 from ralr_viz.results.columns import EXAMPLES_SECONDS, evaluated_columns, speed_column
 from ralr_viz.runtime.device import Runtime, read_rng_state, set_rng_state
+from ralr_viz.runtime.eager import uncompiled
 from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.ranks import ALONE, Ranks, seed_of_rank
 from ralr_viz.runtime.stop import StopSignal
 from ralr_viz.tasks.task import ExampleFeed, Plan, Task
 from ralr_viz.train.beside import PlansAhead
-from ralr_viz.train.compiled import compile_options, uncompiled
+from ralr_viz.train.compiled import compile_options
 from ralr_viz.train.examples import ExampleTotals, Record
 from ralr_viz.train.loss_scale import LossScale
 from ralr_viz.train.optim import build_optimizer, build_scheduler
@@ -153,12 +154,12 @@ class Training:
         """Loss and score of the network as it is, as they stand in a record."""
         if self.evaluator is None:
             return self._unmeasured()
-        with uncompiled(self.runtime), named_faults(self.runtime.device, _IN_EVALUATION):
+        with uncompiled(), named_faults(self.runtime.device, _IN_EVALUATION):
             return self._unmeasured() | self.evaluator(self.model)
 
     def conclude(self, averaged: Sequence[Mapping[str, Tensor]] = ()) -> dict[str, Any]:
         """What the task looks at once, at the end; where there are states, of their mean too, under ``averaged``."""
-        with uncompiled(self.runtime), named_faults(self.runtime.device, _IN_EVALUATION):
+        with uncompiled(), named_faults(self.runtime.device, _IN_EVALUATION):
             final = self.task.conclude(self.model, self.runtime)
         if not (final and averaged):
             return final

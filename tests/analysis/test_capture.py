@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ralr_viz.analysis.capture import capture, copied_output, frozen_parameters, run_eagerly
+from ralr_viz.analysis.capture import capture, copied_output, frozen_parameters
 from ralr_viz.errors import UnknownNameError
+from ralr_viz.runtime.eager import uncompiled
 
 
 class Net(nn.Module):
@@ -157,5 +158,5 @@ def test_copied_output_shields_what_an_earlier_hook_took(model: Net) -> None:
 
 def test_eager_stance_loads_no_compiler_where_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
-    with run_eagerly():
+    with uncompiled():
         assert "torch._dynamo" not in sys.modules

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from ralr_viz.runtime.device import Runtime
+from ralr_viz.runtime.eager import uncompiled
 from ralr_viz.runtime.ranks import ALONE, Ranks
-from ralr_viz.train.compiled import compile_options, uncompiled
+from ralr_viz.train.compiled import compile_options
 
 
 @pytest.mark.parametrize(
@@ -35,8 +38,16 @@ def test_uncompiled_runs_what_was_compiled_as_it_was_written() -> None:
         return graph.forward
 
     model.compile(backend=backend, dynamic=False)
-    with uncompiled(Runtime(torch.device("cpu"), "fp32", compile=True)):
+    with uncompiled():
         model(x)
     assert not calls
     model(x)
     assert len(calls) == 1
+
+
+def test_uncompiled_does_not_load_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("torch._dynamo")]:
+        monkeypatch.delitem(sys.modules, name)
+    with uncompiled():
+        pass
+    assert "torch._dynamo" not in sys.modules

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ralr_viz.analysis.cam.method import LARGEST_BATCH, Method
-from ralr_viz.analysis.capture import LentModule, copied_output, frozen_parameters, run_eagerly
+from ralr_viz.analysis.capture import LentModule, copied_output, frozen_parameters
 from ralr_viz.analysis.head import classify
 from ralr_viz.analysis.maps import FIRST, MapAxes
 from ralr_viz.models.outputs import find_logits
+from ralr_viz.runtime.eager import uncompiled
 
 
 def package_step(
@@ -88,7 +89,7 @@ def _package_cam(
         )
         # frozen parameters get their graph from the images: no time goes into gradients of the weights
         stack.enter_context(frozen_parameters(model))
-        stack.enter_context(run_eagerly())
+        stack.enter_context(uncompiled())  # as in `capture`
         # registered after the package's hooks: what they keep is not overwritten by an in-place ReLU
         stack.enter_context(copied_output(module))
         if method.per_channel:

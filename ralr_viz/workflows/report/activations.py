@@ -12,7 +12,7 @@ from ralr_viz.errors import InputError
 from ralr_viz.results.activations import ActivationsResult
 from ralr_viz.results.movement import nearest_late
 from ralr_viz.train.checkpoint import Checkpoint, load_checkpoint, saved_epochs
-from ralr_viz.workflows.report.gathering import Options
+from ralr_viz.workflows.report.gathering import Options, in_small_passes
 
 _REMEDY = "train with `--set keep=0.6666666666666666,1.0`, or give two states to `ralr-viz activations`"
 
@@ -46,7 +46,7 @@ def compute_late_activations(
         precision=options.precision,
         batch=options.batch,
     )
-    result = compute_activations(comparison, progress=progress)
+    result = compute_activations(in_small_passes(comparison, options), progress=progress)
     return dataclasses.replace(
         result,
         rows=tuple(names),

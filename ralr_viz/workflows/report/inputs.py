@@ -34,7 +34,7 @@ from ralr_viz.workflows.labels import check_labels
 from ralr_viz.workflows.report.activations import compute_late_activations
 from ralr_viz.workflows.report.claims import load_why
 from ralr_viz.workflows.report.detections import OF_CLASSES, gather_detections
-from ralr_viz.workflows.report.gathering import Gathering, Options
+from ralr_viz.workflows.report.gathering import Gathering, Options, in_small_passes
 from ralr_viz.workflows.report.learning import gather_learning
 from ralr_viz.workflows.report.sides import Source, choose_seeds, seed_order
 
@@ -143,7 +143,7 @@ def _compare(checkpoints: Sequence[Checkpoint], now: Gathering) -> Comparison | 
         return None
     for note in found.notes:
         options.say(note)
-    return found
+    return in_small_passes(found, options)
 
 
 def _translate(compared: Comparison, now: Gathering) -> BleuResult:
