@@ -121,10 +121,11 @@ def _simulate_learning(n: int) -> dict[str, np.ndarray]:
     return cover_measures(make, truth, differences=dict.fromkeys(_LEARNING, 0.0))
 
 
-def _learning(n: int) -> Case:
+def _learning(n: int, *other: Row) -> Case:
+    given = {row.interval: row for row in other}
     names = [*_LEARNING, *(f"{name} difference" for name in _LEARNING)]
     law = "forgetting that grows with an image's difficulty"
-    rows = tuple(Row(name) for name in names)
+    rows = tuple(given.get(name, Row(name)) for name in names)
     return Case(f"learning-{n}", "`learning`", law, f"{n:,} images", rows, partial(_simulate_learning, n))
 
 
@@ -202,7 +203,11 @@ CASES = (
     _verdict(300, 0.93),
     _verdict(50, 0.98, *_FEW),
     _verdict(300, 0.995, *_FEW),
-    *(_learning(n) for n in (50, 300)),
+    _learning(
+        50,
+        Row("never_learned difference", 0.95, 0.99, "covers more where few images change", few_changes_text),
+    ),
+    _learning(300),
     *(_movement(n) for n in (50, 300)),
     _distance(50, Row("kappa", 0.95, 0.985, "of 50 images its interval covers 97 to 98 %", _distance_text)),
     _distance(300),
