@@ -110,7 +110,8 @@ class SimilarityResult(Result):
     def diagonal_interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the pointwise t interval of `diagonal`, each (m, L), of the jackknife over minibatches; NaN for one."""
         if self.num_batches < 2:
-            return tuple(np.full((2, *self.diagonal.shape), np.nan))
+            nothing = np.full(self.diagonal.shape, np.nan)
+            return nothing, nothing
         return student_interval(np.moveaxis(self.diagonal_each(), 1, -1), level)
 
     @property

@@ -109,7 +109,8 @@ def bootstrap_interval(draws: np.ndarray, count: int | None = None) -> tuple[np.
     Plain percentiles are those of a normal law: too narrow for few images, and of a mean of skewed values, such
     as losses, too low. So they are taken at :math:`\Phi\left(a + \frac{a + z}{1 - a(a + z)}\right)` with
     :math:`z = \pm\sqrt{n/(n-1)}\,t_{n-1}` for Student's width, and :math:`a` a sixth of the draws' skewness,
-    which is both the acceleration and the median bias of a mean. The ends stay in the range of the draws.
+    which is both the acceleration and the median bias of a mean. The ends stay in the range of the draws. Where one value
+    or two of all are large, as losses where one image of 50 is wrong, it covers 87 %.
 
     Args:
         draws: (..., R) float64, R ≥ 2.
@@ -165,7 +166,7 @@ def wilson_interval(share: np.ndarray, count: float | np.ndarray) -> tuple[np.nd
     """Ends of the 95 % score interval of shares of ``count`` images.
 
     Unlike resamples, which of a share of 0 or 1 are all alike, it is no point where no image or each one counts. Where
-    one image or two count it covers 92 to 98 %.
+    one image or two count it covers 91 to 98 %.
 
     References:
         Wilson, Probable inference, JASA 1927.

@@ -66,7 +66,7 @@ def _make_localisation(n: int, rng: np.random.Generator, m: int, seed: int) -> I
     easy = np.repeat(rng.standard_normal((m // 2, n)), 2, axis=0)
     level = 0.7 * easy + 0.7 * rng.standard_normal((m, n)) + area - 0.3
     rank = 1 / (1 + np.exp(-2 * level))
-    sure = 1 / (1 + np.exp(-(1.5 + 2 * easy + rng.standard_normal((m, n)))))
+    sure = 1 / (1 + np.exp(-(2.5 + 2 * easy + rng.standard_normal((m, n)))))
     correct, tuned = sure > 0.4, np.arange(n) % 2 == 0
     overlap = np.where(tuned, np.nan, np.clip(0.5 + 0.3 * level, 0, 1))
     reached = np.where(tuned, np.nan, (overlap[..., None] >= np.array([0.3, 0.5, 0.7])).mean(axis=-1))
@@ -78,7 +78,7 @@ def _make_localisation(n: int, rng: np.random.Generator, m: int, seed: int) -> I
     each = np.stack([named[name] for name in METRICS], axis=1)
     strata = np.stack([area < 0.25, np.ones(n, bool), easy[0] > -0.5])
     in_sure = target_strata(sure)
-    weights = np.concatenate(list(bootstrap_weights([(0, n)], 1000, 1000, seed)))
+    weights = np.concatenate(list(bootstrap_weights([(0, n)], 300, 300, seed)))
     once, counts = np.ones((1, n)), (strata[:, None] & ~np.isnan(each[0])).sum(axis=2)
     gains = 0.1 * easy[:, None, None] + 0.2 * rng.standard_exponential((m, len(FAITHFULNESS), 2, n)) - 0.1
     zero = np.zeros((m, n))
@@ -143,6 +143,6 @@ def _sanity(n: int) -> Case:
 
 CASES = (
     *(_precision(n) for n in (50, 150)),
-    *(_localisation(n) for n in (150, 400)),
+    _localisation(700),
     *(_sanity(n) for n in (20, 200)),
 )

@@ -74,6 +74,8 @@ def measure_coverage(held: np.ndarray) -> Coverage:
     """Of one row's replicates."""
     held = np.asarray(held, dtype=np.float64)
     known = held[np.isfinite(held)]
+    if not len(known):
+        return Coverage(math.nan, math.nan, 0.0)
     share = float(known.mean())
     return Coverage(share, math.sqrt(share * (1 - share) / len(known)), len(known) / len(held))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.coverage.case import HIGH, LOW, Case, measure_coverage
-from tests.coverage.table import CASES, PAGE, first_cells, last_cell, read_rows
+from tests.coverage.table import CASES, NOT_YET, PAGE, first_cells, last_cell, read_rows
 
 
 @pytest.mark.slow
@@ -24,7 +24,7 @@ def test_coverage_table_has_a_row_of_each_case_and_no_other() -> None:
     for key, (case, row) in wanted.items():
         *first, measured, held_to = rows[key]
         assert (first, held_to) == (first_cells(case, row), last_cell(row)), key
-        assert row.low <= float(measured.split()[0]) <= row.high, key
+        assert measured == NOT_YET or row.low <= float(measured.split()[0]) <= row.high, key
 
 
 def test_interval_that_covers_something_else_says_so() -> None:

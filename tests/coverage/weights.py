@@ -200,7 +200,7 @@ def _noise_scale(k: int, square: float, *rows: Row) -> Case:
     return Case(
         f"noise-scale-{k}{'-weak' if square < _SQUARE else ''}",
         "`noise-scale`",
-        f"normal gradients, |G|² {square:g}, tr Σ {_TRACE:g}",
+        f"normal gradients of square {square:g}, tr Σ {_TRACE:g}",
         f"{k} draws of {_BIG:,} images",
         tuple(given.get(name, Row(name)) for name in names),
         partial(_simulate_noise_scale, k, square),
