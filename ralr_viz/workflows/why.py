@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,16 +113,16 @@ def measure_claims(
         for name, value in (("arch", options.arch), ("dataset", options.dataset), ("task", options.task))
         if value is not None
     }
-    only, annealed = list(options.only), None
-    for text in [*find_lacks(arms, network), *list_trainings(arms, options.only)]:
-        say(f"why: {text}")
+    only = list(options.only)
     if ANNEALING in only:
         only = list(dict.fromkeys([*(name for name in only if name != ANNEALING), *AT_MATCHED_LOSS]))
-        plan_jobs(
-            arms, only, where, images=options.images, network=network
-        )  # refused before anything is trained
+    plan = functools.partial(plan_jobs, arms, only, where, images=options.images, network=network)
+    jobs, notes = plan()  # refused before anything is said or trained
+    for text in [*find_lacks(arms, network), *list_trainings(arms, options.only)]:
+        say(f"why: {text}")
+    if ANNEALING in options.only:
         annealed = anneal_ends(arms, out, data=options.data, device=options.device, progress=progress)
-    jobs, notes = plan_jobs(arms, only, where, images=options.images, network=network, annealed=annealed)
+        jobs, notes = plan(annealed=annealed)
     runner = JobRunner(
         out, style=options.style, force=options.force, provenance=provenance, say=say, progress=progress
     )

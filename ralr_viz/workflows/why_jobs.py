@@ -393,7 +393,7 @@ def estimate_cost(job: Job) -> float:
     given, usual = job.arguments, NOUNS[job.command].spec.inputs.limit
     networks = sum(len(given.get(name) or ()) for name in ("ckpt", "run", "null"))
     share = given["limit"] / usual if given.get("limit") and usual else 1.0
-    return COSTS[job.command] * networks * share
+    return max(NOUNS[job.command].cost, 1) * networks * share  # `over-time` has nouns that `why` has not
 
 
 def _time_left(seconds: float) -> str:

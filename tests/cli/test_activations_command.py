@@ -28,8 +28,12 @@ def epochs(runs):
 def test_activations_draws_a_row_for_each_pair(cli, epochs, squares_root, tmp_path):
     out = tmp_path / "new" / "out"
     outcome = cli("activations", *epochs, "--data", squares_root, "--out", out).succeeded()
-    assert outcome.lines[-4:] == [
-        str(out / n) for n in ("activations", *(f"activations.{s}" for s in ("pdf", "png", "csv")))
+    assert outcome.lines[-6:] == [
+        str(out / n)
+        for n in (
+            "activations",
+            *(f"activations.{s}" for s in ("pdf", "png", "csv", "caption.txt", "caption.tex")),
+        )
     ]
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert "activations: 100 % (48 of 48)\n" in outcome.err
@@ -52,7 +56,7 @@ def test_activations_prints_and_keeps_the_numbers(cli, epochs, squares_root, tmp
     assert outcome.err == ""
     result = load_result(tmp_path / "out" / "activations")
     summary = result.summary()
-    assert len(outcome.lines) == 6 + 3 + 4
+    assert len(outcome.lines) == 6 + 3 + 6
     row, line = summary[4], outcome.lines[4]
     assert line.startswith("RALR, layer2 (32×8×8): zeros ")
     change = f"{100 * row['relative_change']:.4g} [{100 * row['relative_change_low']:.4g}, "

@@ -33,7 +33,7 @@ def test_embed_draws_a_panel_for_each_checkpoint_and_prints_the_numbers(cli, bot
     out = tmp_path / "new" / "out"
     outcome = cli("embed", *both, "--out", out).succeeded()
     assert sorted(path.name for path in out.iterdir()) == FILES
-    assert outcome.lines[-4:] == [
+    assert outcome.lines[-6:] == [
         str(out / name)
         for name in (
             "embedding",

@@ -29,7 +29,9 @@ def test_fork_draws_and_goes_on_where_it_was(cli, forked, squares_root, tmp_path
     assert outcome.lines[0].startswith("repeat 0 against the run: reproduced (every number of epochs 2 to 3")
     assert any(line.startswith("val_loss at equal sum of LR, factor 2: ") for line in outcome.lines)
     assert any(line.startswith("barrier at the end, factor 2: ") for line in outcome.lines)
-    assert outcome.lines[-3:] == [str(tmp_path / "out" / f"fork.{s}") for s in ("pdf", "png", "csv")]
+    assert outcome.lines[-5:] == [
+        str(tmp_path / "out" / f"fork.{s}") for s in ("pdf", "png", "csv", "caption.txt", "caption.tex")
+    ]
     assert "epochs of all branches: 100 % (6 of 6)" in outcome.err
     assert "Recorded factors: " in outcome.err
     first = load_result(tmp_path / "out" / "fork")

@@ -11,7 +11,10 @@ def test_schedule_writes_figure_numbers_and_result(cli, tmp_path):
     out = tmp_path / "out"
     lines = cli("schedule", "cifar100-resnet110", "--seed", 3, "--out", out).succeeded().lines
     stem = "schedule-cifar100-resnet110-seed3"
-    assert lines[3:] == [str(out / stem), *(str(out / f"{stem}.{s}") for s in ("pdf", "png", "csv"))]
+    assert lines[3:] == [
+        str(out / stem),
+        *(str(out / f"{stem}.{s}") for s in ("pdf", "png", "csv", "caption.txt", "caption.tex")),
+    ]
     factors = amplification_factors(3, 300)
     amplified = int((factors > 1).sum())
     assert lines[0].startswith(f"cifar100-resnet110, seed 3: {amplified} of 300 epochs amplified (")

@@ -247,8 +247,9 @@ def test_study_table_saves_what_draw_draws_again(cli, study, finished, tmp_path)
     out = tmp_path / "out"
     paths = cli("study", "table", study, *finished, "--out", out).succeeded().lines
     assert {Path(p).name for p in paths} == {
-        "squares", *(f"squares.{suffix}" for suffix in ("md", "tex", "html", "pdf", "png", "csv"))
-    }  # fmt: skip
+        "squares",
+        *(f"squares.{s}" for s in ("md", "tex", "html", "pdf", "png", "csv", "caption.txt", "caption.tex")),
+    }
     assert "7 of 8 runs have finished" in (out / "squares.md").read_text()
     again = cli("draw", out / "squares", "--out", tmp_path / "again").succeeded()
     assert (tmp_path / "again" / "squares.csv").read_bytes() == (out / "squares.csv").read_bytes(), again.err

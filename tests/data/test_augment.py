@@ -129,7 +129,8 @@ def test_loading_a_batch_has_no_operator_that_waits_for_the_device(device, waiti
 
 
 @pytest.mark.parametrize("padding", [0, 4])
-def test_augmentation_stays_on_a_cuda_device(padding):
+def test_augmentation_stays_on_a_cuda_device(padding, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # which fake tensors have not
     with FakeTensorMode():
         images = torch.zeros(20, 32, 32, 3, dtype=torch.uint8, device="cuda")
         plan = plan_epoch(0, 0, 20, padding=padding, flip=True).to(torch.device("cuda"))

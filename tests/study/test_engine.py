@@ -435,6 +435,7 @@ def test_full_disk_killed_worker_and_python_error(prepare, train_undisturbed, sq
     (broken / "broken").touch()
     options = ExecuteOptions(data=squares_root, device="cpu")
 
+    (run / "paused").touch()  # a state is written beside the next epoch, which is not to wait yet
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as a full disk: no checkpoint can be written
     try:
@@ -447,7 +448,7 @@ def test_full_disk_killed_worker_and_python_error(prepare, train_undisturbed, sq
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [a.outcome for a in read_attempts(run)] == ["storage"]
     assert not (broken / "output.txt").exists()
-    (run / "paused").unlink(missing_ok=True)  # a state is written beside the next epoch, which had begun
+    (run / "paused").unlink()
 
     def kill():
         wait_for(lambda: (run / "paused").exists())

@@ -406,7 +406,7 @@ SMALL = np.zeros((2, 8, 8, 3), np.uint8)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: seen([TWO], np.zeros((2, 8, 8, 3), np.float32)), "takes uint8 RGB images"),
+        (lambda: seen([TWO], np.full((2, 8, 8, 3), 7.0, np.float32)), "\\[0, 1\\]"),
         (lambda: seen([TWO], np.zeros((0, 8, 8, 3), np.uint8)), "there are no images"),
         (lambda: seen([TWO], np.zeros((2, 2, 2, 3), np.uint8)), "`Sequential` does not take 2×2 images"),
         (lambda: seen([TWO], SMALL, batch=0), "`batch` = 0 must be at least 1"),
