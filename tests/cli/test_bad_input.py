@@ -308,6 +308,7 @@ NO_SPACE = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and a limit on the size of files")
 def test_no_space_is_one_line_and_loses_nothing(
     cli, recipe_file, baseline, squares_root, tmp_path, read_files

@@ -20,6 +20,25 @@ from matplotlib.text import Text
 from ralr_viz.plots.letters import LiteralFigure
 from ralr_viz.plots.style import PNG_DPI, save_figure, style
 
+_HERE, _FEW = Path(__file__).parent, 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a figure's pages in all styles, widths and contents a fifth is laid out by default, spread over all; each by ``-m slow``."""
+    pages: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and item.originalname.endswith("_page")
+            and _HERE in item.path.parents
+        ):
+            pages.setdefault(item.function, []).append(item)
+    for cases in pages.values():
+        for i, item in enumerate(cases):
+            if len(cases) > _FEW and i % 5:
+                item.add_marker(pytest.mark.slow)
+
 
 def _texts(figure: Figure) -> list[Text]:
     outside = set()  # labels of ticks beyond the limits, which are not drawn

@@ -488,7 +488,7 @@ def test_state_of_a_mailed_address_is_restored(open_page: Open, path: Path, inpu
     check_quiet(nonsense)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_violation(open_page: Open, path: Path, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

@@ -64,7 +64,10 @@ def measure(runs: dict[str, Path], squares_root: Path, tmp_path: Path) -> Callab
 
 @pytest.mark.parametrize(
     "noun",
-    [n if n in ("sharpness", "distance") else pytest.param(n, marks=pytest.mark.slow) for n in WITH_NUMBERS],
+    [
+        n if n in ("calibration", "distance") else pytest.param(n, marks=pytest.mark.slow)
+        for n in WITH_NUMBERS
+    ],
 )
 def test_every_noun_with_numbers_says_over_time_what_it_says_alone(
     noun: str, measure: Callable[..., OverTimeResult], runs: dict[str, Path], squares_root: Path
@@ -93,6 +96,7 @@ def test_every_noun_with_numbers_says_over_time_what_it_says_alone(
         assert result.groups == ("baseline", "ralr") * 2 and result.seeds == (0, 0, 2, 2)
 
 
+@pytest.mark.slow
 def test_places_along_the_axes_are_those_of_the_records(
     measure: Callable[..., OverTimeResult], runs: dict[str, Path]
 ) -> None:
