@@ -115,6 +115,7 @@ def test_activations_names_rows_and_states(cli, runs, squares_root, tmp_path, pa
     assert (list(result.rows), list(result.checkpoints)) == (rows, states)
 
 
+@pytest.mark.slow
 def test_states_that_are_called_alike_are_named_by_their_folders(cli, weights, squares_root, tmp_path):
     """Both commands that take pairs; of two trainings of one method, seed and epoch the settings are named."""
     ours = []

@@ -70,6 +70,7 @@ def test_fork_says_what_a_published_checkpoint_lacks(cli, baseline, squares_root
     outcome.failed(2, "holds weights only", "--set keep_every=1")
 
 
+@pytest.mark.slow
 def test_fork_stopped_by_a_signal_ends_with_its_code(forked, squares_root, tmp_path):
     command = [str(a) for a in arguments(forked, squares_root, tmp_path / "out", "--probe-images", 0)]
     command += ["--epochs", "40", "--device", "cpu"]

@@ -93,6 +93,7 @@ CRASH = textwrap.dedent(
 )
 
 
+@pytest.mark.slow
 def test_a_run_killed_or_stopped_within_an_epoch_ends_with_the_same_bits(here):
     recipe = load_recipe(RECIPE, SHORT)
     run = prepare_run(recipe, "ralr", 0, here / "again")

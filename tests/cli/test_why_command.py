@@ -158,6 +158,7 @@ def test_why_decides_tightness_at_equal_training_loss_only(measured):
         assert result.measures_of(claim) == [matched] and result.verdicts[claim] != "not measured"
 
 
+@pytest.mark.slow
 def test_why_decides_flatness_at_matched_loss_and_shows_it_at_equal_epoch(cli, arms, data, tmp_path):
     out = tmp_path / "out"
     only = ("--only", "sharpness", "--images", 8)

@@ -91,7 +91,9 @@ def check_texts(figure: Figure) -> None:
             assert text.get_gid() == FORMULA or "mathdefault" in text.get_text(), text
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if i % 2 else pytest.param(kind, marks=pytest.mark.slow) for i, kind in enumerate(KINDS)]
+)
 def test_draw_takes_every_name(kind: str, no_fonts: None, make_result: Callable[[str], Any]) -> None:
     result = name_badly(make_result(kind))
     with style(), warnings.catch_warnings():

@@ -508,7 +508,7 @@ def test_axe_finds_no_serious_violation(open_page: Open, path: Path, scheme: str
     assert serious == []
 
 
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("width", [400, pytest.param(1280, marks=pytest.mark.slow)])
 def test_page_is_never_wider_than_the_window(open_page: Open, path: Path, width: int) -> None:
     page = ready(open_page(path, viewport={"width": width, "height": 800}))
     page.page.evaluate("report.showImage(0); report.model('map-points').selected.indices = [1, 2, 3]")

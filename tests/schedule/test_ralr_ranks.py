@@ -52,6 +52,7 @@ if rank == 0:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without distributed")
 def test_ralr_ranks_use_equal_lrs(tmp_path):
     done = subprocess.run(

@@ -64,10 +64,7 @@ def measure(runs: dict[str, Path], squares_root: Path, tmp_path: Path) -> Callab
 
 @pytest.mark.parametrize(
     "noun",
-    [
-        n if n in ("calibration", "distance") else pytest.param(n, marks=pytest.mark.slow)
-        for n in WITH_NUMBERS
-    ],
+    [n if n == "distance" else pytest.param(n, marks=pytest.mark.slow) for n in WITH_NUMBERS],
 )
 def test_every_noun_with_numbers_says_over_time_what_it_says_alone(
     noun: str, measure: Callable[..., OverTimeResult], runs: dict[str, Path], squares_root: Path
