@@ -213,7 +213,7 @@ def compute(*models: nn.Module, n: int = 70, **options):
 def test_spectrum_is_that_of_the_dense_hessian():
     model, hessian = network(), dense(network())
     values = torch.linalg.eigvalsh(hessian)
-    result = compute(model, probes=60, density_probes=60, steps=6)
+    result = compute(model, probes=100, density_probes=100, steps=6)
     assert result.lambda_max[0] == pytest.approx(values[-1].item(), rel=0.01)
     assert result.lambda_min[0] == pytest.approx(values[0].item(), rel=0.05)
     assert values[0] - 1e-9 <= result.lambda_min[0] and result.lambda_max[0] <= values[-1] + 1e-9
@@ -223,7 +223,7 @@ def test_spectrum_is_that_of_the_dense_hessian():
     assert 0 < result.trace_error[0] < abs(trace) / 4
     # Rademacher: Var(vᵀHv) = 2 Σ_{i≠j} H_ij²
     spread = (2 * (hessian**2).sum() - 2 * (hessian.diagonal() ** 2).sum()).sqrt().item()
-    assert result.trace_error[0] == pytest.approx(spread / 60**0.5, rel=0.35)
+    assert result.trace_error[0] == pytest.approx(spread / 100**0.5, rel=0.3)
     assert (result.weights.sum(axis=2) == pytest.approx(1)) and result.num_parameters[0] == n
     grid = np.linspace(-3, 8, 20001)
     density = result.density(grid, 0.02)[0]
