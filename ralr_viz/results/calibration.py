@@ -28,7 +28,8 @@ class CalibrationResult(Result):
     - ``nll``: mean of :math:`-\log p_{y}`. ``brier``: mean of :math:`\sum_k (p_k - [k = y])^2`, from 0 to 2.
     - ``ece``: with images sorted by the probability of the predicted class (confidence) and cut into bins of
       equal mass, :math:`\sum_b \frac{n_b}{n} |\mathrm{accuracy}_b - \mathrm{confidence}_b|`. It is never 0
-      for a finite sample: ``ece_floor`` is what it would be if the confidences were right.
+      for a finite sample: ``ece_floor`` is what it would be if the confidences were right. Intervals of the difference of two
+      scaled ones cover 98 to 99 %.
 
     Attributes:
         models: m names; differences are from the first.

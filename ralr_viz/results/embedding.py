@@ -19,7 +19,8 @@ METRICS = ("compactness", "separability", "scatter_ratio", "silhouette", "knn_ac
 INTERVALS = (
     "intervals: 95 % bootstrap over the images, within each class for what class means give, of kNN accuracy Wilson's, the same for "
     "all networks; they cover these checkpoints and this sample of images, not the spread between training seeds; silhouettes are "
-    "resampled to first order, kNN accuracy, map recall and neighbours kept by each image's own value"
+    "resampled to first order, kNN accuracy, map recall and neighbours kept by each image's own value; of 60 to 200 images in four "
+    "classes the first three of these cover 90 to 93 %, neighbours kept 81 to 84 %, differences up to 98 %"
 )
 
 

@@ -110,7 +110,8 @@ def bootstrap_interval(draws: np.ndarray, count: int | None = None) -> tuple[np.
     as losses, too low. So they are taken at :math:`\Phi\left(a + \frac{a + z}{1 - a(a + z)}\right)` with
     :math:`z = \pm\sqrt{n/(n-1)}\,t_{n-1}` for Student's width, and :math:`a` a sixth of the draws' skewness,
     which is both the acceleration and the median bias of a mean. The ends stay in the range of the draws. Where one value
-    or two of all are large, as losses where one image of 50 is wrong, it covers 87 %.
+    or two of all are large, as losses where one image of 50 is wrong, it covers 87 %; of skewed losses of 50 images 90 to 92 %, of
+    300 of them 92 to 95 %.
 
     Args:
         draws: (..., R) float64, R ≥ 2.

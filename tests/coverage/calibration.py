@@ -15,7 +15,11 @@ from ralr_viz.analysis.calibration import (
 )
 from ralr_viz.results.calibration import METRICS, CalibrationResult
 from ralr_viz.results.predictions import PredictionsResult
-from ralr_viz.results.uncertainty import paired_proportions_interval, wilson_interval
+from ralr_viz.results.uncertainty import (
+    bootstrap_interval,
+    paired_proportions_interval,
+    wilson_interval,
+)
 from tests.coverage.case import REPLICATES, Case, Row, holds
 from tests.coverage.images import FEW_CHANGES, few_changes_text
 
@@ -73,6 +77,10 @@ def _simulate(n: int, resamples: int, watched: int, heat: float) -> dict[str, np
 
 def _said() -> str:
     return " ".join((CalibrationResult.__doc__ or "").split())
+
+
+def _losses_text() -> str:
+    return " ".join((bootstrap_interval.__doc__ or "").split())
 
 
 def _calibration(n: int, resamples: int, *, watched: int = 0, heat: float = 1.3, **other: Row) -> Case:
@@ -158,10 +166,19 @@ def _classes(n: int, gained: float, lost: float, **ends: object) -> Case:
     )
 
 
+_SKEWED = "of skewed losses of 50 images 90 to 92 %, of 300 of them 92 to 95 %"
+
 CASES = (
-    _calibration(50, 60),
-    _calibration(300, 60, heat=1.0),
-    _calibration(300, 60, watched=300, heat=1.3),
+    _calibration(50, 60, **{name: Row(name, 0.88, 0.95, _SKEWED, _losses_text) for name in ("nll", "brier")}),
+    _calibration(300, 60, heat=1.0, nll=Row("nll", 0.91, 0.96, _SKEWED, _losses_text)),
+    _calibration(
+        300,
+        60,
+        watched=300,
+        heat=1.3,
+        nll=Row("nll", 0.91, 0.96, _SKEWED, _losses_text),
+        ece_scaled_difference=Row("ece_scaled difference", 0.96, 1.0, "scaled ones cover 98 to 99 %", _said),
+    ),
     _bins(150, 15),
     _bins(1000, 15),
     _floor(200),
