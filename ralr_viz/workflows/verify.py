@@ -221,7 +221,11 @@ def _process(data: Path | None, device: str) -> Run:
 
     def run(words: Sequence[str], cwd: Path) -> str:
         more = [] if data is None else [("RALR_VIZ_DATA", str(data.resolve()))]
-        where = ["--device", device] if device != "auto" and words[0] not in ("study", "schedule") else []
+        where = (
+            ["--device", device]
+            if device != "auto" and words[0] not in ("study", "schedule", "curves")
+            else []
+        )
         done = subprocess.run(
             [sys.executable, "-m", "ralr_viz", *words, *where],
             cwd=cwd, env=os.environ | dict(more), capture_output=True, text=True, check=False,

@@ -58,7 +58,7 @@ def test_published_numbers_that_need_no_data_are_made_again(monkeypatch: pytest.
         return str(ended.value.code or "")
 
     found = [one for one in verify(FIGURES, quick=True, run=run) if one.outcome != "left out"]
-    assert len(found) == 3 and {one.outcome for one in found} == {"equal"}
+    assert len(found) == 4 and {one.outcome for one in found} == {"equal"}
 
 
 LIST = """
