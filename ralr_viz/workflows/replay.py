@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ralr_viz.analysis.fork.branch import BranchOutcome, digest_state
-from ralr_viz.analysis.fork.reproduction import SETTINGS, Reproduction, compare_with_run, recorded_epochs
+from ralr_viz.analysis.fork.reproduction import Reproduction, compare_with_run, recorded_epochs, settings_of
 from ralr_viz.data import data_root
 from ralr_viz.errors import InputError
 from ralr_viz.results.run import load_run
-from ralr_viz.runtime.device import configured, describe_environment, resolve_runtime
+from ralr_viz.runtime.device import configured, describe_processor, resolve_runtime
 from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.tasks.opening import open_task
 from ralr_viz.train.prepare import read_prepared_run
@@ -48,7 +48,6 @@ def replay_run(
         compile=bool(env.get("compile", False)),
         threads=int(env.get("threads", 0) or 0),
     )
-    environment = describe_environment(runtime)
     records, digests = [], []
     with configured(runtime), catch_stop_signals() as stop:
         training = Training(open_task(recipe, data_root(root)), method, seed, runtime)
@@ -57,10 +56,8 @@ def replay_run(
             records.append({name: np.nan if value is None else float(value) for name, value in found.items()})
             digests.append(digest_state(training.model.state_dict()))
     outcome = BranchOutcome(tuple(records), tuple(digests), "finished")
-    result = compare_with_run(
-        outcome, recorded, directory, {k: v for k, v in environment.items() if k in SETTINGS}
-    )
-    processors = env.get("processor"), environment["processor"]
+    result = compare_with_run(outcome, recorded, directory, settings_of(runtime))
+    processors = env.get("processor"), describe_processor()
     if result.outcome == "differs" and processors[0] != processors[1]:
         named = f"on {processors[1]}, and the run on {processors[0] or 'a processor that it does not name'}"
         return Reproduction("not comparable", f"{result.note}; it was made {named}")

@@ -12,12 +12,12 @@ from torch import Tensor
 from ralr_viz.analysis.fork.branch import Branch, train_branch
 from ralr_viz.analysis.fork.branches import make_folder
 from ralr_viz.analysis.fork.point import ForkState
-from ralr_viz.analysis.fork.reproduction import SETTINGS, recorded_threads
+from ralr_viz.analysis.fork.reproduction import recorded_threads, settings_of
 from ralr_viz.comparison import Progress
 from ralr_viz.errors import CheckpointError, InputError, InterruptedRunError
 from ralr_viz.models.checkpoint_file import pack_weights, parse_checkpoint, read_checkpoint_bytes
 from ralr_viz.results.storage import write_bytes
-from ralr_viz.runtime.device import configured, describe_environment, resolve_runtime
+from ralr_viz.runtime.device import configured, resolve_runtime
 from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.train.checkpoint import describe_weights, load_checkpoint
 from ralr_viz.train.training import EpochStoppedError, Training
@@ -50,18 +50,17 @@ def anneal_end(
         StorageError: The disk is full or cannot be written.
     """
     point, task, device = state
-    directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
     runtime = resolve_runtime(
         device,
         str(point.state["header"]["precision"]),
         deterministic=True,
-        threads=point.recipe.threads or recorded_threads(directory),
+        threads=point.recipe.threads or recorded_threads(point.directory),
     )
     key = {
         "checkpoint": point.sha256,
         "data": task.facts.get("content_hash"),
         "anneal": list(anneal),
-        "environment": {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS},
+        "environment": settings_of(runtime),
     }
     if (found := _find(file, key)) is not None:
         return found

@@ -38,6 +38,11 @@ class ForkPoint:
     seed: int
     epoch: int
 
+    @property
+    def directory(self) -> Path | None:
+        """The run that it is of; None for a file that lies elsewhere."""
+        return self.path.parent.parent if self.path.parent.name == "checkpoints" else None
+
 
 def read_fork_point(path: Path) -> ForkPoint:
     """Read a checkpoint that holds the whole state of a training.

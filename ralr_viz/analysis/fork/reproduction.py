@@ -13,10 +13,16 @@ from ralr_viz.recipe.rules import MOST_THREADS
 from ralr_viz.results.columns import TIMES
 from ralr_viz.results.environment import comparable, on_cuda
 from ralr_viz.results.run import load_run
+from ralr_viz.runtime.device import Runtime, describe_environment
 from ralr_viz.train.checkpoint import load_checkpoint, saved_epochs
 
 SETTINGS = ("torch", "platform", "device", "threads", "precision", "deterministic", "compile", "world_size")
 """What the last bit of a training depends on, beside the recipe."""
+
+
+def settings_of(runtime: Runtime) -> dict[str, Any]:
+    """`SETTINGS` of what is trained there now."""
+    return {name: value for name, value in describe_environment(runtime).items() if name in SETTINGS}
 
 
 class Reproduction(NamedTuple):

@@ -16,16 +16,16 @@ from ralr_viz.analysis.fork.branches import make_folder, train_all
 from ralr_viz.analysis.fork.children import child_barriers
 from ralr_viz.analysis.fork.point import ForkPoint, ForkState
 from ralr_viz.analysis.fork.reproduction import (
-    SETTINGS,
     Reproduction,
     compare_with_run,
     recorded_epochs,
     recorded_threads,
+    settings_of,
 )
 from ralr_viz.comparison import Progress
 from ralr_viz.results.fork import CURVES
 from ralr_viz.results.tasks import Score
-from ralr_viz.runtime.device import configured, describe_environment, resolve_runtime
+from ralr_viz.runtime.device import configured, resolve_runtime
 from ralr_viz.runtime.faults import named_faults
 from ralr_viz.runtime.stop import catch_stop_signals
 from ralr_viz.train.training import Training
@@ -95,7 +95,7 @@ class StateFork:
 def train_fork(state: ForkState, plan: ForkPlan, work: Path | None, progress: Progress | None) -> StateFork:
     """Train, or find again, the continuations of one checkpoint; for the rest see `compute_fork`."""
     point, task, device = state
-    directory = point.path.parent.parent if point.path.parent.name == "checkpoints" else None
+    directory = point.directory
     runtime = resolve_runtime(
         device,
         str(point.state["header"]["precision"]),
@@ -103,7 +103,7 @@ def train_fork(state: ForkState, plan: ForkPlan, work: Path | None, progress: Pr
         compile=plan.compile,
         threads=point.recipe.threads or recorded_threads(directory),
     )
-    environment = {k: v for k, v in describe_environment(runtime).items() if k in SETTINGS}
+    environment = settings_of(runtime)
     # annealed, a branch is the run's only while its factor is asked for
     recorded = recorded_epochs(directory, point.epoch)[: plan.epochs if plan.anneal else plan.total]
     branches = plan.branches()
