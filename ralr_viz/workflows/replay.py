@@ -59,6 +59,7 @@ def replay_run(
     result = compare_with_run(outcome, recorded, directory, settings_of(runtime))
     processors = env.get("processor"), describe_processor()
     if result.outcome == "differs" and processors[0] != processors[1]:
-        named = f"on {processors[1]}, and the run on {processors[0] or 'a processor that it does not name'}"
+        ours, theirs = (p.get("name") if isinstance(p, dict) else p for p in (processors[1], processors[0]))
+        named = f"on {ours}, and the run on {theirs or 'a processor that it does not name'}"
         return Reproduction("not comparable", f"{result.note}; it was made {named}")
     return result
